@@ -1,0 +1,37 @@
+"""The errors this package raises on purpose.
+
+CxrError
+├── Rejected(code, message, hint)   the input cannot be assessed; a person must look
+├── ModelError                      a model folder is not what its manifest says
+├── PolicyError                     the clinical policy is incomplete or contradictory
+└── SettingsError                   a setting is unknown or out of range
+
+No message carries patient data: codes, sizes and names of formats only.
+"""
+
+
+class CxrError(Exception):
+    """Base of every error raised on purpose."""
+
+
+class Rejected(CxrError):
+    """The input cannot be assessed: a stable code, one plain sentence, one thing to do."""
+
+    def __init__(self, code: str, message: str, hint: str) -> None:
+        """Keep the three parts; `str()` gives code and message."""
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.hint = hint
+
+
+class ModelError(CxrError):
+    """A model folder is missing something or does not match its manifest."""
+
+
+class PolicyError(CxrError):
+    """The clinical policy is incomplete or contradicts itself."""
+
+
+class SettingsError(CxrError):
+    """A setting is unknown or its value cannot be used."""

@@ -1,0 +1,50 @@
+"""The one road from a decoded film to what the network sees; the trainer calls it too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How a film becomes a network input; a table of the model's manifest.
+
+    Attributes:
+        film_px: side of the square every film is first brought to, whatever its resolution, so
+            that a 3000-pixel film shows the network no more detail than the films it learned from.
+        network_px: side of the network's input.
+        low_percentile, high_percentile: grey values mapped to -1 and 1; beyond them is clipped.
+    """
+
+    film_px: int
+    network_px: int
+    low_percentile: float
+    high_percentile: float
+
+
+def network_input(pixels: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]:
+    """Return the (1, network_px, network_px) float32 array in [-1, 1] that the network sees.
+
+    The film is squeezed to a square, as the publisher of ChestX-ray14 did with the training
+    films: no border is added and nothing is cut off.
+
+    Args:
+        pixels: (H, W) float32 in [0, 1], bright = dense.
+        recipe: the model's preprocessing table.
+    """
+    film = _resized(pixels, recipe.film_px)
+    low, high = np.percentile(film, (recipe.low_percentile, recipe.high_percentile))
+    scaled = (film - np.float32(low)) * np.float32(2.0 / max(float(high - low), 1e-3)) - np.float32(1.0)
+    return _resized(np.clip(scaled, -1.0, 1.0, dtype=np.float32), recipe.network_px)[np.newaxis]
+
+
+def _resized(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Return (side, side) float32 by the triangle filter, widened when shrinking (no aliasing)."""
+    if pixels.shape == (side, side):
+        return pixels
+    resized = Image.fromarray(pixels).resize((side, side), Image.Resampling.BILINEAR)
+    return np.asarray(resized, dtype=np.float32)

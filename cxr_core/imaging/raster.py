@@ -1,0 +1,103 @@
+"""PNG and JPEG to grey: 8 and 16 bit, palette, colour, transparency, EXIF turn."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
+
+from cxr_core.domain import Notice, Radiograph
+from cxr_core.errors import Rejected
+from cxr_core.imaging.limits import Limits, check_frames, check_size
+from cxr_core.imaging.quiet import quiet
+from cxr_core.imaging.refusals import note, reject
+
+_SAMPLE = 256
+"""Side of the grid on which colour is looked for."""
+
+_CHROMA = 32
+"""Spread of R, G and B, of 255, from which a pixel counts as coloured; JPEG blurs chroma by less."""
+
+_COLOURED_SHARE = 0.02
+
+
+def decode_raster(raw: bytes, kind: str, limits: Limits, sha256: str) -> Radiograph:
+    """Return the film of a PNG or JPEG file.
+
+    Args:
+        raw: the file.
+        kind: "PNG" or "JPEG", as its first bytes say.
+        limits: checked against the header before a pixel is decoded.
+        sha256: of `raw`, kept in the result.
+
+    Raises:
+        Rejected: broken_image, or the size or number of frames is out of bounds.
+    """
+    with quiet():
+        try:
+            with Image.open(BytesIO(raw), formats=(kind,)) as image:
+                check_size(image.height, image.width, limits)
+                if kind == "PNG":
+                    check_frames(getattr(image, "n_frames", 1), limits)
+                pixels, notes = _film(image)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as exc:
+            raise reject("too_many_pixels", found="too many", limit=f"{limits.max_megapixels:g}") from exc
+        except Rejected:
+            raise
+        except Exception as exc:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, zlib.error …
+            raise reject("broken_image", found=kind) from exc
+    return Radiograph(pixels=pixels, sha256=sha256, source=kind, notes=notes)
+
+
+def _film(image: Image.Image) -> tuple[NDArray[np.float32], tuple[Notice, ...]]:
+    """Return (H, W) float32 in [0, 1] and what was assumed."""
+    notes: list[Notice] = []
+    turn = _turn(image, notes)
+    grey = _grey(image, notes)
+    if turn is not None:
+        grey = np.ascontiguousarray(turn(grey))
+        notes.append(note("turned_by_exif"))
+    return grey, tuple(notes)
+
+
+def _grey(image: Image.Image, notes: list[Notice]) -> NDArray[np.float32]:
+    """Return the brightness of `image` as float32 in [0, 1], transparent parts black."""
+    if image.mode.startswith("I"):
+        return _sixteen_bit(np.asarray(image))
+    if image.mode == "L":
+        return _unit(np.asarray(image))
+    alpha: NDArray[np.float32] | None = None
+    if image.mode == "P":
+        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if image.mode in ("LA", "RGBA"):
+        opacity = image.getchannel("A")
+        alpha = None if opacity.getextrema() == (255, 255) else _unit(np.asarray(opacity))
+    if image.mode in ("RGB", "RGBA", "CMYK") and _is_coloured(image):
+        notes.append(note("colour_picture"))
+    grey = _unit(np.asarray(image.convert("L")))
+    return grey if alpha is None else grey * alpha
+
+
+def _unit(values: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return 0 … 255 as float32 0 … 1."""
+    return np.multiply(values, np.float32(1 / 255), dtype=np.float32)
+
+
+def _sixteen_bit(values: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Return 16-bit grey in [0, 1].
+
+    Films of 10, 12 or 14 bits are often stored in 16 without being stretched; the brightest pixel
+    tells how many bits are in use.
+    """
+    clipped = np.clip(values, 0, 65535)
+    bits = next(depth for depth in (8, 10, 12, 14, 16) if int(clipped.max()) < 2**depth)
+    return np.multiply(clipped, np.float32(1 / (2**bits - 1)), dtype=np.float32)
+
+
+def _is_coloured(image: Image.Image) -> bool:
+    """Return whether more than _COLOURED_SHARE of a grid of pixels differ clearly between channels."""
+    step_x, step_y = (max(1, side // _SAMPLE) for side in image.size)
+    pixels = np.asarray(image.convert("RGB"))[::step_y, ::step_x].astype(np.int16)
+    return float(np.mean(np.ptp(pixels, axis=2) > _CHROMA)) > _COLOURED_SHARE

@@ -1,0 +1,139 @@
+"""The one table of everything decoding and the gate can say: refusals, warnings, notes.
+
+`docs/refusals.md` is made from it by `python -m cxr_core.imaging.refusals`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from cxr_core.domain import Notice
+from cxr_core.errors import Rejected
+
+_DAMAGED = "Export the film again from its source; the file may have been cut off on its way."
+_EXPORT = "Export the film as PNG, JPEG or DICOM and send it again."
+_ORIGINAL = "Send the original film from the archive."
+_READ = "Have the study read in the usual way."
+
+REFUSALS: dict[str, tuple[str, str]] = {
+    "empty_file": ("The file is empty.", _DAMAGED),
+    "too_many_bytes": ("The file has {found} MB; at most {limit} MB are read.", _ORIGINAL),
+    "unknown_format": ("The file is none of PNG, JPEG and DICOM.", _EXPORT),
+    "unsupported_format": ("The file is {found}; PNG, JPEG and DICOM are read.", _EXPORT),
+    "ambiguous_format": ("The file is {found} and DICOM at once.", "Send the two as separate files."),
+    "broken_image": ("The {found} file is damaged or incomplete.", _DAMAGED),
+    "broken_dicom": ("The DICOM tags cannot be read: {found}.", _DAMAGED),
+    "broken_pixels": ("The pixel data of the DICOM file cannot be decoded: {found}.", _DAMAGED),
+    "no_pixels": (
+        "The DICOM object holds no picture.",
+        "Send the image object, not the report, the directory or the presentation state.",
+    ),
+    "too_many_pixels": ("The picture has {found} megapixels; at most {limit} are decoded.", _ORIGINAL),
+    "too_large_side": ("The picture is {found} pixels long; at most {limit} are decoded.", _ORIGINAL),
+    "too_small": (
+        "The picture is {found} pixels on its short side; at least {limit} are needed.",
+        "Send the film itself, not a preview of it.",
+    ),
+    "too_many_frames": (
+        "The file holds {found} frames; at most {limit} can be read.",
+        "Send single films, not a cine loop.",
+    ),
+    "unsupported_transfer_syntax": (
+        "The DICOM transfer syntax {found} is not accepted.",
+        "Store the film uncompressed or as JPEG, JPEG-LS, JPEG 2000 or RLE.",
+    ),
+    "unsupported_photometric": (
+        "The DICOM picture is not grey (SamplesPerPixel 1, MONOCHROME1 or MONOCHROME2).",
+        "Send the original film, not a colour capture of a screen.",
+    ),
+    "unsupported_bits": ("The DICOM pixel format is not read: {found}.", "Store with 8 to 16 bits per pixel."),
+    "bad_uid": (
+        "{found} is not a DICOM UID (digits and points, at most 64).",
+        "Have the sending system corrected: the film cannot be filed safely.",
+    ),
+    "wrong_modality": ("The tags say that this is no plain radiograph ({found}).", _READ),
+    "wrong_body_part": ("The tags say that the film shows another body part than the chest.", _READ),
+    "raw_detector_data": (
+        "The tags say FOR PROCESSING: raw detector data, not a film made for reading.",
+        "Send the FOR PRESENTATION object of the same exposure.",
+    ),
+    "animal": ("The tags say that the film shows an animal.", "This model knows human films only."),
+    "lateral_view": ("The tags say that this is a lateral film.", "Send the frontal film as well: " + _READ.lower()),
+    "unsupported_view": ("The tags say that the view is oblique, decubitus or axial.", _READ),
+    "blank_image": ("The picture is blank: all its pixels are nearly equal.", "Check the exposure and the export."),
+}
+"""Code → message with `{found}` and `{limit}`, and what to do."""
+
+WARNINGS: dict[str, tuple[str, str]] = {
+    "child": ("The patient is under {limit}.", "The model learned almost only from films of adults."),
+    "low_resolution": (
+        "The film is only {found} pixels on its short side.",
+        "Small findings cannot be seen; send the original film.",
+    ),
+}
+"""Warnings send an accepted film to a person."""
+
+NOTES: dict[str, tuple[str, str]] = {
+    "ap_view": ("Anteroposterior film{found}.", "Heart and mediastinum look larger than on a PA film."),
+    "burned_in": ("The tags say that text is burnt into the picture.", "It may name the patient."),
+    "colour_picture": ("The picture is coloured; only its brightness was read.", "Check that it is a film."),
+    "turned_by_exif": ("The picture was turned as its EXIF tag says.", ""),
+    "exif_unreadable": ("The EXIF tag of the picture cannot be read.", "Check that the film stands upright."),
+    "modality_unknown": ("The tags do not say what made the picture.", ""),
+    "body_part_unknown": ("The tags do not name the body part.", ""),
+    "orientation_unusual": (
+        "PatientOrientation is not that of a frontal film hung in the usual way.",
+        "Check the side marker.",
+    ),
+    "polarity_unclear": (
+        "PhotometricInterpretation and PresentationLUTShape contradict each other; the first was used.",
+        "Check that bone is bright.",
+    ),
+    "no_window": ("The tags give no window; the full range of the pixels is shown.", ""),
+    "window_ignored": ("The window of the tags cannot be used; the full range is shown.", ""),
+    "age_unit_assumed": ("PatientAge has no unit; years were assumed.", "Check the age."),
+    "age_ignored": ("The age in the tags is impossible and was left out.", ""),
+    "date_ignored": ("A date in the tags is impossible and was left out.", ""),
+}
+"""Notes only inform."""
+
+
+def reject(code: str, *, found: object = "", limit: object = "") -> Rejected:
+    """Return the refusal `code`, to be raised; `found` is a size or a format, never a tag's own text."""
+    message, hint = REFUSALS[code]
+    return Rejected(code, message.format(found=found, limit=limit), hint)
+
+
+def warning(code: str, *, found: object = "", limit: object = "") -> Notice:
+    """Return the warning `code`."""
+    message, hint = WARNINGS[code]
+    return Notice(code, message.format(found=found, limit=limit), hint)
+
+
+def note(code: str, *, found: object = "") -> Notice:
+    """Return the note `code`."""
+    message, hint = NOTES[code]
+    return Notice(code, message.format(found=found), hint)
+
+
+def as_markdown() -> str:
+    """Return the text of `docs/refusals.md`."""
+    parts = [
+        "# What decoding and the gate can say\n",
+        "Made from `cxr_core/imaging/refusals.py` by `python -m cxr_core.imaging.refusals > docs/refusals.md`.\n"
+        "`…` stands for a size, a format or a name out of a fixed list; no message carries patient data.\n",
+    ]
+    for title, lead, table in (
+        ("Refusals", "The film is not assessed and is sorted for review.", REFUSALS),
+        ("Warnings", "The film is assessed; a person must look.", WARNINGS),
+        ("Notes", "They inform and change nothing.", NOTES),
+    ):
+        rows = [
+            f"| `{code}` | {message.format(found='…', limit='…')} | {hint} |" for code, (message, hint) in table.items()
+        ]
+        parts.append("\n".join([f"## {title}\n", f"{lead}\n", "| code | message | what to do |", "|---|---|---|", *rows, ""]))
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(as_markdown())

@@ -1,0 +1,296 @@
+"""The clinical policy: tiers, budgets, actions, codes and wording, read strictly from one TOML file.
+
+Everything a site may decide stands in `config/policy.toml` with a version, a date and an approver; code here
+only refuses what is incomplete or contradicts itself. Explained in `docs/policy.md`.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, fields
+from datetime import date
+from enum import StrEnum
+from pathlib import Path
+from string import Formatter
+
+from cxr_core.domain import FINDINGS, State, Urgency
+from cxr_core.errors import PolicyError
+from cxr_core.triage.strict import build
+
+
+class Mark(StrEnum):
+    """How far a code can be trusted."""
+
+    CONFIRMED = "confirmed"
+    """In at least one standard or terminology source."""
+    UNCONFIRMED = "unconfirmed"
+    NONE = "none"
+    """The terminology has no such concept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One urgency: longest wait, largest share of films, ACR actionable-finding category."""
+
+    max_wait_minutes: int
+    budget: float
+    acr_category: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tiers:
+    """The five tiers, most urgent first."""
+
+    critical: Tier
+    urgent: Tier
+    review: Tier
+    significant: Tier
+    routine: Tier
+
+    def __getitem__(self, urgency: Urgency) -> Tier:
+        """Return the tier of an urgency."""
+        tier: Tier = getattr(self, urgency.value)
+        return tier
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """A finding takes this tier when it is positive together with any of `labels`."""
+
+    labels: tuple[str, ...]
+    tier: Urgency
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one finding means: tier, suggested action, suspected-cancer flag, codes and their source."""
+
+    label: str
+    name: str
+    tier: Urgency
+    action: str
+    cancer: bool
+    snomed: str
+    snomed_mark: Mark
+    radlex: str
+    radlex_mark: Mark
+    source: str
+    together: Together | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """When the ensemble's members disagree: see `decide`."""
+
+    tiers: tuple[Urgency, ...]
+    votes: int
+    spread: float
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the card says in one state; empty `beneath` means that the reasons stand there."""
+
+    headline: str
+    beneath: str
+    action: str
+    snomed: str
+    snomed_mark: Mark
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """Words for each state."""
+
+    flagged: Words
+    no_disease_detected: Words
+    unable_to_classify: Words
+    refused: Words
+
+    def __getitem__(self, state: State) -> Words:
+        """Return the words of a state."""
+        words: Words = getattr(self, state.value)
+        return words
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Sentences of the card; those of `PLACEHOLDERS` are templates for `str.format`."""
+
+    reason_finding: str
+    reason_abnormal: str
+    reason_votes: str
+    reason_spread: str
+    reason_unknown: str
+    reason_not_assessed: str
+    reason_nothing: str
+    reason_refused: str
+    warning_name: str
+    side: str
+    heatmap: str
+    role: str
+    device: str
+    unseen: tuple[str, ...]
+
+
+PLACEHOLDERS: dict[str, frozenset[str]] = {
+    "reason_finding": frozenset({"name", "value", "threshold"}),
+    "reason_abnormal": frozenset({"value", "threshold"}),
+    "reason_votes": frozenset({"name", "value", "threshold", "votes", "members"}),
+    "reason_spread": frozenset({"name", "value", "limit"}),
+    "reason_unknown": frozenset({"name", "value", "threshold"}),
+    "reason_not_assessed": frozenset({"names"}),
+    "reason_nothing": frozenset({"value", "threshold"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The whole policy; `findings` stand in clinical order."""
+
+    version: str
+    date: date
+    approver: str
+    tiers: Tiers
+    disagreement: Disagreement
+    states: States
+    texts: Texts
+    findings: tuple[Rule, ...]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The findings' labels in clinical order."""
+        return tuple(rule.label for rule in self.findings)
+
+    def rule(self, label: str) -> Rule | None:
+        """Return the rule of a finding, or None where the policy has none."""
+        return next((rule for rule in self.findings if rule.label == label), None)
+
+    def tier_of(self, label: str, positive: Set[str]) -> Urgency:
+        """Return a positive finding's tier among all `positive` ones; review where the policy has no rule."""
+        rule = self.rule(label)
+        if rule is None:
+            return Urgency.REVIEW
+        if rule.together and not positive.isdisjoint(rule.together.labels):
+            return min(rule.tier, rule.together.tier, key=lambda tier: tier.rank)
+        return rule.tier
+
+
+def load_policy(path: Path | str) -> Policy:
+    """Return the policy of a TOML file.
+
+    Raises:
+        PolicyError: the file cannot be read, or `parse_policy` refuses it.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise PolicyError(f"cannot read the policy {path}: {exc}") from exc
+    return parse_policy(text)
+
+
+def parse_policy(text: str) -> Policy:
+    """Return the policy written in `text`.
+
+    Raises:
+        PolicyError: not TOML, an unknown or missing key, a missing or repeated finding, an unknown tier, a
+            share outside [0, 1], a longer wait for more urgent studies, a template with an unknown name, …
+    """
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise PolicyError(f"the policy is not TOML: {exc}") from exc
+    policy = build(Policy, table, "policy")
+    for problem in _problems(policy):
+        raise PolicyError(problem)
+    return policy
+
+
+def _problems(policy: Policy) -> Iterator[str]:
+    """Yield what contradicts, worst first."""
+    yield from _finding_problems(policy)
+    yield from _tier_problems(policy.tiers)
+    yield from _disagreement_problems(policy.disagreement)
+    yield from _text_problems(policy)
+
+
+def _finding_problems(policy: Policy) -> Iterator[str]:
+    labels = policy.labels
+    if missing := [label for label in FINDINGS if label not in labels]:
+        yield f"policy.findings: missing {', '.join(missing)}"
+    if unknown := [label for label in labels if label not in FINDINGS]:
+        yield f"policy.findings: unknown finding {', '.join(unknown)}"
+    if len(set(labels)) < len(labels):
+        yield "policy.findings: a finding stands twice"
+    for rule in policy.findings:
+        if rule.tier is Urgency.REVIEW:
+            yield f"{rule.label}: the tier review is for films without a verdict, not for a finding"
+        for code, mark in ((rule.snomed, rule.snomed_mark), (rule.radlex, rule.radlex_mark)):
+            if (code and mark is Mark.NONE) or (not code and mark is Mark.CONFIRMED):
+                yield f"{rule.label}: code {code!r} does not go with the mark {mark}"
+        yield from _together_problems(policy, rule)
+
+
+def _together_problems(policy: Policy, rule: Rule) -> Iterator[str]:
+    together = rule.together
+    if together is None:
+        return
+    if not together.labels or together.tier is Urgency.REVIEW or together.tier.rank > rule.tier.rank:
+        yield f"{rule.label}: together must name findings and a tier at least as urgent as {rule.tier}"
+    for label in together.labels:
+        partner = policy.rule(label)
+        if partner is None or label == rule.label:
+            yield f"{rule.label}: together names {label}, which is no other finding of the policy"
+        elif partner.tier.rank > together.tier.rank:
+            # The alert budget counts each finding in its own tier: a pair may not be more urgent than both.
+            yield f"{rule.label}: together with {label} cannot be more urgent than {label} alone"
+
+
+def _tier_problems(tiers: Tiers) -> Iterator[str]:
+    ordered = [tiers[urgency] for urgency in Urgency]
+    for urgency, tier in zip(Urgency, ordered, strict=True):
+        if tier.max_wait_minutes <= 0:
+            yield f"policy.tiers.{urgency}: max_wait_minutes must be above 0"
+        if not 0.0 <= tier.budget <= 1.0:
+            yield f"policy.tiers.{urgency}: budget is a share of films, from 0 to 1"
+    waits = [tier.max_wait_minutes for tier in ordered]
+    if waits != sorted(waits):
+        yield "policy.tiers: a more urgent tier may not wait longer than a less urgent one"
+    if math.fsum(tier.budget for tier in ordered) > 1.0 + 1e-9:
+        yield "policy.tiers: the budgets are shares of the same films and exceed 1 together"
+
+
+def _disagreement_problems(rule: Disagreement) -> Iterator[str]:
+    if rule.votes < 1:
+        yield "policy.disagreement: votes must be at least 1"
+    if not 0.0 < rule.spread <= 1.0:
+        yield "policy.disagreement: spread must be above 0 and at most 1"
+    for tier in rule.tiers:
+        if tier.rank >= Urgency.REVIEW.rank:
+            # Disagreement means review; turning positive in a lower tier would then lower the urgency.
+            yield f"policy.disagreement: {tier} is not more urgent than review, which disagreement asks for"
+
+
+def _text_problems(policy: Policy) -> Iterator[str]:
+    required = {"version": policy.version, "approver": policy.approver}
+    required |= {f"{rule.label}.name": rule.name for rule in policy.findings}
+    required |= {f"{rule.label}.action": rule.action for rule in policy.findings}
+    required |= {f"{state}.headline": policy.states[state].headline for state in State}
+    required |= {f"{s}.action": policy.states[s].action for s in State if s is not State.FLAGGED}
+    required |= {f.name: getattr(policy.texts, f.name) for f in fields(Texts) if f.name != "unseen"}
+    for where, text in required.items():
+        if not text.strip():
+            yield f"policy: {where} is empty"
+    for key, allowed in PLACEHOLDERS.items():
+        template = getattr(policy.texts, key)
+        try:
+            names = {name for _, name, spec, conversion in Formatter().parse(template) if name is not None}
+            template.format(**dict.fromkeys(allowed, "x"))
+        except (ValueError, KeyError, IndexError, AttributeError) as exc:
+            yield f"policy.texts.{key}: not a template of {', '.join(sorted(allowed))}: {exc!r}"
+        else:
+            if not names <= allowed:
+                yield f"policy.texts.{key}: may name only {', '.join(sorted(allowed))}"

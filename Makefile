@@ -1,0 +1,37 @@
+# Two commands: `make app` starts NeuraRay, `make test` passes its checks. Both need only python3 (3.11 or newer).
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: app test check model bench clean
+
+app: .venv/app
+	$(BIN)/streamlit run streamlit_app.py
+
+test: check
+	$(BIN)/pytest
+
+check: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# The default model again, from the films named by CXR_DATA (hours on two cores; resumes where it stopped).
+model: .venv/app
+	$(BIN)/python -m cxr_core.training members
+	$(BIN)/python -m cxr_core.training release
+
+bench: .venv/app
+	$(BIN)/python benchmarks/latency.py
+
+.venv/app: requirements.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --requirement requirements.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+.venv/dev: .venv/app requirements-dev.txt
+	$(BIN)/pip install --quiet --requirement requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -62,7 +62,9 @@ def check_size(rows: int, columns: int, limits: Limits) -> None:
     if long > limits.max_side:
         raise reject("too_large_side", found=long, limit=limits.max_side)
     if rows * columns > limits.max_megapixels * 1e6:
-        raise reject("too_many_pixels", found=f"{rows * columns / 1e6:.1f}", limit=f"{limits.max_megapixels:g}")
+        raise reject(
+            "too_many_pixels", found=f"{rows * columns / 1e6:.1f}", limit=f"{limits.max_megapixels:g}"
+        )
 
 
 def check_frames(frames: int, limits: Limits) -> None:

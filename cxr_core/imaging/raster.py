@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image
 
 from cxr_core.domain import Notice, Radiograph
 from cxr_core.errors import Rejected
@@ -21,6 +22,19 @@ _CHROMA = 32
 """Spread of R, G and B, of 255, from which a pixel counts as coloured; JPEG blurs chroma by less."""
 
 _COLOURED_SHARE = 0.02
+
+_ORIENTATION = 0x0112
+
+_TURNS: dict[int, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
+    2: np.fliplr,
+    3: lambda grey: np.rot90(grey, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda grey: np.rot90(grey, -1),
+    7: lambda grey: np.rot90(np.transpose(grey), 2),
+    8: lambda grey: np.rot90(grey, 1),
+}
+"""EXIF 2.32, tag 274: what brings the stored picture upright; 1 is upright already."""
 
 
 def decode_raster(raw: bytes, kind: str, limits: Limits, sha256: str) -> Radiograph:
@@ -54,12 +68,22 @@ def decode_raster(raw: bytes, kind: str, limits: Limits, sha256: str) -> Radiogr
 def _film(image: Image.Image) -> tuple[NDArray[np.float32], tuple[Notice, ...]]:
     """Return (H, W) float32 in [0, 1] and what was assumed."""
     notes: list[Notice] = []
-    turn = _turn(image, notes)
+    image.load()
     grey = _grey(image, notes)
+    turn = _TURNS.get(_orientation(image, notes))
     if turn is not None:
         grey = np.ascontiguousarray(turn(grey))
         notes.append(note("turned_by_exif"))
     return grey, tuple(notes)
+
+
+def _orientation(image: Image.Image, notes: list[Notice]) -> int:
+    """Return the EXIF orientation, 1 if there is none; a damaged EXIF block does not cost the film."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # the EXIF reader raises whatever the bytes lead it to
+        notes.append(note("exif_unreadable"))
+        return 1
 
 
 def _grey(image: Image.Image, notes: list[Notice]) -> NDArray[np.float32]:
@@ -91,9 +115,10 @@ def _sixteen_bit(values: NDArray[np.integer]) -> NDArray[np.float32]:
     Films of 10, 12 or 14 bits are often stored in 16 without being stretched; the brightest pixel
     tells how many bits are in use.
     """
-    clipped = np.clip(values, 0, 65535)
+    clipped: NDArray[np.integer] = np.clip(values, 0, 65535)
     bits = next(depth for depth in (8, 10, 12, 14, 16) if int(clipped.max()) < 2**depth)
-    return np.multiply(clipped, np.float32(1 / (2**bits - 1)), dtype=np.float32)
+    grey: NDArray[np.float32] = np.multiply(clipped, np.float32(1 / (2**bits - 1)), dtype=np.float32)
+    return grey
 
 
 def _is_coloured(image: Image.Image) -> bool:

@@ -46,7 +46,10 @@ REFUSALS: dict[str, tuple[str, str]] = {
         "The DICOM picture is not grey (SamplesPerPixel 1, MONOCHROME1 or MONOCHROME2).",
         "Send the original film, not a colour capture of a screen.",
     ),
-    "unsupported_bits": ("The DICOM pixel format is not read: {found}.", "Store with 8 to 16 bits per pixel."),
+    "unsupported_bits": (
+        "The DICOM pixel format is not read: {found}.",
+        "Store with 8 to 16 bits per pixel.",
+    ),
     "bad_uid": (
         "{found} is not a DICOM UID (digits and points, at most 64).",
         "Have the sending system corrected: the film cannot be filed safely.",
@@ -58,9 +61,15 @@ REFUSALS: dict[str, tuple[str, str]] = {
         "Send the FOR PRESENTATION object of the same exposure.",
     ),
     "animal": ("The tags say that the film shows an animal.", "This model knows human films only."),
-    "lateral_view": ("The tags say that this is a lateral film.", "Send the frontal film as well: " + _READ.lower()),
+    "lateral_view": (
+        "The tags say that this is a lateral film.",
+        "Send the frontal film as well: " + _READ.lower(),
+    ),
     "unsupported_view": ("The tags say that the view is oblique, decubitus or axial.", _READ),
-    "blank_image": ("The picture is blank: all its pixels are nearly equal.", "Check the exposure and the export."),
+    "blank_image": (
+        "The picture is blank: all its pixels are nearly equal.",
+        "Check the exposure and the export.",
+    ),
 }
 """Code → message with `{found}` and `{limit}`, and what to do."""
 
@@ -120,7 +129,7 @@ def as_markdown() -> str:
     """Return the text of `docs/refusals.md`."""
     parts = [
         "# What decoding and the gate can say\n",
-        "Made from `cxr_core/imaging/refusals.py` by `python -m cxr_core.imaging.refusals > docs/refusals.md`.\n"
+        "Made from the tables in `cxr_core/imaging/refusals.py` by `python -m cxr_core.imaging.refusals`.\n"
         "`…` stands for a size, a format or a name out of a fixed list; no message carries patient data.\n",
     ]
     for title, lead, table in (
@@ -129,9 +138,14 @@ def as_markdown() -> str:
         ("Notes", "They inform and change nothing.", NOTES),
     ):
         rows = [
-            f"| `{code}` | {message.format(found='…', limit='…')} | {hint} |" for code, (message, hint) in table.items()
+            f"| `{code}` | {message.format(found='…', limit='…')} | {hint} |"
+            for code, (message, hint) in table.items()
         ]
-        parts.append("\n".join([f"## {title}\n", f"{lead}\n", "| code | message | what to do |", "|---|---|---|", *rows, ""]))
+        parts.append(
+            "\n".join(
+                [f"## {title}\n", f"{lead}\n", "| code | message | what to do |", "|---|---|---|", *rows, ""]
+            )
+        )
     return "\n".join(parts)
 
 

@@ -1,0 +1,209 @@
+"""DICOM to film. Read downwards: transfer syntax, tags, what was filmed, sizes, and only then pixels."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, FileDataset
+from pydicom.encaps import get_frame
+from pydicom.filereader import read_dataset, read_partial
+from pydicom.tag import BaseTag, Tag
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    RLELossless,
+)
+
+from cxr_core.domain import Notice, Radiograph
+from cxr_core.errors import Rejected
+from cxr_core.imaging.dicom_grey import PixelFormat, film, pixel_format
+from cxr_core.imaging.dicom_study import read_study, spacing_mm
+from cxr_core.imaging.dicom_subject import check_subject
+from cxr_core.imaging.dicom_values import code_string, integer
+from cxr_core.imaging.headers import stream_size
+from cxr_core.imaging.limits import Limits, check_frames, check_size
+from cxr_core.imaging.quiet import quiet
+from cxr_core.imaging.refusals import note, reject
+
+_PREAMBLE = 132
+_NATIVE = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian})
+TRANSFER_SYNTAXES = _NATIVE | {
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    JPEG2000Lossless,
+    JPEG2000,
+    RLELossless,
+}
+"""The allow-list. Deflated is not on it: 1 MB of it grows to gigabytes while the tags are parsed."""
+
+_PIXEL_DATA = Tag("PixelData")
+
+
+def has_preamble(raw: bytes) -> bool:
+    """Return whether `raw` is a DICOM file by PS3.10 7.1: 128 bytes, then DICM."""
+    return raw[128:_PREAMBLE] == b"DICM"
+
+
+def decode_dicom(raw: bytes, limits: Limits, sha256: str) -> Radiograph:
+    """Return the film of a DICOM file, with or without preamble.
+
+    Args:
+        raw: the file.
+        limits: checked against the tags before a pixel is decoded.
+        sha256: of `raw`, kept in the result.
+
+    Raises:
+        Rejected: anything that is no readable plain chest radiograph; see docs/refusals.md.
+    """
+    with quiet():
+        dataset = read_tags(raw, limits)
+        notes = check_subject(dataset)
+        study, study_notes = read_study(dataset)
+        form = check_pixels(dataset, limits)
+        grey, grey_notes = film(_stored_pixels(dataset, form), dataset, form)
+        burned_in = code_string(dataset, "BurnedInAnnotation") == "YES"
+        return Radiograph(
+            pixels=grey,
+            sha256=sha256,
+            source="DICOM",
+            study=study,
+            spacing_mm=spacing_mm(dataset),
+            burned_in=burned_in,
+            notes=(*notes, *study_notes, *_polarity(dataset), *grey_notes),
+        )
+
+
+def transfer_syntax(raw: bytes) -> str:
+    """Return TransferSyntaxUID of the file meta information, "" if there is none.
+
+    Raises:
+        Rejected: broken_dicom.
+    """
+    stream = BytesIO(raw)
+    stream.seek(_PREAMBLE if has_preamble(raw) else 0)
+    try:
+        meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+        return str(meta.get("TransferSyntaxUID") or "")
+    except Exception as exc:  # pydicom raises seven kinds of error for broken files
+        raise reject("broken_dicom", found="file meta information") from exc
+
+
+def read_tags(raw: bytes, limits: Limits) -> FileDataset:
+    """Return the data set up to and with PixelData, which stays compressed.
+
+    Raises:
+        Rejected: unsupported_transfer_syntax, broken_dicom, or unknown_format if nothing says DICOM.
+    """
+    syntax = transfer_syntax(raw)
+    if syntax and syntax not in TRANSFER_SYNTAXES:
+        raise reject("unsupported_transfer_syntax", found=_syntax_name(syntax))
+    try:
+        dataset = read_partial(BytesIO(raw), stop_when=_Fuse(limits.max_elements), force=True)
+    except Rejected:
+        raise
+    except Exception as exc:  # as above; RecursionError for sequences nested too deep
+        raise reject("broken_dicom" if has_preamble(raw) else "unknown_format", found="data set") from exc
+    if not has_preamble(raw) and not {"SOPClassUID", "Rows", "PixelData"} & set(dataset.dir()):
+        raise reject("unknown_format")
+    if not syntax:
+        dataset.file_meta.TransferSyntaxUID = _guessed_syntax(dataset)
+    return dataset
+
+
+def check_pixels(dataset: FileDataset, limits: Limits) -> PixelFormat:
+    """Return how pixels are stored, once tags and compressed header agree on an allowed size.
+
+    Raises:
+        Rejected: no_pixels, unsupported_photometric, unsupported_bits, broken_pixels, or out of bounds.
+    """
+    if _PIXEL_DATA not in dataset:
+        raise reject("no_pixels")
+    encapsulated = dataset.file_meta.TransferSyntaxUID not in _NATIVE
+    form = pixel_format(dataset, encapsulated=encapsulated)
+    rows, columns = integer(dataset, "Rows", 0), integer(dataset, "Columns", 0)
+    check_size(rows, columns, limits)
+    check_frames(integer(dataset, "NumberOfFrames", 1), limits)
+    if encapsulated and dataset.file_meta.TransferSyntaxUID != RLELossless:
+        _check_stream(dataset, rows, columns)
+    return form
+
+
+class _Fuse:
+    """Stop the parser after PixelData, and refuse a file of endless elements."""
+
+    def __init__(self, limit: int) -> None:
+        self.left = limit
+
+    def __call__(self, tag: BaseTag, vr: str | None, length: int) -> bool:
+        """Return True to stop before `tag`."""
+        self.left -= 1
+        if self.left < 0:
+            raise reject("broken_dicom", found="too many data elements")
+        return int(tag) > int(_PIXEL_DATA)
+
+
+def _guessed_syntax(dataset: FileDataset) -> UID:
+    """Return the uncompressed transfer syntax that the parser recognised from the first element."""
+    implicit, little = dataset.original_encoding
+    if implicit:
+        return ImplicitVRLittleEndian
+    return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+
+
+def _syntax_name(syntax: str) -> str:
+    """Return the standard's name of a transfer syntax, for a message; other text stays out of it."""
+    name = UID(syntax).name
+    return name if name != syntax and syntax.startswith("1.2.840.10008.") else "of this file"
+
+
+def _check_stream(dataset: FileDataset, rows: int, columns: int) -> None:
+    """Raise Rejected(broken_pixels) unless the compressed header says what the tags say."""
+    try:
+        stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    except Exception as exc:  # see transfer_syntax
+        raise reject("broken_pixels", found="no compressed frame") from exc
+    size = stream_size(stream)
+    if size is None:
+        raise reject("broken_pixels", found="no header in the compressed frame")
+    if (size.rows, size.columns, size.components) != (rows, columns, 1):
+        raise reject("broken_pixels", found="the compressed frame is not of the size that the tags state")
+
+
+def _stored_pixels(dataset: FileDataset, form: PixelFormat) -> NDArray[np.integer]:
+    """Return (rows, columns) stored values.
+
+    Raises:
+        Rejected: broken_pixels, if no decoder can read them.
+    """
+    shape = (integer(dataset, "Rows", 0), integer(dataset, "Columns", 0))
+    try:
+        pixels: NDArray[np.integer] = dataset.pixel_array
+    except Exception as exc:  # each decoder has errors of its own
+        raise reject("broken_pixels", found="no decoder can read the frame") from exc
+    if pixels.shape != shape or pixels.dtype.itemsize * 8 != form.allocated:
+        raise reject("broken_pixels", found="the decoded frame is not of the size that the tags state")
+    return np.ascontiguousarray(pixels)
+
+
+def _polarity(dataset: Dataset) -> tuple[Notice, ...]:
+    """Return a note if PresentationLUTShape contradicts PhotometricInterpretation (PS3.3 C.8.11.3.1.2)."""
+    shapes = {"MONOCHROME1": "INVERSE", "MONOCHROME2": "IDENTITY"}
+    shape = code_string(dataset, "PresentationLUTShape")
+    expected = shapes[code_string(dataset, "PhotometricInterpretation")]
+    return (note("polarity_unclear"),) if shape in shapes.values() and shape != expected else ()

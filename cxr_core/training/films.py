@@ -15,8 +15,8 @@ from cxr_core.domain import ABNORMAL, FINDINGS
 from cxr_core.imaging.decode import decode
 from cxr_core.imaging.limits import Limits
 from cxr_core.imaging.preprocess import Recipe, network_input
+from cxr_core.training.measure import known_truth
 
-LABELS = (*FINDINGS, ABNORMAL)
 FOLDS = 4
 
 
@@ -76,9 +76,7 @@ def read_split(nih: Path, name: str, *, small_films: bool) -> Split:
     for label in FINDINGS:
         table[label] = [int(label in found) for found in present]
     table[ABNORMAL] = [int(found != ["No Finding"]) for found in present]
-    truth = table[list(LABELS)].to_numpy(dtype=np.float32)
-    truth[(table["source"] != "enriched").to_numpy(), LABELS.index("Pneumonia")] = np.nan
-    return Split(table, truth)
+    return Split(table, known_truth(table).astype(np.float32))
 
 
 def network_inputs(split: Split, recipe: Recipe, cache: Path) -> NDArray[np.float32]:

@@ -127,8 +127,8 @@ class Texts:
     reason_unknown: str
     reason_not_assessed: str
     reason_nothing: str
+    reason_warned: str
     reason_refused: str
-    warning_name: str
     side: str
     heatmap: str
     role: str

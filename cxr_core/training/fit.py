@@ -68,7 +68,9 @@ def fit(
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
     network = mobilenet_v2_grey(train.truth.shape[1])
-    first = np.random.default_rng(seed).choice(len(train.inputs), size=min(64, len(train.inputs)), replace=False)
+    first = np.random.default_rng(seed).choice(
+        len(train.inputs), size=min(64, len(train.inputs)), replace=False
+    )
     load_imagenet(network, pretrained, torch.from_numpy(train.inputs[np.sort(first)]))
     network = network.to(memory_format=torch.channels_last)
     freeze_early_blocks(network.train())
@@ -114,7 +116,9 @@ def predict(network: MobileNetV2, inputs: NDArray[np.float32], batch: int = 64) 
     network.eval()
     with torch.inference_mode():
         parts = [
-            network(torch.from_numpy(inputs[i : i + batch].copy()).to(memory_format=torch.channels_last)).numpy()
+            network(
+                torch.from_numpy(inputs[i : i + batch].copy()).to(memory_format=torch.channels_last)
+            ).numpy()
             for i in range(0, len(inputs), batch)
         ]
     return np.concatenate(parts)

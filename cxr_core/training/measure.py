@@ -51,7 +51,7 @@ def measure(table: pd.DataFrame, probabilities: Floats, *, resamples: int = 2000
     picked = [LABELS.index(label) for label in PRIMARY]
     values = np.array([area.value for area in areas])
     clean = (table[ABNORMAL] == 0).to_numpy()
-    enriched = (table["source"] == "enriched").to_numpy(dtype=np.float64)
+    enriched = (table["source"] == "enriched").to_numpy(dtype=np.float64, copy=True)
     pneumonia = probabilities[:, [LABELS.index("Pneumonia")]]
     return Measured(
         films=len(table),
@@ -63,7 +63,9 @@ def measure(table: pd.DataFrame, probabilities: Floats, *, resamples: int = 2000
     )
 
 
-def paired_difference(table: pd.DataFrame, ours: Floats, theirs: Floats, *, resamples: int = 2000) -> Interval:
+def paired_difference(
+    table: pd.DataFrame, ours: Floats, theirs: Floats, *, resamples: int = 2000
+) -> Interval:
     """Return ours minus theirs in mean AUC over PRIMARY, the same patients drawn for both."""
     truth, patients = known_truth(table), table["patient"].to_numpy()
     picked = [LABELS.index(label) for label in PRIMARY]
@@ -76,6 +78,6 @@ def paired_difference(table: pd.DataFrame, ours: Floats, theirs: Floats, *, resa
 
 def known_truth(table: pd.DataFrame) -> NDArray[np.float64]:
     """Return (N, 15) labels, Pneumonia NaN outside the enriched source."""
-    truth = table[list(LABELS)].to_numpy(dtype=np.float64)
+    truth = table[list(LABELS)].to_numpy(dtype=np.float64, copy=True)
     truth[(table["source"] != "enriched").to_numpy(), LABELS.index("Pneumonia")] = np.nan
     return truth

@@ -12,12 +12,12 @@ from rich.progress import track
 from safetensors.torch import save_file
 from scipy.special import expit
 
+from cxr_core.imaging.preprocess import Recipe
 from cxr_core.training.calibrate import Platt, fit_platt
 from cxr_core.training.films import FOLDS, Split, network_inputs, read_split
 from cxr_core.training.fit import predict
 from cxr_core.training.measure import LABELS, known_truth
 from cxr_core.training.networks import Ensemble, mobilenet_v2_grey
-from cxr_core.imaging.preprocess import Recipe
 from cxr_core.triage.budget import Thresholds, choose_thresholds
 from cxr_core.triage.policy import Policy
 

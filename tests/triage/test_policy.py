@@ -144,8 +144,14 @@ def wait(urgency, minutes):
 REFUSED = {
     "not TOML": ("version = ", "not TOML"),
     "unknown key at the top": (f'colour = "red"\n{TEXT}', "unknown key colour"),
-    "unknown key in a finding": (replaced("cancer = false", "cancer = false\nside = true"), "unknown key side"),
-    "unknown key in a tier": (replaced("budget = 0.05", "budget = 0.05\nmax_wait = 3"), "unknown key max_wait"),
+    "unknown key in a finding": (
+        replaced("cancer = false", "cancer = false\nside = true"),
+        "unknown key side",
+    ),
+    "unknown key in a tier": (
+        replaced("budget = 0.05", "budget = 0.05\nmax_wait = 3"),
+        "unknown key max_wait",
+    ),
     "missing key": (replaced("cancer = false\n", ""), "missing key cancer"),
     "missing version": (replaced('version = "1.0.0"\n', ""), "missing key version"),
     "missing finding": (without_hernia(), "missing Hernia"),
@@ -165,7 +171,10 @@ REFUSED = {
     "number for yes": (replaced("cancer = true", "cancer = 1"), "expected bool, got int"),
     "time for a date": (replaced("date = 2026-11-21", "date = 2026-11-21T10:00:00"), "expected date"),
     "text for a list": (replaced('["critical", "urgent"]', '"critical"'), "expected a list"),
-    "text for a table": (TEXT.split("[tiers.critical]")[0] + 'tiers = "none"\n', "missing key|expected a table"),
+    "text for a table": (
+        TEXT.split("[tiers.critical]")[0] + 'tiers = "none"\n',
+        "missing key|expected a table",
+    ),
     "findings are no tables": (
         TEXT[: TEXT.index("[disagreement]")].replace("version =", "findings = [1]\nversion =", 1)
         + TEXT[TEXT.index("[disagreement]") : TEXT.index("[[findings]]")],
@@ -179,16 +188,25 @@ REFUSED = {
     "critical waits longer": (wait("critical", 121), "may not wait longer"),
     "no votes": (replaced("votes = 3", "votes = 0"), "at least 1"),
     "no spread": (replaced("spread = 0.20", "spread = 0.0"), "spread must be"),
-    "disagreement below review": (replaced('"urgent"]', '"urgent", "significant"]'), "not more urgent than review"),
+    "disagreement below review": (
+        replaced('"urgent"]', '"urgent", "significant"]'),
+        "not more urgent than review",
+    ),
     "together with itself": (replaced('["Consolidation", ', '["Infiltration", '), "no other finding"),
     "together with nobody": (replaced('["Consolidation", "Pneumonia"]', "[]"), "must name findings"),
     "together with a stranger": (replaced('["Consolidation", ', '["Fracture", '), "no other finding"),
-    "together less urgent": (replaced('"Pneumonia"], tier = "urgent"', '"Pneumonia"], tier = "routine"'), "at least"),
+    "together less urgent": (
+        replaced('"Pneumonia"], tier = "urgent"', '"Pneumonia"], tier = "routine"'),
+        "at least",
+    ),
     "together beyond the budget": (
         replaced('"Pneumonia"], tier = "urgent"', '"Pneumonia"], tier = "critical"'),
         "more urgent than Consolidation alone",
     ),
-    "empty action": (replaced('action = "Non-specific opacity; clinical correlation."', 'action = " "'), "is empty"),
+    "empty action": (
+        replaced('action = "Non-specific opacity; clinical correlation."', 'action = " "'),
+        "is empty",
+    ),
     "empty approver": (replaced('"unsigned: a site must approve"', '""'), "approver is empty"),
     "empty headline": (replaced('"No disease detected"', '""'), "no_disease_detected.headline is empty"),
     "unknown name in a template": (replaced("{name} {value}", "{name} {score}"), "reason_finding"),

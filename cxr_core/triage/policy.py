@@ -165,6 +165,10 @@ class Policy:
         """The findings' labels in clinical order."""
         return tuple(rule.label for rule in self.findings)
 
+    def labels_of(self, tier: Urgency) -> tuple[str, ...]:
+        """The labels of a tier's findings in clinical order."""
+        return tuple(rule.label for rule in self.findings if rule.tier is tier)
+
     def rule(self, label: str) -> Rule | None:
         """Return the rule of a finding, or None where the policy has none."""
         return next((rule for rule in self.findings if rule.label == label), None)
@@ -210,7 +214,6 @@ def parse_policy(text: str) -> Policy:
 
 
 def _problems(policy: Policy) -> Iterator[str]:
-    """Yield what contradicts, worst first."""
     yield from _finding_problems(policy)
     yield from _tier_problems(policy.tiers)
     yield from _disagreement_problems(policy.disagreement)

@@ -4,6 +4,7 @@ CxrError
 ├── Rejected(code, message, hint)   the input cannot be assessed; a person must look
 ├── ModelError                      a model folder is not what its manifest says
 ├── PolicyError                     the clinical policy is incomplete or contradictory
+├── StoreError                      what lies on disk does not fit what is to be written
 └── SettingsError                   a setting is unknown or out of range
 
 No message carries patient data: codes, sizes and names of formats only.
@@ -31,6 +32,10 @@ class ModelError(CxrError):
 
 class PolicyError(CxrError):
     """The clinical policy is incomplete or contradicts itself."""
+
+
+class StoreError(CxrError):
+    """What lies on disk cannot be read, written or added to."""
 
 
 class SettingsError(CxrError):

@@ -1,0 +1,167 @@
+"""`cxr …`: data on stdout, progress and messages on stderr. Nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cxr_core import settings
+from cxr_core.errors import CxrError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from cxr_core.pipeline import Kit
+
+REFUSED_EXIT = 3
+FAILED_EXIT = 1
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Chest X-ray triage. Not a medical device: it suggests, a clinician decides.",
+)
+models = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What models there are, and whether to trust them.")
+app.add_typer(models, name="models")
+
+Paths = Annotated[
+    list[Path],
+    typer.Argument(help="Files, or folders to walk for image and DICOM files.", show_default=False, metavar="PATH..."),
+]
+
+
+@app.command()
+def triage(
+    paths: Paths,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of a table.")] = False,
+    heatmap: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write each film with its heatmap there, as PNG.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a one-page PDF of each film there.")
+    ] = None,
+) -> None:
+    """Say what the model found, how urgent, what to do.
+
+    Exit status: 0, or 3 if any film was refused.
+    """
+    from cxr_core.batch import analyse_files
+    from cxr_core.files import name
+    from cxr_core.reports.record import as_record
+
+    with _failures():
+        files = _found(paths)
+        kit = _kit()
+        pictures = heatmap is not None or report is not None
+        records: list[dict[str, Any]] = []
+        any_refused = False
+        threads = settings.load().threads
+        results = analyse_files(
+            files, kit, now=datetime.now(UTC), threads=threads, batch=4 if pictures else 16, keep_pixels=pictures
+        )
+        with _progress() as bar:
+            task = bar.add_task("triage", total=len(files))
+            for file, analysis in results:
+                record = as_record(analysis, name(file))
+                any_refused = any_refused or analysis.refusal is not None
+                if as_json:
+                    typer.echo(json.dumps(record, allow_nan=False))
+                else:
+                    records.append(record)
+                if pictures:
+                    _save_pictures(analysis, file, kit, heatmap, report)
+                bar.advance(task)
+        if records:
+            _print_table(records)
+    raise typer.Exit(REFUSED_EXIT if any_refused else 0)
+
+
+@app.command()
+def predict(
+    paths: Paths,
+    out: Annotated[Path, typer.Option("--out", metavar="CSV", help="File to write, or to go on with.")],
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="ID", help="Model that answers; default CXR_MODEL.")
+    ] = None,
+) -> None:
+    """Write calibrated probabilities of every label, one row a film.
+
+    Run it again after an interruption: what OUT holds is not done again. Refused films are listed
+    beside it in `*.refused.csv`. Exit status: 0, or 3 if any film was refused.
+    """
+    from cxr_core import batch
+
+    with _failures():
+        files = _found(paths)
+        kit = _kit(model)
+        with _progress() as bar:
+            task = bar.add_task("predict", total=len(files))
+            tally = batch.predict(
+                files,
+                kit,
+                out,
+                now=datetime.now(UTC),
+                threads=settings.load().threads,
+                progress=lambda done: bar.advance(task, done),
+            )
+    typer.echo(
+        f"{tally.answered} answered, {tally.refused} refused, {tally.skipped} done in an earlier run", err=True
+    )
+    raise typer.Exit(REFUSED_EXIT if tally.refused or tally.skipped_refused else 0)
+
+
+@app.command("settings")
+def show_settings() -> None:
+    """List every setting: its value now, type, default and meaning."""
+    with _failures():
+        now = settings.load()
+    for name, kind, default, help_ in settings.rows():
+        value = "(hidden)" if default == "(hidden)" else getattr(now, settings.field_name(name))
+        typer.echo(f"{name} = {value}\n    {help_} ({kind}; default: {default or 'unset'})")
+
+
+def _found(paths: list[Path]) -> tuple[Path, ...]:
+    from cxr_core.files import find
+
+    found = find(paths)
+    if found.others:
+        typer.echo(f"{found.others} other files left out: neither image nor DICOM", err=True)
+    if not found.films:
+        typer.echo("no image or DICOM file found", err=True)
+    return found.films
+
+
+def _kit(model: str | None = None) -> Kit:
+    from dataclasses import replace
+
+    from cxr_core.pipeline import load_kit
+
+    chosen = settings.load()
+    return load_kit(replace(chosen, model=model) if model else chosen)
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Turn our own errors into one line and exit status 1."""
+    try:
+        yield
+    except CxrError as error:
+        typer.echo(f"cxr: {error}", err=True)
+        raise typer.Exit(FAILED_EXIT) from error
+
+
+def _progress() -> Progress:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)

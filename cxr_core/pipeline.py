@@ -1,0 +1,240 @@
+"""One film, one answer: bytes → decode → gate → preprocess → classify → calibrate → decide.
+
+Whoever has read `analyse` downward has seen the product. Nothing here reads disk, database or wall
+clock except `load_kit`, so page, command line and worker give the same answer for the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from time import perf_counter
+from traceback import extract_tb
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_core import __version__
+from cxr_core.domain import Analysis, Gate, GateOutcome, Notice, Radiograph, Study, Versions
+from cxr_core.errors import Rejected
+from cxr_core.imaging import gate
+from cxr_core.imaging.decode import decode
+from cxr_core.imaging.limits import Limits
+from cxr_core.imaging.preprocess import network_input
+from cxr_core.inference import explain, registry
+from cxr_core.inference.runtime import Classifier
+from cxr_core.settings import Settings
+from cxr_core.triage.decide import decide, refuse
+from cxr_core.triage.policy import Policy, load_policy
+
+_log = logging.getLogger(__name__)
+
+INTERNAL = Notice(
+    "internal",
+    "The film could not be assessed because of a fault in this software.",
+    "Have the film read in the usual way and report the fault with its time.",
+)
+FUTURE = Notice(
+    "date_in_future", "The film's date lies in the future.", "Check the clock of the modality and of this machine."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """What a process needs to answer; built once."""
+
+    limits: Limits
+    classifier: Classifier
+    policy: Policy
+
+    @property
+    def versions(self) -> Versions:
+        """What every result of this kit names as its makers."""
+        model = self.classifier.manifest
+        return Versions(f"{model.id} {model.version}", self.policy.version, __version__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Film:
+    """A film on its way to the network.
+
+    Attributes:
+        radiograph: as decoded.
+        gate: accepted or warned.
+        array: (1, S, S) float32, what the network sees.
+        timings_ms: wall time of the steps so far.
+    """
+
+    radiograph: Radiograph
+    gate: Gate
+    array: NDArray[np.float32] = field(repr=False)
+    timings_ms: dict[str, float]
+
+
+def load_kit(settings: Settings) -> Kit:
+    """Return the kit that the settings name.
+
+    Raises:
+        ModelError: the model folder is not what its manifest says.
+        PolicyError: the policy is incomplete or contradicts itself.
+    """
+    classifier = registry.load(settings.models_dir / settings.model, threads=settings.threads)
+    return Kit(Limits(), classifier, load_policy(settings.policy))
+
+
+def analyse(raw: bytes, kit: Kit, *, now: datetime) -> Analysis:
+    """Return the one result for a file's bytes; never raises for what is in them.
+
+    Args:
+        raw: a PNG, JPEG or DICOM file.
+        kit: limits, model and policy.
+        now: aware; only tells whether the film's own date is possible.
+    """
+    film = prepare(raw, kit, now=now)
+    return answer([film], kit)[0]
+
+
+def prepare(raw: bytes, kit: Kit, *, now: datetime) -> Film | Analysis:
+    """Return the film ready for the network, or its refusal: decode, gate, preprocess."""
+    timings: dict[str, float] = {}
+    radiograph: Radiograph | None = None
+    try:
+        with _timed(timings, "decode"):
+            radiograph = decode(raw, kit.limits)
+        with _timed(timings, "gate"):
+            verdict = _dated(gate.inspect(radiograph), radiograph.study, now)
+        with _timed(timings, "preprocess"):
+            array = network_input(radiograph.pixels, kit.classifier.manifest.recipe)
+    except Rejected as refusal:
+        notice = Notice(refusal.code, refusal.message, refusal.hint)
+        return refused(notice, kit, raw=raw, radiograph=radiograph, timings_ms=timings)
+    except Exception as exc:
+        _log_fault("prepare", exc)
+        return refused(INTERNAL, kit, raw=raw, radiograph=radiograph, timings_ms=timings)
+    return Film(radiograph, verdict, array, timings)
+
+
+def answer(films: Sequence[Film | Analysis], kit: Kit) -> list[Analysis]:
+    """Return the result of each film, in order, after one pass of the network over all of them.
+
+    What was refused before passes through.
+    """
+    answered = iter(_classified([film for film in films if isinstance(film, Film)], kit))
+    return [next(answered) if isinstance(film, Film) else film for film in films]
+
+
+def refused(
+    notice: Notice,
+    kit: Kit,
+    *,
+    raw: bytes = b"",
+    radiograph: Radiograph | None = None,
+    timings_ms: dict[str, float] | None = None,
+) -> Analysis:
+    """Return the result that says why a person must look instead of the model."""
+    return Analysis(
+        sha256=radiograph.sha256 if radiograph else hashlib.sha256(raw).hexdigest(),
+        study=radiograph.study if radiograph else Study(),
+        gate=Gate(GateOutcome.REFUSED, (notice,), radiograph.notes if radiograph else ()),
+        predictions=(),
+        abnormal=None,
+        triage=refuse(kit.policy, notice),
+        versions=kit.versions,
+        refusal=notice,
+        radiograph=radiograph,
+        timings_ms=timings_ms or {},
+    )
+
+
+def heatmaps(analysis: Analysis, kit: Kit) -> dict[str, NDArray[np.float32]]:
+    """Return for each of the model's labels an (h, w) float32 map of where the model looked.
+
+    Closed form from the feature maps that came with the answer: no further pass of the network.
+
+    Raises:
+        Rejected: the analysis was refused, so there is nothing to show.
+    """
+    if analysis.features is None:
+        why = analysis.refusal or INTERNAL
+        raise Rejected(why.code, why.message, why.hint)
+    maps = explain.heatmaps(analysis.features, kit.classifier.heads)
+    return dict(zip(kit.classifier.manifest.labels, maps, strict=True))
+
+
+def _classified(films: Sequence[Film], kit: Kit) -> list[Analysis]:
+    """Return the results of one pass; if it fails, of one pass per film, so that none spoils the others."""
+    if not films:
+        return []
+    timings: dict[str, float] = {}
+    try:
+        with _timed(timings, "classify"):
+            output = kit.classifier.run(np.stack([film.array for film in films]))
+    except Exception as exc:
+        _log_fault("classify", exc)
+        if len(films) == 1:
+            return [_refused_film(films[0], kit)]
+        return [result for film in films for result in _classified([film], kit)]
+    share = {"classify": timings["classify"] / len(films)}
+    rows = zip(films, output.logits, output.features, strict=True)
+    return [_concluded(film, logits, features, kit, share) for film, logits, features in rows]
+
+
+def _concluded(
+    film: Film, logits: NDArray[np.float32], features: NDArray[np.float32], kit: Kit, share: dict[str, float]
+) -> Analysis:
+    """Return the result of one film from its (M, L) logits: calibrate, decide."""
+    timings = film.timings_ms | share
+    try:
+        if not np.isfinite(logits).all():
+            raise FloatingPointError("the network's answer is not finite")
+        with _timed(timings, "decide"):
+            predictions, abnormal = kit.classifier.predictions(logits)
+            triage = decide(kit.policy, film.gate, predictions, abnormal)
+    except Exception as exc:
+        _log_fault("decide", exc)
+        return _refused_film(film, kit)
+    return Analysis(
+        sha256=film.radiograph.sha256,
+        study=film.radiograph.study,
+        gate=film.gate,
+        predictions=predictions,
+        abnormal=abnormal,
+        triage=triage,
+        versions=kit.versions,
+        radiograph=film.radiograph,
+        features=features,
+        timings_ms=timings,
+    )
+
+
+def _refused_film(film: Film, kit: Kit) -> Analysis:
+    return refused(INTERNAL, kit, radiograph=film.radiograph, timings_ms=film.timings_ms)
+
+
+def _dated(verdict: Gate, study: Study, now: datetime) -> Gate:
+    """Return the gate's verdict with a note if the film was taken tomorrow or later."""
+    if study.acquired is None:
+        return verdict
+    acquired = study.acquired if study.acquired.tzinfo else study.acquired.replace(tzinfo=UTC)
+    if acquired <= now + timedelta(days=1):
+        return verdict
+    return replace(verdict, notes=(*verdict.notes, FUTURE))
+
+
+@contextmanager
+def _timed(timings: dict[str, float], step: str) -> Iterator[None]:
+    start = perf_counter()
+    try:
+        yield
+    finally:
+        timings[step] = (perf_counter() - start) * 1e3
+
+
+def _log_fault(step: str, exc: Exception) -> None:
+    """Log where it happened, but no message: a library's message may quote the patient."""
+    frames = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in extract_tb(exc.__traceback__)]
+    _log.error("fault in %s: %s at %s", step, type(exc).__name__, " > ".join(frames))

@@ -20,6 +20,7 @@ from cxr_core.errors import PolicyError
 from cxr_core.triage.decide import decide
 from cxr_core.triage.fill import Stage
 from cxr_core.triage.policy import Policy
+from cxr_core.triage.terms import ReviewBudget
 
 FEW_POSITIVES = 20
 """Below this many positives a sensitivity is chance, so nothing is maximised."""
@@ -29,7 +30,7 @@ SMALL_SHARE = 0.005
 
 RULE = (
     "highest mean sensitivity of each tier's findings within the policy's share of films, tiers filled from "
-    "critical down, abnormal last on films without a finding; below 20 positives a fixed 0.5 % of films"
+    "critical down, abnormal last within the review tier's share; below 20 positives a fixed 0.5 % of films"
 )
 
 Floats = NDArray[np.float64]
@@ -43,7 +44,7 @@ class Thresholds:
     Attributes:
         labels, values: one threshold per label, in the caller's order.
         few_positives: labels with fewer than `FEW_POSITIVES`, which got `SMALL_SHARE` of the films.
-        shares: share of films that each tier took; `review` counts films by `abnormal` alone.
+        shares: share of films that each tier took; `review` as the policy's `review_budget` counts it.
         policy: version of the policy.
         rule: how they were chosen, for the manifest.
     """
@@ -112,8 +113,8 @@ def choose_thresholds(
     """Return thresholds with the highest mean sensitivity per tier within the policy's budget.
 
     Tiers are filled from critical down; a film that is already in a more urgent tier costs nothing in a lower
-    one. `abnormal` comes last and costs only films without any positive finding. Disagreement and warnings
-    are not known here, and `abnormal` also lifts flagged films to review: `share_report` counts both.
+    one. `abnormal` comes last and, by the policy's `review_budget`, costs films without any positive finding
+    or every film that it makes review. Disagreement and warnings are not known here: see `share_report`.
 
     Within a tier, greedily: lower the one threshold that gains most mean sensitivity per film added, by the
     step (over any number of films that still fit) with the best ratio, until no step gains. Exact for one
@@ -142,8 +143,10 @@ def choose_thresholds(
     )
     chosen: dict[str, float] = {}
     shares: dict[Urgency, float] = {}
-    taken = np.zeros(len(scores), dtype=bool)
+    taken = sooner = np.zeros(len(scores), dtype=bool)
     for urgency in sorted(Urgency, key=lambda tier: tier is Urgency.REVIEW):  # review last: `abnormal`
+        if urgency is Urgency.REVIEW and policy.review_budget is ReviewBudget.ALL:
+            taken = sooner
         names = [ABNORMAL] if urgency is Urgency.REVIEW else policy.labels_of(urgency)
         columns = [labels.index(name) for name in names if name in labels]
         stage = Stage(scores[:, columns], known[:, columns], taken, policy.tiers[urgency].budget)
@@ -151,6 +154,7 @@ def choose_thresholds(
         chosen |= {labels[j]: value for j, value in zip(columns, values, strict=True)}
         shares[urgency] = float(np.mean(stage.taken & ~taken))
         taken = stage.taken
+        sooner = taken if urgency.rank < Urgency.REVIEW.rank else sooner
     return Thresholds(
         labels=tuple(labels),
         values=tuple(chosen[label] for label in labels),

@@ -8,7 +8,8 @@ import pytest
 
 from cxr_core.domain import FINDINGS, State, Urgency
 from cxr_core.errors import PolicyError
-from cxr_core.triage.policy import Mark, load_policy, parse_policy
+from cxr_core.triage.policy import load_policy, parse_policy
+from cxr_core.triage.terms import Mark
 from tests.triage.builders import POLICY, POLICY_PATH
 
 TEXT = POLICY_PATH.read_text(encoding="utf-8")

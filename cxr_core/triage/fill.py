@@ -33,6 +33,19 @@ class Curve:
         best = int(np.argmax(ratio))
         return float(ratio[best]), self.position + best + 1
 
+    def longest(self, taken: Flags, room: int) -> int:
+        """Return the last position that adds at most `room` films and ends on a film with the finding."""
+        cost = np.cumsum(~taken[self.order])
+        hits = np.cumsum(self.gains)
+        fits = np.flatnonzero(self.tie_ends & (cost <= room))
+        if not fits.size or hits[fits[-1]] == 0.0:
+            return 0
+        return int(fits[np.searchsorted(hits[fits], hits[fits[-1]])]) + 1
+
+    def gain(self) -> float:
+        """Return the sensitivity so far times the finding's weight."""
+        return float(self.gains[: self.position].sum())
+
     def advance_within(self, films: int) -> None:
         """Move to the last position with at most this many films that does not cut a tie."""
         ends = np.flatnonzero(self.tie_ends[:films]) + 1
@@ -68,7 +81,29 @@ class Stage:
             if is_few:
                 curve.advance_within(quota)
                 self._take(curve)
-        steady = [curve for curve, is_few in zip(self.curves, few, strict=True) if not is_few]
+        self._fill_steady([curve for curve, is_few in zip(self.curves, few, strict=True) if not is_few])
+        return [curve.threshold() for curve in self.curves]
+
+    def _fill_steady(self, steady: Sequence[Curve]) -> None:
+        """Try the greedy way from nothing, then from each finding at its most sensitive; keep the best."""
+        start, room = self.taken.copy(), self.room
+        best, positions = -1.0, [0] * len(steady)
+        for first in (None, *steady):
+            self.taken, self.room = start.copy(), room
+            for curve in steady:
+                curve.position = 0
+            if first is not None:
+                first.position = first.longest(self.taken, self.room)
+                self._take(first)
+            self._greedily(steady)
+            if (gain := sum(curve.gain() for curve in steady)) > best + 1e-12:
+                best, positions = gain, [curve.position for curve in steady]
+        self.taken, self.room = start, room
+        for curve, position in zip(steady, positions, strict=True):
+            curve.position = position
+            self._take(curve)
+
+    def _greedily(self, steady: Sequence[Curve]) -> None:
         while steady:
             steps = [curve.best_step(self.taken, self.room) for curve in steady]
             best = max(range(len(steady)), key=lambda i: steps[i][0])
@@ -76,7 +111,6 @@ class Stage:
                 break
             steady[best].position = steps[best][1]
             self._take(steady[best])
-        return [curve.threshold() for curve in self.curves]
 
     def _take(self, curve: Curve) -> None:
         positive = curve.order[: curve.position]

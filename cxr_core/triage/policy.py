@@ -90,7 +90,7 @@ def parse_policy(text: str) -> Policy:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise PolicyError(f"the policy is not TOML: {exc}") from exc
-    policy = build(Policy, table, "policy")
+    policy = build(Policy, table, "policy", PolicyError)
     for problem in _problems(policy):
         raise PolicyError(problem)
     return policy

@@ -1,52 +1,49 @@
-"""The one JSON form of a result: what the command line prints and the page offers for download."""
+"""The one JSON form of a result: what the page's download and `cxr triage --json` both write."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from cxr_core.domain import Analysis, Gate, Notice, Prediction
+from cxr_core.domain import Analysis, Prediction
+
+_DIGITS = 6
 
 
 def as_record(analysis: Analysis, file: str) -> dict[str, Any]:
-    """Return the result as plain JSON values; no patient data, whatever the film's tags hold.
+    """Return a JSON object of numbers and text; keys and order are fixed, patient data is left out.
+
+    `error` takes the place of the findings when the film was refused.
 
     Args:
-        analysis: of one film.
-        file: the name under which it came.
+        analysis: the result.
+        file: name of the file, as the person gave it.
     """
-    triage = analysis.triage
-    head = {
+    head: dict[str, Any] = {
         "file": file,
-        "state": triage.state.value,
-        "urgency": triage.urgency.value,
-        "gate": _gate(analysis.gate),
+        "state": analysis.triage.state.value,
+        "urgency": analysis.triage.urgency.value,
+        "gate": {"outcome": analysis.gate.outcome.value, "codes": list(analysis.gate.codes)},
     }
-    if analysis.refusal is not None:
-        return head | {"error": _error(analysis.refusal)}
-    return head | {
-        "abnormal": analysis.abnormal.probability if analysis.abnormal else None,
+    if refusal := analysis.refusal:
+        error = {"code": refusal.code, "message": refusal.message, "hint": refusal.hint}
+        return {**head, "error": error}
+    return {
+        **head,
+        "abnormal": round(analysis.abnormal.probability, _DIGITS) if analysis.abnormal else None,
         "findings": [_finding(prediction) for prediction in analysis.predictions],
-        "action": triage.action,
-        "reasons": list(triage.reasons),
+        "action": analysis.triage.action,
+        "reasons": list(analysis.triage.reasons),
         "model": analysis.versions.model,
         "policy": analysis.versions.policy,
-        "elapsed_ms": round(analysis.elapsed_ms, 3),
+        "elapsed_ms": round(analysis.elapsed_ms, 1),
     }
-
-
-def _gate(gate: Gate) -> dict[str, Any]:
-    return {"outcome": gate.outcome.value, "codes": list(gate.codes)}
-
-
-def _error(refusal: Notice) -> dict[str, str]:
-    return {"code": refusal.code, "message": refusal.message, "hint": refusal.hint}
 
 
 def _finding(prediction: Prediction) -> dict[str, Any]:
     return {
         "label": prediction.label,
-        "probability": prediction.probability,
-        "threshold": prediction.threshold,
+        "probability": round(prediction.probability, _DIGITS),
+        "threshold": round(prediction.threshold, _DIGITS),
         "positive": prediction.positive,
-        "spread": prediction.spread,
+        "spread": round(prediction.spread, _DIGITS),
     }

@@ -1,0 +1,146 @@
+"""How the card, the annotated picture and the PDF say the same things in the same words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cxr_core.domain import ABNORMAL, Analysis, Prediction, State, Study, Urgency, View
+from cxr_core.triage.policy import Policy
+
+_UID = re.compile(r"[0-9.]{1,64}")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A tier's shape and colour (Okabe–Ito); the word is the tier's own name."""
+
+    shape: str
+    colour: str
+
+
+MARKS: dict[Urgency, Mark] = {
+    Urgency.CRITICAL: Mark("▲", "#D55E00"),
+    Urgency.URGENT: Mark("◆", "#E69F00"),
+    Urgency.REVIEW: Mark("?", "#56B4E9"),
+    Urgency.SIGNIFICANT: Mark("●", "#F0E442"),
+    Urgency.ROUTINE: Mark("○", "#93A1AD"),
+}
+
+
+def name_of(label: str, policy: Policy) -> str:
+    """Return a label as the policy writes it: `Pleural thickening`."""
+    rule = policy.rule(label)
+    return rule.name if rule else label.replace("_", " ").capitalize()
+
+
+def wait(minutes: int) -> str:
+    """Return a maximum wait in its largest whole unit: 15 min, 2 h, 90 min."""
+    return f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"
+
+
+def banner(urgency: Urgency, policy: Policy) -> str:
+    """Return the banner's first line: `URGENT · read within 2 h`."""
+    return f"{urgency.value.upper()} · read within {wait(policy.tiers[urgency].max_wait_minutes)}"
+
+
+def beneath(analysis: Analysis, policy: Policy) -> str:
+    """Return what stands beneath the state's headline: the policy's words, or else the reasons."""
+    words = policy.states[analysis.triage.state].beneath
+    return words or " · ".join(analysis.triage.reasons)
+
+
+def patient(study: Study) -> str:
+    """Return the patient's name as people write it: `DOE, Jane` for DICOM's `DOE^Jane`.
+
+    Source: DICOM PS3.5 6.2, value representation PN.
+    """
+    if not study.patient_name.strip():
+        return "No name given"
+    family, *rest = (part.strip() for part in study.patient_name.split("^"))
+    given = " ".join(part for part in rest if part)
+    return f"{family}, {given}" if family and given else family or given or "No name given"
+
+
+def when(study: Study) -> str:
+    """Return the time of exposure: `21 Nov 2026 02:41`, whatever the machine's locale."""
+    taken = study.acquired
+    if taken is None:
+        return "time unknown"
+    return f"{taken.day} {_MONTHS[taken.month - 1]} {taken.year} {taken:%H:%M}"
+
+
+def age(years: float) -> str:
+    """Return an age in whole years, below two in months."""
+    return f"{int(years)}" if years >= 2 else f"{round(years * 12)} months"
+
+
+def who(study: Study) -> str:
+    """Return id, sex, age, view and time in one line; what is unknown is said or left out."""
+    sex = study.sex.value if study.sex.value != "unknown" else ""
+    person = " ".join(
+        part for part in (sex, age(study.age_years) if study.age_years is not None else "") if part
+    )
+    view = "view unknown" if study.view is View.UNKNOWN else study.view.value
+    parts = (
+        f"ID {study.patient_id}" if study.patient_id.strip() else "no patient ID",
+        person or "age and sex unknown",
+        f"{view} supine" if study.supine else view,
+        when(study),
+    )
+    return " · ".join(parts)
+
+
+def study_id(analysis: Analysis) -> str:
+    """Return the name of a study's files: its UID where that is one, else the start of the film's hash."""
+    uid = analysis.study.StudyInstanceUID
+    return uid if _UID.fullmatch(uid) else analysis.sha256[:12]
+
+
+def ordered(analysis: Analysis) -> tuple[Prediction, ...]:
+    """Return positive findings in clinical order, then the others, nearest to their threshold first."""
+    by_label = {prediction.label: prediction for prediction in analysis.predictions}
+    first = [by_label[label] for label in analysis.triage.findings if label in by_label]
+    rest = [prediction for prediction in analysis.predictions if prediction not in first]
+    rest.sort(key=lambda prediction: prediction.probability / max(prediction.threshold, 1e-6), reverse=True)
+    return (*first, *rest)
+
+
+def figures(prediction: Prediction) -> tuple[str, str]:
+    """Return probability and threshold with two decimals, or as many more (to 4) as tell them apart."""
+    for digits in (2, 3, 4):
+        shown = f"{prediction.probability:.{digits}f}", f"{prediction.threshold:.{digits}f}"
+        if shown[0] != shown[1] and float(shown[1]) > 0.0:
+            break
+    return shown
+
+
+def localisation(evaluation: Mapping[str, Any], label: str) -> str:
+    """Return how often this finding's heatmap peaked inside the radiologist's box, if that was measured.
+
+    Args:
+        evaluation: the manifest's free table; `localisation.<label> = {inside = 5, films = 7}` is read.
+        label: a finding.
+    """
+    measured = evaluation.get("localisation", {})
+    figure = measured.get(label, {}) if isinstance(measured, Mapping) else {}
+    films = figure.get("films", 0) if isinstance(figure, Mapping) else 0
+    share = f"{figure['inside']} of {films} test films" if films else "not measured"
+    return f"peak fell inside the radiologist's box: {share}"
+
+
+def not_assessed(analysis: Analysis, policy: Policy) -> str:
+    """Return the sentence that lists what the model did not assess, or empty text."""
+    if analysis.triage.state is State.REFUSED:
+        return "No finding was assessed."
+    names = [name_of(label, policy) if label != ABNORMAL else label for label in analysis.triage.not_assessed]
+    return f"Not assessed: {', '.join(names)}." if names else ""
+
+
+def made_by(analysis: Analysis) -> str:
+    """Return the versions that made the result."""
+    versions = analysis.versions
+    return f"model {versions.model} · policy {versions.policy} · code {versions.code}"

@@ -1,0 +1,44 @@
+import json
+
+from cxr_core.domain import FINDINGS
+from cxr_core.reports.record import as_record
+from tests.reports import analyses
+
+
+def test_a_result_has_exactly_the_promised_keys_in_order() -> None:
+    record = as_record(analyses.flagged(), "film.png")
+    assert list(record) == [
+        *("file", "state", "urgency", "gate", "abnormal", "findings"),
+        *("action", "reasons", "model", "policy", "elapsed_ms"),
+    ]
+    assert record["gate"] == {"outcome": "accepted", "codes": []}
+    assert [finding["label"] for finding in record["findings"]] == list(FINDINGS)
+    effusion = record["findings"][2]
+    assert effusion == {
+        "label": "Effusion",
+        "probability": 0.71,
+        "threshold": 0.4,
+        "positive": True,
+        "spread": 0.014142,  # of 0.69, 0.71, 0.71, 0.73 by hand: sqrt(2 * 0.02² / 4)
+    }
+    assert record["abnormal"] == 0.83
+    assert record["elapsed_ms"] == 19.2
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_a_refusal_has_exactly_the_promised_keys() -> None:
+    assert as_record(analyses.refused(), "broken.dcm") == {
+        "file": "broken.dcm",
+        "state": "refused",
+        "urgency": "review",
+        "gate": {"outcome": "refused", "codes": ["unreadable"]},
+        "error": {
+            "code": "unreadable",
+            "message": "The file cannot be read as a picture.",
+            "hint": "Export the film again as DICOM or PNG.",
+        },
+    }
+
+
+def test_no_patient_data_in_the_record() -> None:
+    assert "SECRET" not in json.dumps(as_record(analyses.named(analyses.flagged(), "SECRET"), "film.png"))

@@ -1,0 +1,78 @@
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+
+from cxr_core.domain import Prediction, Sex, Study, Urgency, View
+from cxr_core.reports import words
+from tests.reports import analyses
+
+
+def test_who_and_when_in_one_line() -> None:
+    assert words.who(analyses.STUDY) == "ID 004-812 · F 38 · PA · 21 Nov 2026 02:41"
+    assert words.patient(analyses.STUDY) == "PATIENT, Example"
+
+
+def test_what_is_unknown_is_said() -> None:
+    assert words.who(Study()) == "no patient ID · age and sex unknown · view unknown · time unknown"
+    assert words.patient(Study(patient_name=" ^ ")) == "No name given"
+
+
+def test_supine_infant() -> None:
+    study = Study(sex=Sex.MALE, age_years=0.5, view=View.AP, supine=True, acquired=datetime(2026, 1, 2, 3, 4))
+    assert words.who(study) == "no patient ID · M 6 months · AP supine · 2 Jan 2026 03:04"
+
+
+@pytest.mark.parametrize(("minutes", "text"), [(15, "15 min"), (120, "2 h"), (90, "90 min"), (4320, "72 h")])
+def test_wait(minutes: int, text: str) -> None:
+    assert words.wait(minutes) == text
+
+
+def test_every_tier_has_its_own_shape_colour_and_word() -> None:
+    assert set(words.MARKS) == set(Urgency)
+    assert len({mark.shape for mark in words.MARKS.values()}) == 5
+    assert len({mark.colour for mark in words.MARKS.values()}) == 5
+    assert words.banner(Urgency.CRITICAL, analyses.POLICY) == "CRITICAL · read within 15 min"
+
+
+def test_positive_findings_come_first_in_clinical_order_then_the_nearest() -> None:
+    labels = [prediction.label for prediction in words.ordered(analyses.flagged())]
+    assert labels[:3] == ["Effusion", "Consolidation", "Hernia"]
+    assert len(labels) == 14
+
+
+def test_figures_show_a_difference_where_there_is_one() -> None:
+    assert words.figures(Prediction("Mass", 0.0, 0.4, 0.3, ())) == ("0.40", "0.30")
+    assert words.figures(Prediction("Mass", 0.0, 0.4012, 0.4049, ())) == ("0.401", "0.405")
+    assert words.figures(Prediction("Hernia", 0.0, 0.001, 0.004, ())) == ("0.001", "0.004")
+
+
+def test_localisation_is_a_count_or_not_measured() -> None:
+    table = {"localisation": {"Effusion": {"inside": 5, "films": 7}}}
+    assert words.localisation(table, "Effusion").endswith("5 of 7 test films")
+    assert words.localisation(table, "Mass").endswith("not measured")
+    assert words.localisation({}, "Mass").endswith("not measured")
+
+
+def test_file_names_come_from_a_true_uid_or_the_hash_and_never_from_free_text() -> None:
+    analysis = analyses.flagged()
+    assert words.study_id(analysis) == "abababababab"
+    with_uid = replace(analysis, study=replace(analysis.study, StudyInstanceUID="1.2.840.99"))
+    assert words.study_id(with_uid) == "1.2.840.99"
+    assert words.study_id(analyses.named(analysis, "../../etc/passwd")) == "abababababab"
+
+
+def test_headlines_are_exactly_as_agreed() -> None:
+    states = analyses.POLICY.states
+    clear, unable = analyses.clear(), analyses.unable()
+    assert states[clear.triage.state].headline == "No disease detected"
+    assert (
+        words.beneath(clear, analyses.POLICY) == "by the model; not a rule-out: this study stays in the queue"
+    )
+    assert states[unable.triage.state].headline == "Anomalies found – unable to classify"
+    assert words.beneath(unable, analyses.POLICY) == "Abnormal 0.90, threshold 0.50"
+
+
+def test_a_refused_film_never_reads_as_assessed() -> None:
+    assert words.not_assessed(analyses.refused(), analyses.POLICY) == "No finding was assessed."
+    assert words.not_assessed(analyses.clear(), analyses.POLICY) == ""

@@ -168,7 +168,7 @@ REFUSED = {
     "confirmed without a code": (replaced('snomed = "36118008"', 'snomed = ""'), "does not go with the mark"),
     "a code marked as none": (replaced('radlex = ""', 'radlex = "RID1"'), "does not go with the mark"),
     "text for a number": (replaced("budget = 0.05", 'budget = "5 %"'), "expected float, got str"),
-    "yes for a number": (replaced("votes = 3", "votes = true"), "expected int, got bool"),
+    "yes for a number": (replaced("votes = 2", "votes = true"), "expected int, got bool"),
     "number for yes": (replaced("cancer = true", "cancer = 1"), "expected bool, got int"),
     "time for a date": (replaced("date = 2026-11-21", "date = 2026-11-21T10:00:00"), "expected date"),
     "text for a list": (replaced('["critical", "urgent"]', '"critical"'), "expected a list"),
@@ -187,7 +187,8 @@ REFUSED = {
     "shares above one together": (replaced("budget = 0.05", "budget = 0.5"), "exceed 1 together"),
     "no wait at all": (wait("critical", 0), "above 0"),
     "critical waits longer": (wait("critical", 121), "may not wait longer"),
-    "no votes": (replaced("votes = 3", "votes = 0"), "at least 1"),
+    "unknown review budget": (replaced('"unclassified"\n', '"some"\n'), "unknown 'some'"),
+    "no votes": (replaced("votes = 2", "votes = 0"), "at least 1"),
     "no spread": (replaced("spread = 0.20", "spread = 0.0"), "spread must be"),
     "disagreement below review": (
         replaced('"urgent"]', '"urgent", "significant"]'),
@@ -249,3 +250,20 @@ def test_a_site_may_edit_its_policy(tmp_path):
     assert policy.tiers.critical.max_wait_minutes == 10
     assert policy.approver == "Dr Example, 2026-12-01"
     assert policy.findings == POLICY.findings
+
+
+def test_the_document_shows_the_same_tiers_and_codes():
+    document = (POLICY_PATH.parents[1] / "docs" / "policy.md").read_text(encoding="utf-8")
+    sign = {Mark.CONFIRMED: "✓", Mark.UNCONFIRMED: "?", Mark.NONE: "–"}
+    for r in POLICY.findings:
+        snomed, radlex = f"{r.snomed} {sign[r.snomed_mark]}", f"{r.radlex} {sign[r.radlex_mark]}".strip()
+        assert f"| {r.label} | {r.tier} | {'yes ' if r.cancer else ''}| {snomed} | {radlex} |" in document
+    for urgency in Urgency:
+        tier = POLICY.tiers[urgency]
+        wait = (
+            f"{tier.max_wait_minutes // 60} h"
+            if tier.max_wait_minutes >= 60
+            else f"{tier.max_wait_minutes} min"
+        )
+        row = next(line for line in document.splitlines() if line.startswith(f"| {urgency} |"))
+        assert row.endswith(f"| {wait} | {tier.budget:.0%} |".replace("%", " %"))

@@ -66,10 +66,8 @@ def analyse_files(
 ) -> Iterator[tuple[Path, Analysis]]:
     """Yield each file with its result, in order; a file that cannot be read is refused.
 
-    Args:
-        files, kit, now, threads, batch: see `analyse_many`.
-        keep_pixels: leave the decoded film in the result. Without it memory does not grow with the
-            films' resolution, and `Analysis.radiograph.pixels` is empty.
+    Arguments are those of `analyse_many`. `keep_pixels` leaves the decoded film in the result; without
+    it memory does not grow with the films' resolution, and `Analysis.radiograph.pixels` is empty.
     """
 
     def work(file: Path) -> Film | Analysis:
@@ -97,10 +95,8 @@ def predict(
     `<out without suffix>.refused.csv` (`file`, `code`, `message`, `hint`) and are not tried again.
     Each batch is on disk before the next is asked for, so a killed run goes on where it stopped.
 
-    Args:
-        files, kit, now, threads, batch: see `analyse_many`.
-        out: CSV file; its folder exists.
-        progress: called with the number of films done, after each batch.
+    Arguments are those of `analyse_many`; the folder of `out` exists; `progress` is told how many more
+    films are done: first those of earlier runs, then each batch.
 
     Raises:
         StoreError: `out` has other columns, another model wrote it, or it cannot be written.
@@ -116,11 +112,16 @@ def predict(
         done = answers.done | refusals.done
         todo = [file for file in files if csv_name(file) not in done]
         before = sum(csv_name(file) in refusals.done for file in files)
+        progress(len(files) - len(todo))
         results = analyse_files(todo, kit, now=now, threads=threads, batch=batch)
         answered = 0
         for group in batched(results, batch):
             good = [_row(file, result) for file, result in group if result.refusal is None]
-            bad = [(csv_name(f), r.refusal.code, r.refusal.message, r.refusal.hint) for f, r in group if r.refusal]
+            bad = [
+                (csv_name(f), r.refusal.code, r.refusal.message, r.refusal.hint)
+                for f, r in group
+                if r.refusal
+            ]
             answers.append(good)
             refusals.append(bad)
             answered += len(good)

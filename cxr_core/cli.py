@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxr_core import settings
-from cxr_core.errors import CxrError
+from cxr_core import cli_models, settings
+from cxr_core.cli_models import failures
+from cxr_core.errors import StoreError
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from cxr_core.domain import Analysis
     from cxr_core.pipeline import Kit
 
 REFUSED_EXIT = 3
-FAILED_EXIT = 1
+STYLES = {
+    "critical": "bold red",
+    "urgent": "bold yellow",
+    "review": "bold cyan",
+    "significant": "yellow",
+    "routine": "dim",
+}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -29,19 +35,22 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Chest X-ray triage. Not a medical device: it suggests, a clinician decides.",
 )
-models = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What models there are, and whether to trust them.")
-app.add_typer(models, name="models")
+app.add_typer(cli_models.app, name="models")
 
 Paths = Annotated[
     list[Path],
-    typer.Argument(help="Files, or folders to walk for image and DICOM files.", show_default=False, metavar="PATH..."),
+    typer.Argument(
+        help="Files, or folders to walk for image and DICOM files.", show_default=False, metavar="PATH"
+    ),
 ]
 
 
 @app.command()
 def triage(
     paths: Paths,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line instead of a table.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line instead of a table.")
+    ] = False,
     heatmap: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write each film with its heatmap there, as PNG.")
     ] = None,
@@ -57,7 +66,7 @@ def triage(
     from cxr_core.files import name
     from cxr_core.reports.record import as_record
 
-    with _failures():
+    with failures():
         files = _found(paths)
         kit = _kit()
         pictures = heatmap is not None or report is not None
@@ -65,7 +74,12 @@ def triage(
         any_refused = False
         threads = settings.load().threads
         results = analyse_files(
-            files, kit, now=datetime.now(UTC), threads=threads, batch=4 if pictures else 16, keep_pixels=pictures
+            files,
+            kit,
+            now=datetime.now(UTC),
+            threads=threads,
+            batch=4 if pictures else 16,
+            keep_pixels=pictures,
         )
         with _progress() as bar:
             task = bar.add_task("triage", total=len(files))
@@ -99,7 +113,7 @@ def predict(
     """
     from cxr_core import batch
 
-    with _failures():
+    with failures():
         files = _found(paths)
         kit = _kit(model)
         with _progress() as bar:
@@ -113,7 +127,8 @@ def predict(
                 progress=lambda done: bar.advance(task, done),
             )
     typer.echo(
-        f"{tally.answered} answered, {tally.refused} refused, {tally.skipped} done in an earlier run", err=True
+        f"{tally.answered} answered, {tally.refused} refused, {tally.skipped} done in an earlier run",
+        err=True,
     )
     raise typer.Exit(REFUSED_EXIT if tally.refused or tally.skipped_refused else 0)
 
@@ -121,10 +136,10 @@ def predict(
 @app.command("settings")
 def show_settings() -> None:
     """List every setting: its value now, type, default and meaning."""
-    with _failures():
+    with failures():
         now = settings.load()
     for name, kind, default, help_ in settings.rows():
-        value = "(hidden)" if default == "(hidden)" else getattr(now, settings.field_name(name))
+        value = default if default == settings.HIDDEN else getattr(now, settings.field_name(name))
         typer.echo(f"{name} = {value}\n    {help_} ({kind}; default: {default or 'unset'})")
 
 
@@ -148,16 +163,6 @@ def _kit(model: str | None = None) -> Kit:
     return load_kit(replace(chosen, model=model) if model else chosen)
 
 
-@contextmanager
-def _failures() -> Iterator[None]:
-    """Turn our own errors into one line and exit status 1."""
-    try:
-        yield
-    except CxrError as error:
-        typer.echo(f"cxr: {error}", err=True)
-        raise typer.Exit(FAILED_EXIT) from error
-
-
 def _progress() -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -165,3 +170,58 @@ def _progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def _save_pictures(
+    analysis: Analysis, file: Path, kit: Kit, heatmap: Path | None, report: Path | None
+) -> None:
+    """Write the annotated PNG and the PDF of one film; what could not be decoded has no picture."""
+    from cxr_core.pipeline import heatmaps
+    from cxr_core.reports import page, picture
+
+    maps = {} if analysis.refusal else heatmaps(analysis, kit)
+    stem = f"{file.stem}-{analysis.sha256[:8]}"
+    if heatmap is not None and analysis.radiograph is not None:
+        _write(heatmap / f"{stem}.png", picture.annotated(analysis, kit.policy, maps))
+    if report is not None:
+        evaluation = kit.classifier.manifest.evaluation
+        sheet = page.report(analysis, kit.policy, maps, evaluation=evaluation, now=datetime.now(UTC))
+        _write(report / f"{stem}.pdf", sheet)
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as exc:
+        raise StoreError(f"{path.parent}: cannot be written to ({exc.strerror})") from exc
+
+
+def _print_table(records: list[dict[str, Any]]) -> None:
+    """Print the most urgent films first, as the worklist does."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from cxr_core.domain import Urgency
+    from cxr_core.files import printable
+
+    table = Table("urgency", "state", "file", "findings, or why not")
+    for record in sorted(records, key=lambda record: Urgency(record["urgency"]).rank):
+        cells = (record["urgency"], record["state"].replace("_", " "), record["file"], _summary(record))
+        texts = [Text(printable(cell)) for cell in cells]
+        texts[0].stylize(STYLES[record["urgency"]])
+        table.add_row(*texts)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160
+    console.print(table)
+
+
+def _summary(record: dict[str, Any]) -> str:
+    if "error" in record:
+        return f"{record['error']['code']}: {record['error']['message']}"
+    positive = [
+        f"{each['label']} {each['probability']:.2f}" for each in record["findings"] if each["positive"]
+    ]
+    return ", ".join(positive) or record["reasons"][0]

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from cxr_core.errors import StoreError
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2"})
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".jp2"}
+)
 """Pictures that cannot be decoded are here too: a film in the wrong format is refused, not overlooked."""
 
 _DICOM_MAGIC_AT = 128
@@ -62,9 +64,7 @@ def _walk(folder: Path) -> list[Path]:
     def unreadable(error: OSError) -> None:
         raise StoreError(f"{name(Path(error.filename))}: the folder cannot be listed") from error
 
-    found = [
-        Path(root) / file for root, _, files in os.walk(folder, onerror=unreadable) for file in files
-    ]
+    found = [Path(root) / file for root, _, files in os.walk(folder, onerror=unreadable) for file in files]
     return sorted(found)
 
 

@@ -64,10 +64,8 @@ class Ledger:
         """
         if not rows:
             return
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(rows)
         try:
-            self._file.write(text.getvalue().encode("utf-8"))
+            self._file.write("".join(_line(row) for row in rows).encode("utf-8"))
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as exc:
@@ -94,9 +92,9 @@ class Ledger:
 
 
 def whole_rows(data: bytes) -> int:
-    """Return how many bytes hold whole CSV rows: up to the last line end outside quotes.
+    r"""Return how many bytes hold whole CSV rows: up to the last line end outside quotes.
 
-    >>> whole_rows(b'a,b\\n"x\\ny",1\\nhal')
+    >>> whole_rows(b'a,b\n"x\ny",1\nhal')
     12
     """
     end = position = 0
@@ -125,6 +123,12 @@ def check_maker(out: Path, maker: Mapping[str, str]) -> None:
         note.write_text(json.dumps(maker, indent=2) + "\n", encoding="utf-8")
     except (OSError, ValueError) as exc:
         raise StoreError(f"{note.name}: cannot be read or written") from exc
+
+
+def _line(row: Sequence[str]) -> str:
+    """Return one CSV row (RFC 4180); `csv.writer` would leave a lone carriage return unquoted."""
+    quoted = ('"' + field.replace('"', '""') + '"' if set(field) & set('",\r\n') else field for field in row)
+    return ",".join(quoted) + "\n"
 
 
 def _parsed(data: bytes, file: str) -> list[list[str]]:

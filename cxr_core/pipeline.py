@@ -39,7 +39,9 @@ INTERNAL = Notice(
     "Have the film read in the usual way and report the fault with its time.",
 )
 FUTURE = Notice(
-    "date_in_future", "The film's date lies in the future.", "Check the clock of the modality and of this machine."
+    "date_in_future",
+    "The film's date lies in the future.",
+    "Check the clock of the modality and of this machine.",
 )
 
 
@@ -236,5 +238,7 @@ def _timed(timings: dict[str, float], step: str) -> Iterator[None]:
 
 def _log_fault(step: str, exc: Exception) -> None:
     """Log where it happened, but no message: a library's message may quote the patient."""
-    frames = [f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in extract_tb(exc.__traceback__)]
+    frames = [
+        f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in extract_tb(exc.__traceback__)
+    ]
     _log.error("fault in %s: %s at %s", step, type(exc).__name__, " > ".join(frames))

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from cxr_core.errors import SettingsError
 
 PREFIX = "CXR_"
+HIDDEN = "(hidden)"
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout, where the bundled model and policy lie."""
 
@@ -37,7 +38,8 @@ def setting(
         help_: one sentence for people.
         shown: how documentation writes the default where it depends on the machine.
         choices: allowed words, for text and sets of words.
-        low, high: allowed whole numbers, both ends included.
+        low: smallest whole number allowed.
+        high: largest whole number allowed.
         secret: keep the value out of `repr` and of messages.
         environment_only: not allowed in the TOML file.
     """
@@ -114,7 +116,9 @@ def read(table: type[Table], environ: Mapping[str, str], document: Mapping[str, 
     in_environment = {k: v for k, v in environ.items() if k.startswith(PREFIX)}
     _only_known(in_environment, [environment_name(name) for name in rows], "environment")
     _only_known(
-        document, [name for name, row in rows.items() if not row.metadata["environment_only"]], "settings file"
+        document,
+        [name for name, row in rows.items() if not row.metadata["environment_only"]],
+        "settings file",
     )
     values: dict[str, Any] = {}
     for name, row in rows.items():
@@ -131,6 +135,11 @@ def environment_name(name: str) -> str:
     return PREFIX + name.upper()
 
 
+def field_name(variable: str) -> str:
+    """Return the field of an environment variable: `model` for `CXR_MODEL`."""
+    return variable.removeprefix(PREFIX).lower()
+
+
 def rows(table: type[Any] = Settings) -> list[tuple[str, str, str, str]]:
     """Return (environment name, type, default, help) of every setting, for people."""
     out = []
@@ -141,7 +150,7 @@ def rows(table: type[Any] = Settings) -> list[tuple[str, str, str, str]]:
             notes.append("one of " + ", ".join(row.metadata["choices"]))
         if row.metadata["environment_only"]:
             notes.append("environment only")
-        shown = "(hidden)" if row.metadata["secret"] else row.metadata["shown"] or default
+        shown = HIDDEN if row.metadata["secret"] else row.metadata["shown"] or default
         out.append((environment_name(row.name), _kind(row), shown, "; ".join(notes)))
     return out
 

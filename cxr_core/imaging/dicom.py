@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from pydicom import Dataset, FileDataset
 from pydicom.encaps import get_frame
 from pydicom.filereader import read_dataset, read_partial
-from pydicom.tag import BaseTag, Tag
+from pydicom.pixels.utils import pixel_array
+from pydicom.tag import Tag
 from pydicom.uid import (
     JPEG2000,
     UID,
@@ -31,7 +32,7 @@ from cxr_core.errors import Rejected
 from cxr_core.imaging.dicom_grey import PixelFormat, film, pixel_format
 from cxr_core.imaging.dicom_study import read_study, spacing_mm
 from cxr_core.imaging.dicom_subject import check_subject
-from cxr_core.imaging.dicom_values import code_string, integer
+from cxr_core.imaging.dicom_values import code_string, integer, raw_value
 from cxr_core.imaging.headers import stream_size
 from cxr_core.imaging.limits import Limits, check_frames, check_size
 from cxr_core.imaging.quiet import quiet
@@ -53,6 +54,8 @@ TRANSFER_SYNTAXES = _NATIVE | {
 """The allow-list. Deflated is not on it: 1 MB of it grows to gigabytes while the tags are parsed."""
 
 _PIXEL_DATA = Tag("PixelData")
+_READS_PER_ELEMENT = 3
+"""pydicom reads tag, length and value of an element one after the other."""
 
 
 def has_preamble(raw: bytes) -> bool:
@@ -89,17 +92,19 @@ def decode_dicom(raw: bytes, limits: Limits, sha256: str) -> Radiograph:
         )
 
 
-def transfer_syntax(raw: bytes) -> str:
+def transfer_syntax(raw: bytes, limits: Limits) -> str:
     """Return TransferSyntaxUID of the file meta information, "" if there is none.
 
     Raises:
         Rejected: broken_dicom.
     """
-    stream = BytesIO(raw)
+    stream = _FusedBytes(raw, limits)
     stream.seek(_PREAMBLE if has_preamble(raw) else 0)
     try:
         meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
         return str(meta.get("TransferSyntaxUID") or "")
+    except Rejected:
+        raise
     except Exception as exc:  # pydicom raises seven kinds of error for broken files
         raise reject("broken_dicom", found="file meta information") from exc
 
@@ -110,16 +115,18 @@ def read_tags(raw: bytes, limits: Limits) -> FileDataset:
     Raises:
         Rejected: unsupported_transfer_syntax, broken_dicom, or unknown_format if nothing says DICOM.
     """
-    syntax = transfer_syntax(raw)
+    syntax = transfer_syntax(raw, limits)
     if syntax and syntax not in TRANSFER_SYNTAXES:
         raise reject("unsupported_transfer_syntax", found=_syntax_name(syntax))
     try:
-        dataset = read_partial(BytesIO(raw), stop_when=_Fuse(limits.max_elements), force=True)
+        dataset = read_partial(
+            _FusedBytes(raw, limits), stop_when=lambda tag, vr, length: tag > _PIXEL_DATA, force=True
+        )
     except Rejected:
         raise
     except Exception as exc:  # as above; RecursionError for sequences nested too deep
         raise reject("broken_dicom" if has_preamble(raw) else "unknown_format", found="data set") from exc
-    if not has_preamble(raw) and not {"SOPClassUID", "Rows", "PixelData"} & set(dataset.dir()):
+    if not has_preamble(raw) and not ("SOPClassUID" in dataset or "Rows" in dataset):
         raise reject("unknown_format")
     if not syntax:
         dataset.file_meta.TransferSyntaxUID = _guessed_syntax(dataset)
@@ -144,18 +151,26 @@ def check_pixels(dataset: FileDataset, limits: Limits) -> PixelFormat:
     return form
 
 
-class _Fuse:
-    """Stop the parser after PixelData, and refuse a file of endless elements."""
+class _FusedBytes(BytesIO):
+    """A file in memory that refuses to be read in endless small pieces.
 
-    def __init__(self, limit: int) -> None:
-        self.left = limit
+    A few megabytes of empty elements or sequence items keep pydicom busy for minutes.
+    """
 
-    def __call__(self, tag: BaseTag, vr: str | None, length: int) -> bool:
-        """Return True to stop before `tag`."""
-        self.left -= 1
-        if self.left < 0:
+    def __init__(self, raw: bytes, limits: Limits) -> None:
+        super().__init__(raw)
+        self.reads_left = limits.max_elements * _READS_PER_ELEMENT
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return up to `size` bytes.
+
+        Raises:
+            Rejected: broken_dicom, once the file has been read in too many pieces.
+        """
+        self.reads_left -= 1
+        if self.reads_left < 0:
             raise reject("broken_dicom", found="too many data elements")
-        return int(tag) > int(_PIXEL_DATA)
+        return super().read(size)
 
 
 def _guessed_syntax(dataset: FileDataset) -> UID:
@@ -191,14 +206,28 @@ def _stored_pixels(dataset: FileDataset, form: PixelFormat) -> NDArray[np.intege
     Raises:
         Rejected: broken_pixels, if no decoder can read them.
     """
-    shape = (integer(dataset, "Rows", 0), integer(dataset, "Columns", 0))
+    rows, columns = integer(dataset, "Rows", 0), integer(dataset, "Columns", 0)
+    if form.allocated == 16 and dataset.file_meta.TransferSyntaxUID in _NATIVE:
+        return _native_words(dataset, rows, columns)
+    # The Rust decoder for RLE panics on broken segments: an error that no `except Exception` stops.
+    plugin = "pydicom" if dataset.file_meta.TransferSyntaxUID == RLELossless else ""
     try:
-        pixels: NDArray[np.integer] = dataset.pixel_array
+        pixels: NDArray[np.integer] = pixel_array(dataset, index=0, decoding_plugin=plugin)
     except Exception as exc:  # each decoder has errors of its own
         raise reject("broken_pixels", found="no decoder can read the frame") from exc
-    if pixels.shape != shape or pixels.dtype.itemsize * 8 != form.allocated:
+    if pixels.shape != (rows, columns) or pixels.dtype.itemsize * 8 != form.allocated:
         raise reject("broken_pixels", found="the decoded frame is not of the size that the tags state")
     return np.ascontiguousarray(pixels)
+
+
+def _native_words(dataset: FileDataset, rows: int, columns: int) -> NDArray[np.integer]:
+    """Return uncompressed 16-bit words as they are stored; pydicom would mask them as if HighBit were low."""
+    words = raw_value(dataset, "PixelData")
+    if not isinstance(words, bytes) or len(words) < 2 * rows * columns:
+        raise reject("broken_pixels", found="fewer pixels than the tags state")
+    order = ">" if dataset.file_meta.TransferSyntaxUID == ExplicitVRBigEndian else "<"
+    stored = np.frombuffer(words, dtype=f"{order}u2", count=rows * columns)
+    return stored.astype(np.uint16, copy=False).reshape(rows, columns)
 
 
 def _polarity(dataset: Dataset) -> tuple[Notice, ...]:

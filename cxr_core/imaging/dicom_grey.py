@@ -58,6 +58,8 @@ def film(
     padding = is_padding(stored, dataset)
     modality = modality_values(stored, dataset, signed=form.signed)
     shown, notes = display_values(modality, dataset, present & ~padding, eight_bit=form.stored <= 8)
+    if not np.isfinite(shown).all():
+        raise reject("broken_dicom", found="rescale or window beyond all numbers")
     if form.inverted:
         shown = 1.0 - shown
     table = np.where(padding, 0.0, shown).astype(np.float32)

@@ -8,15 +8,30 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
 from pydicom.valuerep import PersonName
 
-_LONGEST = 256
+_LONGEST_TEXT = 256
 """Characters kept of any text; LO ends at 64, but files lie."""
+
+_LONGEST_RAW = 64 * 1024
+_LONGEST = dict.fromkeys(("LUTData", "ModalityLUTSequence", "VOILUTSequence"), 1024 * 1024) | {
+    "PixelData": 2**32
+}
+"""Bytes of a value that is read at all; one lookup table has up to 128 KiB, and there may be several."""
 
 
 def raw_value(dataset: Dataset, keyword: str) -> Any:  # noqa: ANN401 (pydicom's values have no common type)
-    """Return the value of an element, None when absent or unreadable."""
+    """Return the value of an element, None when absent, unreadable or absurdly long.
+
+    pydicom converts a value when it is first asked for; millions of numbers or empty items in one
+    element would take minutes.
+    """
     try:
+        stored = dataset.get_item(keyword)
+        longest = _LONGEST.get(keyword, _LONGEST_RAW)
+        if isinstance(stored, RawDataElement) and len(stored.value or b"") > longest:
+            return None
         return dataset.get(keyword)
     except Exception:  # pydicom raises seven kinds of error when it converts a broken value
         return None
@@ -39,8 +54,10 @@ def text(dataset: Dataset, keyword: str) -> str:
 
 def clean(value: str) -> str:
     """Return `value` with runs of blanks, control and format characters as one space."""
-    printable = (char if unicodedata.category(char)[0] not in "CZ" else " " for char in value[: 4 * _LONGEST])
-    return " ".join("".join(printable).split())[:_LONGEST]
+    printable = (
+        char if unicodedata.category(char)[0] not in "CZ" else " " for char in value[: 4 * _LONGEST_TEXT]
+    )
+    return " ".join("".join(printable).split())[:_LONGEST_TEXT]
 
 
 def code_string(dataset: Dataset, keyword: str) -> str:

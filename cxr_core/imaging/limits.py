@@ -22,7 +22,7 @@ class Limits:
         max_megapixels: rows × columns in millions; at most PILLOW_MEGAPIXELS.
         max_side, min_side: pixels of the long and of the short side.
         max_frames: NumberOfFrames, or frames of an animated PNG.
-        max_elements: DICOM data elements that are read, those in sequences included.
+        max_elements: DICOM elements, items and fragments that are read; a film has a few hundred.
 
     Raises:
         SettingsError: a bound below 1, min_side above max_side, or too many megapixels.
@@ -33,11 +33,12 @@ class Limits:
     max_side: int = 20_000
     min_side: int = 64
     max_frames: int = 1
-    max_elements: int = 50_000
+    max_elements: int = 20_000
 
     def __post_init__(self) -> None:
         """Refuse bounds that contradict each other."""
-        if min(self.max_bytes, self.max_side, self.min_side, self.max_frames, self.max_elements) < 1:
+        sizes = (self.max_bytes, self.max_side, self.min_side, self.max_frames)
+        if min(*sizes, self.max_elements) < 1:
             raise SettingsError("limits: every bound must be 1 or more")
         if self.min_side > self.max_side:
             raise SettingsError("limits: min_side must not exceed max_side")

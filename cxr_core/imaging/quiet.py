@@ -8,15 +8,15 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pydicom
 from PIL import Image
 
 _lock = threading.Lock()
 _inside = 0
 _saved = warnings.catch_warnings()
 
-for _name in ("pydicom", "pylibjpeg", "PIL"):
-    logging.getLogger(_name).addHandler(logging.NullHandler())
-    logging.getLogger(_name).propagate = False
+for _name in (pydicom.__name__, "PIL"):  # pydicom, once imported, does not set its level again
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 
 @contextmanager

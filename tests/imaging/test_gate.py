@@ -1,0 +1,68 @@
+"""The gate so far: tags and blankness."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cxr_core.domain import GateOutcome, Radiograph, Study, View
+from cxr_core.errors import Rejected
+from cxr_core.imaging.gate import inspect
+from cxr_core.imaging.refusals import note
+
+PIXELS = np.linspace(0, 1, 256 * 300, dtype=np.float32).reshape(256, 300)
+
+
+def radiograph(pixels: np.ndarray = PIXELS, *, burned_in: bool = False, notes=(), **study) -> Radiograph:
+    made = Study(**study)
+    return Radiograph(pixels=pixels, sha256="0", source="PNG", study=made, burned_in=burned_in, notes=notes)
+
+
+def test_an_ordinary_film_is_accepted_without_a_word():
+    gate = inspect(radiograph(view=View.PA, age_years=50))
+    assert gate.outcome is GateOutcome.ACCEPTED
+    assert gate.warnings == gate.notes == ()
+
+
+@pytest.mark.parametrize("grey", [0.0, 0.5, 1.0])
+def test_a_blank_film_is_refused(grey):
+    pixels = np.full((256, 300), grey, dtype=np.float32)
+    pixels[0, 0] = 1 - grey
+    with pytest.raises(Rejected, match="blank_image"):
+        inspect(radiograph(pixels))
+
+
+def test_a_faint_film_is_not_blank():
+    assert inspect(radiograph(PIXELS * np.float32(0.05))).outcome is GateOutcome.ACCEPTED
+
+
+def test_a_lateral_film_is_refused():
+    with pytest.raises(Rejected, match="lateral_view"):
+        inspect(radiograph(view=View.LATERAL))
+
+
+@pytest.mark.parametrize(("age", "codes"), [(0.0, ("child",)), (17.99, ("child",)), (18.0, ()), (None, ())])
+def test_a_child_is_a_warning(age, codes):
+    gate = inspect(radiograph(age_years=age))
+    assert gate.codes == codes
+    assert (gate.outcome is GateOutcome.WARNED) is bool(codes)
+
+
+@pytest.mark.parametrize(("side", "codes"), [(127, ("low_resolution",)), (128, ())])
+def test_a_small_film_is_a_warning(side, codes):
+    assert inspect(radiograph(PIXELS[:side])).codes == codes
+
+
+def test_ap_and_supine_are_notes_not_warnings():
+    ap = inspect(radiograph(view=View.AP))
+    supine = inspect(radiograph(view=View.AP, supine=True))
+    assert ap.outcome is supine.outcome is GateOutcome.ACCEPTED
+    assert [one.code for one in ap.notes] == [one.code for one in supine.notes] == ["ap_view"]
+    assert "supine" not in ap.notes[0].message
+    assert "supine" in supine.notes[0].message
+
+
+def test_notes_of_decoding_are_passed_on():
+    gate = inspect(radiograph(notes=(note("no_window"),), burned_in=True))
+    assert [one.code for one in gate.notes] == ["no_window", "burned_in"]
+    assert gate.codes == ()

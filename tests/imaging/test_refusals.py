@@ -1,0 +1,37 @@
+"""The codes are a closed, documented set."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cxr_core.imaging
+from cxr_core.imaging.refusals import NOTES, REFUSALS, WARNINGS, as_markdown, reject
+
+PACKAGE = Path(cxr_core.imaging.__path__[0])
+
+
+def test_the_document_is_the_table():
+    assert (PACKAGE.parents[1] / "docs" / "refusals.md").read_text(encoding="utf-8") == as_markdown()
+
+
+def test_every_code_in_the_source_is_in_the_table_and_every_code_of_the_table_is_used():
+    source = "".join(
+        path.read_text(encoding="utf-8") for path in PACKAGE.glob("*.py") if path.stem != "refusals"
+    )
+    for table, function in ((REFUSALS, "reject"), (WARNINGS, "warning"), (NOTES, r"note|notes\.add")):
+        used = set(re.findall(rf"\b(?:{function})\(\s*\"([a-z_0-9]+)\"", source))
+        assert used <= set(table)
+        assert set(table) <= set(re.findall(r"\"([a-z_0-9]+)\"", source))
+
+
+def test_a_code_means_one_thing():
+    assert len({*REFUSALS, *WARNINGS, *NOTES}) == len(REFUSALS) + len(WARNINGS) + len(NOTES)
+
+
+def test_every_refusal_says_what_and_what_to_do():
+    for code in REFUSALS:
+        refused = reject(code, found=7, limit=5)
+        assert refused.message.endswith(".")
+        assert refused.hint.endswith(".")
+        assert "{" not in refused.message

@@ -155,6 +155,13 @@ def test_no_positive_at_all_still_gets_a_threshold():
     assert all(np.mean(ranks == u.rank) <= POLICY.tiers[u].budget for u in Urgency)
 
 
+def test_unknown_truth_is_no_positive():
+    scores, truth = films(1000)
+    truth[:, 0] = np.nan
+    truth[: FEW_POSITIVES - 1, 0] = 1
+    assert "Atelectasis" in choose_thresholds(POLICY, LABELS, scores, truth).few_positives
+
+
 def test_groups_count_patients_instead_of_films():
     scores, truth = films(1000)
     truth[:, 0] = 0

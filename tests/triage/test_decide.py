@@ -239,6 +239,15 @@ def test_a_finding_that_the_policy_does_not_know_goes_to_a_person():
     assert triage.action == "Radiologist to read now."
 
 
+def test_findings_that_the_policy_does_not_know_stand_in_one_order():
+    strangers = (answer("Scoliosis", 0.8), answer("Fracture", 0.8))
+    triages = [
+        decide(POLICY, ACCEPTED, (*order, *answers()), abnormal()) for order in (strangers, strangers[::-1])
+    ]
+    assert triages[0] == triages[1]
+    assert triages[0].findings == ("Fracture", "Scoliosis")
+
+
 # Refusals and misuse
 
 

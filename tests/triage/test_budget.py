@@ -1,4 +1,4 @@
-"""Thresholds keep the budget and come close to the best there is; the report counts what `decide` says."""
+"""Thresholds keep the budget and come close to the best there is."""
 
 import itertools
 import math
@@ -10,27 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxr_core.domain import ABNORMAL, FINDINGS, State, Urgency
+from cxr_core.domain import ABNORMAL, Urgency
 from cxr_core.errors import PolicyError
 from cxr_core.triage.budget import FEW_POSITIVES, SMALL_SHARE, Rate, choose_thresholds, share_report
 from cxr_core.triage.fill import Stage
 from cxr_core.triage.policy import parse_policy
 from cxr_core.triage.terms import ReviewBudget
-from tests.triage.builders import POLICY, POLICY_PATH
+from tests.triage.builders import LABELS, POLICY, POLICY_PATH, films
 
-LABELS = (*FINDINGS, ABNORMAL)
 WIDE = replace(POLICY, review_budget=ReviewBudget.ALL)
-
-
-def films(count, seed=0):
-    """Correlated findings with made-up truth: probabilities (N, 15), truth (N, 15)."""
-    rng = np.random.default_rng(seed)
-    prevalence = np.array([0.1, 0.03, 0.12, 0.18, 0.05, 0.06, 0.02, 0.05, 0.04, 0.02, 0.02, 0.02, 0.03, 0.01])
-    logit = np.log(prevalence / (1 - prevalence)) + rng.normal(size=(count, 1)) + rng.normal(size=(count, 14))
-    truth = (rng.random((count, 14)) < 1 / (1 + np.exp(-logit))).astype(float)
-    seen = logit + rng.normal(size=(count, 14))
-    seen = np.column_stack([seen, seen.max(axis=1)])
-    return 1 / (1 + np.exp(-seen)), np.column_stack([truth, truth.any(axis=1)])
 
 
 def tiers_of(policy, labels, scores, thresholds):
@@ -278,57 +266,3 @@ def test_an_unknown_label_and_wrong_shapes_are_refused():
         share_report(POLICY, ("Mass",), GOOD[0], None, [0.5, 0.5], GOOD[1])
     with pytest.raises(ValueError, match="members"):
         share_report(POLICY, ("Mass",), GOOD[0], np.zeros((4, 2)), [0.5], GOOD[1])
-
-
-# The report
-
-
-def test_the_report_by_hand():
-    low, high = 0.1, 0.9
-    scores = np.full((6, 15), low)
-    members = np.full((6, 3, 15), low)
-    truth = np.zeros((6, 15))
-    column = LABELS.index
-    scores[0, column("Pneumothorax")] = high  # found: critical
-    truth[0, [column("Pneumothorax"), -1]] = 1
-    truth[1, [column("Pneumothorax"), column("Mass"), -1]] = 1  # missed altogether
-    scores[2, column("Mass")] = high  # found, and lifted to review by abnormal
-    scores[2, -1] = high
-    truth[2, [column("Mass"), -1]] = 1
-    scores[3, -1] = high  # unable to classify: abnormal
-    members[4, :, column("Edema")] = high  # unable to classify: every member alone, not together
-    truth[4, [column("Edema"), -1]] = 1
-    truth[5] = math.nan  # unknown: counts as neither
-    report = share_report(POLICY, LABELS, scores, members, [0.5] * 15, truth)
-
-    assert {u.value: r.count for u, r in report.urgency.items()} == {
-        "critical": 1,
-        "urgent": 0,
-        "review": 3,
-        "significant": 0,
-        "routine": 2,
-    }
-    assert {s.value: r.count for s, r in report.state.items()} == {
-        "flagged": 2,
-        "no_disease_detected": 2,
-        "unable_to_classify": 2,
-        "refused": 0,
-    }
-    assert report.films == 6
-    assert report.unable == Rate(2, 6)
-    assert report.lifted == Rate(1, 6)
-    assert report.critical == report.sensitivity["Pneumothorax"] == Rate(1, 2)
-    assert report.sensitivity["Mass"] == Rate(1, 2)
-    assert report.sensitivity["Edema"] == Rate(0, 1)
-    assert report.missed == Rate(1, 4)
-    assert report.missed.share == 0.25
-    assert report.missed_by_finding["Pneumothorax"] == Rate(1, 2)
-    assert report.missed_by_finding["Edema"] == Rate(0, 1)
-    assert math.isnan(report.sensitivity["Hernia"].share)
-
-
-def test_a_model_without_all_findings_clears_nobody():
-    scores, truth = films(200)
-    report = share_report(POLICY, LABELS[:13], scores[:, :13], None, [0.5] * 13, truth[:, :13])
-    assert report.state[State.NO_DISEASE_DETECTED].count == 0
-    assert report.urgency[Urgency.ROUTINE].count == 0

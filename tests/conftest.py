@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cxr_core import settings
+
+if TYPE_CHECKING:
+    from cxr_core.pipeline import Kit
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +23,22 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.fail(f"CXR_DATA names {folder}, which is no folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sound model folder of a few kilobytes; read it, do not write into it."""
+    from tests.inference.tiny import make_tiny_model
+
+    return make_tiny_model(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def kit(tiny_model: Path) -> Kit:
+    """Everything `analyse` needs, with the tiny model and the policy of the checkout."""
+    from cxr_core.pipeline import load_kit
+
+    return load_kit(settings.Settings(model=tiny_model.name, models_dir=tiny_model.parent))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -52,12 +52,10 @@ def film(
     patterns: NDArray[np.unsignedinteger] = pixels.view(np.uint8 if form.allocated == 8 else np.uint16)
     stripes = [slice(start, start + _STRIPE) for start in range(0, patterns.shape[0], _STRIPE)]
     stored = stored_values(form)
-    present = np.zeros(stored.size, dtype=bool)
-    for stripe in stripes:
-        present[patterns[stripe]] = True
     padding = is_padding(stored, dataset)
+    used = _present(patterns, stripes, stored, plain=not padding.any()) & ~padding
     modality = modality_values(stored, dataset, signed=form.signed)
-    shown, notes = display_values(modality, dataset, present & ~padding, eight_bit=form.stored <= 8)
+    shown, notes = display_values(modality, dataset, used, eight_bit=form.stored <= 8)
     if not np.isfinite(shown).all():
         raise reject("broken_dicom", found="rescale or window beyond all numbers")
     if form.inverted:
@@ -67,6 +65,19 @@ def film(
     for stripe in stripes:
         table.take(patterns[stripe], out=grey[stripe], mode="clip")
     return grey, notes
+
+
+def _present(
+    patterns: NDArray[np.unsignedinteger], stripes: list[slice], stored: NDArray[np.int64], *, plain: bool
+) -> NDArray[np.bool_]:
+    """Return which patterns occur; of plain numbers without padding all from the least to the greatest."""
+    low, high = int(patterns.min()), int(patterns.max())
+    if plain and stored[high] == high and stored[low] == low:
+        return (stored >= low) & (stored <= high)
+    present = np.zeros(stored.size, dtype=bool)
+    for stripe in stripes:
+        present[patterns[stripe]] = True
+    return present
 
 
 def stored_values(form: PixelFormat) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import pytest
 from pydicom import Dataset, FileDataset
 from pydicom.config import disable_value_validation
 from pydicom.datadict import dictionary_VR
@@ -14,6 +15,10 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.tag import Tag
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
+
+from cxr_core.errors import Rejected
+from cxr_core.imaging.decode import decode
+from cxr_core.imaging.limits import Limits
 
 CR_STORAGE = UID("1.2.840.10008.5.1.4.1.1.1")
 
@@ -109,3 +114,20 @@ def ramp(dtype: str = "uint16", bits: int = 12, side: int = 100, low: int = 0) -
     """(side, side) values from `low` over the whole range of `bits`, in no simple order."""
     values = np.linspace(low, low + 2**bits - 1, side * side).round().astype(dtype)
     return np.random.default_rng(1).permutation(values).reshape(side, side)
+
+
+def pixels_of(raw: bytes) -> np.ndarray:
+    """The decoded film."""
+    return decode(raw, Limits()).pixels
+
+
+def codes(raw: bytes) -> list[str]:
+    """Codes of what decoding assumed."""
+    return [note.code for note in decode(raw, Limits()).notes]
+
+
+def refusal(raw: bytes) -> str:
+    """The code of the refusal, which must come."""
+    with pytest.raises(Rejected) as caught:
+        decode(raw, Limits())
+    return caught.value.code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import numpy as np
@@ -219,3 +220,12 @@ def test_the_same_bytes_give_the_same_film():
     assert first.sha256 == second.sha256
     assert first.study == second.study
     np.testing.assert_array_equal(first.pixels, second.pixels)
+
+
+def test_threads_decode_the_same_films():
+    raws = list(SEEDS.values())
+    alone = [decode(raw, LIMITS).pixels for raw in raws]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda raw: decode(raw, LIMITS).pixels, raws * 4))
+    for turn, pixels in enumerate(together):
+        np.testing.assert_array_equal(pixels, alone[turn % len(raws)])

@@ -225,3 +225,7 @@ def _summary(record: dict[str, Any]) -> str:
         f"{each['label']} {each['probability']:.2f}" for each in record["findings"] if each["positive"]
     ]
     return ", ".join(positive) or record["reasons"][0]
+
+
+if __name__ == "__main__":
+    app()

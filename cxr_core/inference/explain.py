@@ -1,0 +1,78 @@
+"""Where the model looked: Grad-CAM of all labels in closed form, from one forward pass."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Floats = NDArray[np.float32]
+
+
+class NoRegion(StrEnum):
+    """Why there is no heatmap to show; the value is the sentence to show instead."""
+
+    NONE = "No part of the film speaks for this finding."
+    EVEN = "The whole film speaks for this finding alike; no region stands out."
+
+
+def heatmaps(features: Floats, heads: Floats) -> Floats:
+    """Return (L, h, w) float32: how much each field raised each label's ensemble logit, never below 0.
+
+    For a head that is global average pooling and one linear layer, the gradient of a logit by the
+    feature maps is its weights over h * w, so Grad-CAM at the last convolution is
+    ReLU(sum of weights times maps) / (h * w), without a backward pass. The ensemble's logit is the
+    mean of its members' logits, and so are its maps. Before the ReLU a map's sum plus the label's
+    bias is its logit: the unit of a field is logits.
+
+    Args:
+        features: (M, C, h, w) of one film.
+        heads: (M, L, C) weights of the linear heads.
+
+    Raises:
+        ValueError: the two do not belong together.
+
+    Source: Selvaraju 2017 (Grad-CAM), section 3; Zhou 2016 (CAM).
+    """
+    if features.ndim != 4 or heads.ndim != 3 or features.shape[:2] != heads.shape[::2]:
+        raise ValueError(f"features {features.shape} and heads {heads.shape} do not belong together")
+    members, channels, height, width = features.shape
+    stacked = heads.transpose(1, 0, 2).reshape(heads.shape[1], members * channels)
+    maps: Floats = stacked @ features.reshape(members * channels, height * width)
+    maps /= np.float32(members * height * width)
+    return np.maximum(maps, 0.0, out=maps).reshape(-1, height, width)
+
+
+def normalised(heatmap: Floats) -> Floats | NoRegion:
+    """Return the (h, w) map stretched to [0, 1], or why it shows nothing; never a blank map.
+
+    The lowest field is 0 and the highest 1, as pytorch-grad-cam scales (without its 1e-7, which
+    pales maps of small numbers).
+
+    Raises:
+        ValueError: a field is not finite.
+    """
+    low, high = float(heatmap.min()), float(heatmap.max())
+    if not np.isfinite([low, high]).all():
+        raise ValueError("a heatmap holds a number that is none")
+    if high <= 0:
+        return NoRegion.NONE
+    if high - low <= 1e-6 * high:
+        return NoRegion.EVEN
+    return ((heatmap - np.float32(low)) / np.float32(high - low)).astype(np.float32, copy=False)
+
+
+def on_film(heatmap: Floats, shape: tuple[int, int]) -> Floats | NoRegion:
+    """Return the map enlarged bilinearly to the film's (H, W) and stretched to [0, 1] again.
+
+    The network sees the whole film squeezed to a square, so the square map stretches back over it.
+    """
+    small = normalised(heatmap)
+    if isinstance(small, NoRegion):
+        return small
+    height, width = shape
+    return normalised(
+        np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR), np.float32)
+    )

@@ -1,0 +1,253 @@
+"""What a model folder says of itself: `manifest.toml`, read strictly. Explained in docs/models.md."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from cxr_core.domain import ABNORMAL, FINDINGS
+from cxr_core.errors import ModelError
+from cxr_core.imaging.preprocess import Recipe
+from cxr_core.strict import build
+
+MANIFEST = "manifest.toml"
+TASKS = ("multilabel",)
+LOOSEST = 0.01
+"""Largest self-test tolerance in logits; more would let changed weights through."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Which model this is; `labels` in the order of the network's output."""
+
+    id: str
+    version: str
+    task: str
+    architecture: str
+    members: int
+    labels: tuple[str, ...]
+    licence: str
+    created: date
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """The network's input: (N, channels, height, width) float32 in [low, high]."""
+
+    name: str
+    channels: int
+    height: int
+    width: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Names of the outputs, and which tensors of the weights make the linear head."""
+
+    logits: str
+    features: str
+    stride_px: int
+    head: str
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationTable:
+    """probability = sigmoid(slope * logit + intercept), one pair a label."""
+
+    method: str
+    slope: tuple[float, ...]
+    intercept: tuple[float, ...]
+    fitted_on: str
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdTable:
+    """Operating points on calibrated probabilities, and how they were chosen."""
+
+    rule: str
+    budget_policy: str
+    values: tuple[float, ...]
+    few_positives: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSize:
+    """How much data one split held."""
+
+    films: int
+    patients: int
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """What the model learned from."""
+
+    name: str
+    url: str
+    attribution: str
+    licence: str
+    split: dict[str, SplitSize]
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """Mean logits over the members for the input sin(row / 7) * cos(column / 5)."""
+
+    logits: tuple[float, ...]
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The whole of `manifest.toml`."""
+
+    model: Model
+    input: Input
+    preprocessing: Recipe
+    output: Output
+    calibration: CalibrationTable
+    thresholds: ThresholdTable
+    data: Data
+    self_test: SelfTest
+    files: dict[str, str]
+    evaluation: dict[str, float]
+
+    @property
+    def id(self) -> str:
+        """Folder name and id."""
+        return self.model.id
+
+    @property
+    def version(self) -> str:
+        """Version of the weights, calibration and thresholds together."""
+        return self.model.version
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels in the order of the network's output."""
+        return self.model.labels
+
+    @property
+    def recipe(self) -> Recipe:
+        """How a film becomes a network input."""
+        return self.preprocessing
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the checked manifest of a model folder.
+
+    Raises:
+        ModelError: missing, not TOML, a key unknown or missing, or figures that contradict each other.
+    """
+    path = folder / MANIFEST
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as exc:
+        raise ModelError(f"{folder.name}: no {MANIFEST} in the model folder") from exc
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise ModelError(f"{folder.name}/{MANIFEST}: expected a readable TOML file ({exc})") from exc
+    manifest = build(Manifest, document, f"{folder.name}/{MANIFEST}", ModelError)
+    _check(manifest, folder.name)
+    return manifest
+
+
+def write_manifest(manifest: Manifest, path: Path) -> None:
+    """Write `manifest.toml` in the form that `read_manifest` reads; equal manifests give equal bytes."""
+    lines: list[str] = []
+    for name, table in asdict(manifest).items():
+        lines += _table(name, table)
+    path.write_text("\n".join(lines).lstrip("\n") + "\n", encoding="utf-8")
+
+
+def _check(manifest: Manifest, folder: str) -> None:
+    """Refuse figures that contradict each other."""
+    _check_model(manifest, folder)
+    _check_input(manifest, folder)
+    _check_figures(manifest, folder)
+    for name, sha256 in manifest.files.items():
+        if not re.fullmatch(r"[0-9a-f]{64}", sha256) or ".." in Path(name).parts or Path(name).is_absolute():
+            raise ModelError(f"{folder}: files: {name!r} must be a path in the folder with its SHA-256")
+
+
+def _check_model(manifest: Manifest, folder: str) -> None:
+    labels = manifest.labels
+    if manifest.id != folder:
+        raise ModelError(f"{folder}: the manifest is of the model {manifest.id}")
+    if manifest.model.task not in TASKS:
+        raise ModelError(f"{folder}: unknown task {manifest.model.task}; known: {', '.join(TASKS)}")
+    known = (*FINDINGS, ABNORMAL)
+    wrong = [label for label in labels if label not in known]
+    if wrong or len(set(labels)) < len(labels) or not labels:
+        raise ModelError(
+            f"{folder}: labels must be distinct and among {', '.join(known)}; got {wrong or labels}"
+        )
+    if manifest.model.members < 1:
+        raise ModelError(f"{folder}: a model has at least one member, got {manifest.model.members}")
+
+
+def _check_input(manifest: Manifest, folder: str) -> None:
+    seen, recipe = manifest.input, manifest.recipe
+    if not recipe.network_px == seen.height == seen.width:
+        raise ModelError(
+            f"{folder}: preprocessing makes {recipe.network_px} px, the input is {seen.height} × {seen.width}"
+        )
+    if (seen.channels, seen.low, seen.high) != (1, -1.0, 1.0):
+        raise ModelError(f"{folder}: preprocessing makes one channel in [-1, 1], the input is another")
+    if recipe.film_px < 1 or not 0 <= recipe.low_percentile < recipe.high_percentile <= 100:
+        raise ModelError(
+            f"{folder}: preprocessing must have film_px >= 1 and 0 <= low < high percentile <= 100"
+        )
+    if manifest.output.stride_px < 1 or seen.height % manifest.output.stride_px:
+        raise ModelError(f"{folder}: output.stride_px must divide the input's {seen.height} px")
+
+
+def _check_figures(manifest: Manifest, folder: str) -> None:
+    labels = manifest.labels
+    for what, values in (
+        ("calibration.slope", manifest.calibration.slope),
+        ("calibration.intercept", manifest.calibration.intercept),
+        ("thresholds.values", manifest.thresholds.values),
+        ("self_test.logits", manifest.self_test.logits),
+    ):
+        if len(values) != len(labels) or not all(math.isfinite(value) for value in values):
+            raise ModelError(f"{folder}: {what} must hold {len(labels)} finite numbers, got {len(values)}")
+    if manifest.calibration.method != "platt" or min(manifest.calibration.slope) <= 0:
+        raise ModelError(f"{folder}: calibration must be platt with slopes above 0")
+    if not all(0 < value <= 1.01 for value in manifest.thresholds.values):
+        raise ModelError(f"{folder}: thresholds must lie above 0 and at most at 1")
+    if not 0 < manifest.self_test.tolerance <= LOOSEST:
+        raise ModelError(f"{folder}: self_test.tolerance must lie above 0 and at most at {LOOSEST}")
+
+
+def _table(name: str, table: dict[str, Any]) -> list[str]:
+    plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    heading = [] if table and not plain else ["", f"[{name}]"]  # tables of tables alone need none
+    lines = [*heading, *(f"{_key(key)} = {_toml(value)}" for key, value in plain.items())]
+    for key, value in table.items():
+        if isinstance(value, dict):
+            lines += _table(f"{name}.{_key(key)}", value)
+    return lines
+
+
+def _key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
+
+
+def _toml(value: Any) -> str:  # noqa: ANN401 -- any value that TOML knows
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, float):
+        return repr(float(value))
+    # TOML's escapes are JSON's, and it forbids one character more.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

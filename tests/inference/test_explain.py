@@ -1,0 +1,219 @@
+"""The closed form against pytorch-grad-cam, against the logits it splits, and worked by hand."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from safetensors.torch import load_file
+from torch import nn
+
+from cxr_core.inference.explain import NoRegion, heatmaps, normalised, on_film
+from cxr_core.inference.explain_torch import grad_cam
+from cxr_core.inference.registry import WEIGHTS
+from cxr_core.training.networks import Ensemble, mobilenet_v2_grey
+from tests.inference.tiny import random_films
+
+SIDE = 64
+LABELS = 15
+
+
+class OneMap(nn.Module):
+    """An ensemble as one network: all members' maps side by side, and the mean of their logits."""
+
+    class Maps(nn.Module):
+        def __init__(self, members):
+            super().__init__()
+            self.members = members
+
+        def forward(self, films):
+            return torch.cat([member.features(films) for member in self.members], dim=1)
+
+    def __init__(self, members):
+        super().__init__()
+        self.maps = self.Maps(members)
+        self.members = members
+
+    def forward(self, films):
+        pooled = self.maps(films).mean(dim=(2, 3)).chunk(len(self.members), dim=1)
+        logits = [member.classifier(part) for member, part in zip(self.members, pooled, strict=True)]
+        return torch.stack(logits).mean(dim=0)
+
+
+def films(side, number=1):
+    tripled = random_films(number, seed=3).repeat(3, axis=2).repeat(3, axis=3)
+    return torch.from_numpy(np.ascontiguousarray(tripled[:, :, :side, :side]))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Small tensors; more threads than free cores would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    """Three networks of random weights whose batch norms have seen films."""
+    torch.manual_seed(0)
+    members = [mobilenet_v2_grey(LABELS) for _ in range(3)]
+    with torch.no_grad():
+        for member in members:
+            for norm in (module for module in member.modules() if isinstance(module, nn.BatchNorm2d)):
+                norm.momentum = None
+            member.train()(films(SIDE, 6))
+            member.classifier[1].weight.normal_(0, 0.1)
+    return Ensemble(members).eval()
+
+
+def heads_of(members):
+    return torch.stack([member.classifier[1].weight.detach() for member in members]).numpy()
+
+
+def features_of(ensemble, film):
+    with torch.inference_mode():
+        return ensemble(film)[1][0].numpy()
+
+
+def reference(network, layer, film):
+    """What pytorch-grad-cam says of every label, as it comes: one copy of the film for each."""
+    with GradCAM(model=network, target_layers=[layer]) as cam:
+        return cam(film.repeat(LABELS, 1, 1, 1), [ClassifierOutputTarget(k) for k in range(LABELS)])
+
+
+def same_as_reference(maps, expected, side):
+    shown = 0
+    for heatmap, wanted in zip(maps, expected, strict=True):
+        ours = on_film(heatmap, (side, side))
+        if isinstance(ours, NoRegion):
+            assert np.ptp(wanted) < 1e-4
+        else:
+            assert_allclose(ours, wanted, atol=1e-4)
+            shown += 1
+    assert shown >= LABELS // 2
+
+
+def test_each_member_equals_pytorch_grad_cam(ensemble):
+    film = films(SIDE)
+    features, heads = features_of(ensemble, film), heads_of(ensemble.members)
+    for number, member in enumerate(ensemble.members):
+        one = slice(number, number + 1)
+        expected = reference(member, member.features, film)
+        same_as_reference(heatmaps(features[one], heads[one]), expected, SIDE)
+
+
+def test_the_ensemble_equals_pytorch_grad_cam(ensemble):
+    film = films(SIDE)
+    whole = OneMap(ensemble.members).eval()
+    maps = heatmaps(features_of(ensemble, film), heads_of(ensemble.members))
+    same_as_reference(maps, reference(whole, whole.maps, film), SIDE)
+
+
+def test_the_bundled_model_as_served_equals_pytorch_grad_cam_on_its_weights(bundled, bundled_folder):
+    manifest = bundled.manifest
+    side = manifest.input.height
+    network = Ensemble([mobilenet_v2_grey(LABELS) for _ in range(manifest.model.members)])
+    weights = load_file(bundled_folder / WEIGHTS)
+    network.load_state_dict({key: value for key, value in weights.items() if key.startswith("members.")})
+    whole = OneMap(network.eval().members).eval()
+    film = films(side)
+    maps = heatmaps(bundled.run(film.numpy()).features[0], bundled.heads)
+    same_as_reference(maps, reference(whole, whole.maps, film), side)
+
+
+def test_the_torch_way_equals_the_closed_form_even_with_frozen_weights(ensemble):
+    film, member = films(SIDE), ensemble.members[0]
+    closed = heatmaps(features_of(ensemble, film)[:1], heads_of(ensemble.members)[:1])
+    member.requires_grad_(requires_grad=False)
+    by_gradient = grad_cam(member, member.features, film, range(3))
+    member.requires_grad_(requires_grad=True)
+    for heatmap, theirs in zip(closed, by_gradient, strict=False):
+        ours = on_film(heatmap, (SIDE, SIDE))
+        assert isinstance(ours, NoRegion) == isinstance(theirs, NoRegion)
+        if not isinstance(ours, NoRegion) and not isinstance(theirs, NoRegion):
+            assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_the_torch_way_serves_a_head_that_is_not_linear():
+    torch.manual_seed(1)
+    body = nn.Sequential(nn.Conv2d(1, 6, 5, stride=8), nn.ReLU())
+    head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    network, film = nn.Sequential(body, head).eval(), films(64)
+    shown = grad_cam(network, body, film, [0, 1, 2])
+    maps = body(film).detach().requires_grad_()
+    for label, got in enumerate(shown):
+        (gradient,) = torch.autograd.grad(head(maps)[0, label], maps)
+        raw = torch.relu((gradient.mean(dim=(2, 3), keepdim=True) * maps).sum(dim=1))[0].detach().numpy()
+        expected = on_film(raw, (64, 64))
+        assert isinstance(got, NoRegion) == isinstance(expected, NoRegion)
+        if not isinstance(got, NoRegion) and not isinstance(expected, NoRegion):
+            assert_allclose(got, expected, atol=1e-3)
+
+
+def test_worked_by_hand():
+    # Two members, one channel, one label, 1 x 2 fields: (2 * [1, 3] + -1 * [4, 2]) / (2 members * 2 fields)
+    features = np.array([[[[1, 3]]], [[[4, 2]]]], np.float32)
+    heads = np.array([[[2]], [[-1]]], np.float32)
+    assert_allclose(heatmaps(features, heads), [[[0, 1]]])  # [-0.5, 1.0] before the ReLU
+
+
+def test_the_fields_of_a_map_without_relu_sum_to_its_logit(classifier):
+    output = classifier.run(random_films(1))
+    heads = np.abs(classifier.heads)  # features are never negative either, so the ReLU changes nothing
+    total = heatmaps(output.features[0], heads).sum(axis=(1, 2))
+    pooled = output.features[0].mean(axis=(2, 3))
+    assert_allclose(total, np.einsum("mc,mlc->l", pooled, heads) / len(heads), rtol=1e-5)
+
+
+def test_all_maps_at_once_with_their_shape_and_kind(classifier):
+    maps = heatmaps(classifier.run(random_films(1)).features[0], classifier.heads)
+    assert (maps.shape, maps.dtype) == ((15, 8, 8), np.float32)
+    assert (maps >= 0).all()
+
+
+def test_features_and_heads_of_two_models_do_not_mix():
+    with pytest.raises(ValueError, match="do not belong together"):
+        heatmaps(np.zeros((2, 4, 3, 3), np.float32), np.zeros((3, 15, 4), np.float32))
+    with pytest.raises(ValueError, match="do not belong together"):
+        heatmaps(np.zeros((2, 4, 3, 3), np.float32), np.zeros((2, 15, 5), np.float32))
+
+
+def test_a_map_is_stretched_from_0_to_1():
+    assert_allclose(normalised(np.array([[1, 3], [2, 5]], np.float32)), [[0, 0.5], [0.25, 1]])
+
+
+def test_small_numbers_are_stretched_as_well():
+    assert_allclose(normalised(np.array([[0, 1e-9], [5e-10, 0]], np.float32)), [[0, 1], [0.5, 0]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_a_map_without_support_is_said_not_shown(value):
+    empty = np.full((4, 4), value, np.float32)
+    assert normalised(empty) is NoRegion.NONE
+    assert on_film(empty, (50, 40)) is NoRegion.NONE
+
+
+def test_an_even_map_shows_no_region():
+    assert normalised(np.full((4, 4), 0.3, np.float32)) is NoRegion.EVEN
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_a_broken_map_is_an_error(broken):
+    heatmap = np.ones((3, 3), np.float32)
+    heatmap[1, 1] = broken
+    with pytest.raises(ValueError, match="number that is none"):
+        normalised(heatmap)
+
+
+def test_on_film_keeps_place_shape_and_range():
+    heatmap = np.zeros((10, 10), np.float32)
+    heatmap[2, 7] = 4.0
+    shown = on_film(heatmap, (300, 200))
+    assert not isinstance(shown, NoRegion)
+    assert (shown.shape, shown.dtype, shown.min(), shown.max()) == ((300, 200), np.float32, 0.0, 1.0)
+    row, column = np.unravel_index(shown.argmax(), shown.shape)
+    assert 60 <= row < 90
+    assert 140 <= column < 160

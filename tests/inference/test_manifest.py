@@ -1,0 +1,85 @@
+import tomllib
+from dataclasses import replace
+
+import pytest
+
+from cxr_core.errors import ModelError
+from cxr_core.inference.manifest import MANIFEST, read_manifest, write_manifest
+
+HOSTILE = 'a "quoted" \\ back\nnew\ttab é 胸 \x7f \x1b [x] # = '
+
+
+def test_what_is_written_is_read_again(tiny_model):
+    manifest = read_manifest(tiny_model)
+    odd = replace(
+        manifest,
+        model=replace(manifest.model, summary=HOSTILE, licence="CC-BY-4.0"),
+        evaluation={"val mean AUC": 0.1 + 0.2, "tiny": 1e-17, "large": 1e22, "odd.key": -0.0, "é": 1.0},
+        thresholds=replace(manifest.thresholds, few_positives=("Hernia", "Mass")),
+    )
+    write_manifest(odd, tiny_model / MANIFEST)
+    assert read_manifest(tiny_model) == odd
+
+
+def test_equal_manifests_are_equal_bytes(tiny_model, tmp_path):
+    write_manifest(read_manifest(tiny_model), tmp_path / "again.toml")
+    assert (tmp_path / "again.toml").read_bytes() == (tiny_model / MANIFEST).read_bytes()
+
+
+def test_without_evaluation_or_split_the_table_is_still_there(tiny_model):
+    manifest = read_manifest(tiny_model)
+    bare = replace(manifest, evaluation={}, data=replace(manifest.data, split={}))
+    write_manifest(bare, tiny_model / MANIFEST)
+    assert tomllib.loads((tiny_model / MANIFEST).read_text())["evaluation"] == {}
+    assert read_manifest(tiny_model) == bare
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("[model]", "[model]\ncolour = 1", "model: unknown key colour"),
+        ("[model]", "[extra]\n[model]", "unknown key extra"),
+        ("channels = 1\n", "", "input: missing key channels"),
+        ("channels = 1", 'channels = "1"', "input.channels: expected int, got str"),
+        ("members = 3", "members = 3.0", "model.members: expected int, got float"),
+        ("created = 2026-01-01", 'created = "today"', "model.created: expected date, got str"),
+        ("[model]", "[model", "expected a readable TOML file"),
+        ('id = "tiny"', 'id = "other"', "is of the model other"),
+        ('task = "multilabel"', 'task = "caption"', "unknown task caption"),
+        ("members = 3", "members = 0", "at least one member"),
+        ('"Mass"', '"Fracture"', "labels must be distinct and among"),
+        ('"Mass"', '"Nodule"', "labels must be distinct and among"),
+        ('"Mass", ', "", "calibration.slope must hold 14 finite numbers, got 15"),
+        ("slope = [1.0, ", "slope = [", "calibration.slope must hold 15 finite numbers, got 14"),
+        ("slope = [1.0", "slope = [nan", "calibration.slope must hold"),
+        ("slope = [1.0", "slope = [-1.0", "slopes above 0"),
+        ('method = "platt"', 'method = "none"', "must be platt"),
+        ("intercept = [0.0", "intercept = [inf", "calibration.intercept must hold"),
+        ("values = [0.35", "values = [35.0", "thresholds must lie"),
+        ("values = [0.35", "values = [0.0", "thresholds must lie"),
+        ("tolerance = 0.001", "tolerance = 5.0", "tolerance must lie"),
+        ("tolerance = 0.001", "tolerance = nan", "tolerance must lie"),
+        ("width = 64", "width = 32", "preprocessing makes 64 px, the input is 64 × 32"),
+        ("low = -1.0", "low = 0.0", "the input is another"),
+        ("channels = 1", "channels = 3", "the input is another"),
+        ("low_percentile = 0.5", "low_percentile = 99.9", "low < high percentile"),
+        ("stride_px = 8", "stride_px = 7", "must divide"),
+        ("stride_px = 8", "stride_px = 0", "must divide"),
+        ('"card.md" = "', '"card.md" = "00', "SHA-256"),
+        ('"card.md" =', '"../card.md" =', "path in the folder"),
+        ('"card.md" =', '"/etc/passwd" =', "path in the folder"),
+    ],
+)
+def test_what_does_not_hold_together_is_refused(tiny_model, old, new, why):
+    path = tiny_model / MANIFEST
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ModelError, match="tiny") as refusal:
+        read_manifest(tiny_model)
+    assert why in str(refusal.value)
+
+
+def test_a_folder_without_a_manifest_is_no_model(tmp_path):
+    with pytest.raises(ModelError, match=r"no manifest\.toml"):
+        read_manifest(tmp_path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any, cast
+from typing import cast
 
 from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 from fpdf import FPDF
@@ -41,7 +41,7 @@ def report(
     policy: Policy,
     heatmaps: Heatmaps,
     *,
-    evaluation: Mapping[str, Any],
+    evaluation: Mapping[str, float],
     now: datetime,
 ) -> bytes:
     """Return one A4 page as PDF; patient text stands literally, cut with … where it is too long.
@@ -52,7 +52,7 @@ def report(
         analysis: the result, with the study as the person completed it.
         policy: for names, waits and wording.
         heatmaps: per label (h, w); empty when refused.
-        evaluation: the manifest's free table, for the heatmap's figure.
+        evaluation: the manifest's table of measured figures, for the heatmap's figure.
         now: aware time of printing.
     """
     pdf = _sheet(analysis, now)
@@ -112,7 +112,7 @@ def _film(
     analysis: Analysis,
     policy: Policy,
     heatmaps: Heatmaps,
-    evaluation: Mapping[str, Any],
+    evaluation: Mapping[str, float],
     y: float,
 ) -> None:
     film = marked_film(analysis, policy, heatmaps, (600, 900))

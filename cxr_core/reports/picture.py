@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cxr_core.domain import Analysis, State
-from cxr_core.imaging.overlay import CONTOUR_LEVELS, blend, contours, field_of, grey, peak_of, png
+from cxr_core.imaging.overlay import CONTOUR_LEVELS, blend, contours, grey, peak_of, png
+from cxr_core.inference.explain import NoRegion
 from cxr_core.reports.fonts import font
+from cxr_core.reports.regions import region_of
 from cxr_core.reports.words import MARKS, banner, made_by, name_of, patient, who
 from cxr_core.triage.policy import Policy
 
@@ -72,8 +74,8 @@ def marked_film(
     if analysis.radiograph is None:
         raise ValueError("there is no film to show: decoding refused it")
     picture = _at_least(grey(analysis.radiograph.pixels, sides[1]), sides[0])
-    fields = [(label, field_of(heatmaps[label])) for label in analysis.triage.findings if label in heatmaps]
-    shown = [(label, field) for label, field in fields if field is not None]
+    regions = [(label, region_of(heatmaps[label])) for label in analysis.triage.findings if label in heatmaps]
+    shown = [(label, region) for label, region in regions if not isinstance(region, NoRegion)]
     base = blend(picture, shown[0][1], 0.45) if shown else np.stack([picture] * 3, axis=-1)
     film = Image.fromarray(base)
     draw = ImageDraw.Draw(film)
@@ -93,12 +95,12 @@ def _at_least(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 
 def _unsupported(analysis: Analysis, policy: Policy, heatmaps: Heatmaps) -> list[str]:
-    """Return a sentence for each positive finding that no region of the film supports."""
-    labels = [label for label in analysis.triage.findings if label in heatmaps]
+    """Return a sentence for each positive finding for which nothing is drawn."""
+    regions = {label: region_of(heatmaps[label]) for label in analysis.triage.findings if label in heatmaps}
     return [
-        f"{name_of(label, policy)}: no region of the film raised this finding, so none is drawn."
-        for label in labels
-        if field_of(heatmaps[label]) is None
+        f"{name_of(label, policy)}: {region.value}"
+        for label, region in regions.items()
+        if isinstance(region, NoRegion)
     ]
 
 

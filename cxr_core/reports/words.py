@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from cxr_core.domain import ABNORMAL, Analysis, Prediction, State, Study, Urgency, View
 from cxr_core.triage.policy import Policy
@@ -118,17 +117,17 @@ def figures(prediction: Prediction) -> tuple[str, str]:
     return shown
 
 
-def localisation(evaluation: Mapping[str, Any], label: str) -> str:
+def localisation(evaluation: Mapping[str, float], label: str) -> str:
     """Return how often this finding's heatmap peaked inside the radiologist's box, if that was measured.
 
     Args:
-        evaluation: the manifest's free table; `localisation.<label> = {inside = 5, films = 7}` is read.
+        evaluation: the manifest's table; read are `localisation_<label>_inside` and the number of
+            films with a box, `localisation_<label>_films`.
         label: a finding.
     """
-    measured = evaluation.get("localisation", {})
-    figure = measured.get(label, {}) if isinstance(measured, Mapping) else {}
-    films = figure.get("films", 0) if isinstance(figure, Mapping) else 0
-    share = f"{figure['inside']} of {films} test films" if films else "not measured"
+    films = int(evaluation.get(f"localisation_{label}_films", 0))
+    inside = int(evaluation.get(f"localisation_{label}_inside", 0))
+    share = f"{inside} of {films} test films" if films > 0 else "not measured"
     return f"peak fell inside the radiologist's box: {share}"
 
 

@@ -48,7 +48,7 @@ def test_figures_show_a_difference_where_there_is_one() -> None:
 
 
 def test_localisation_is_a_count_or_not_measured() -> None:
-    table = {"localisation": {"Effusion": {"inside": 5, "films": 7}}}
+    table = {"localisation_Effusion_inside": 5.0, "localisation_Effusion_films": 7.0}
     assert words.localisation(table, "Effusion").endswith("5 of 7 test films")
     assert words.localisation(table, "Mass").endswith("not measured")
     assert words.localisation({}, "Mass").endswith("not measured")

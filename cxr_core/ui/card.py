@@ -1,0 +1,137 @@
+"""The card: patient, urgency, action, findings, reasons, as escaped HTML and as shown."""
+
+from __future__ import annotations
+
+from html import escape
+
+import streamlit as st
+
+from cxr_core.domain import Analysis, GateOutcome, Prediction, State
+from cxr_core.reports.words import (
+    MARKS,
+    banner,
+    beneath,
+    figures,
+    made_by,
+    name_of,
+    not_assessed,
+    ordered,
+    patient,
+    who,
+)
+from cxr_core.triage.policy import Policy
+
+ROWS = 9
+"""Findings in sight; the others, all below their threshold, are one click away."""
+
+
+def show_who(analysis: Analysis) -> None:
+    """Show patient, time and view as plain text elements, which no name can turn into markup."""
+    study = analysis.study
+    with st.container(key="who", gap=None):
+        with st.container(key="name"):
+            st.text(patient(study))
+        with st.container(key="facts", gap=None):
+            st.text(who(study))
+            if referrer := " · ".join(
+                part for part in (study.referrer, study.referrer_phone) if part.strip()
+            ):
+                st.text(f"Referrer: {referrer}")
+            if study.question.strip():
+                st.text(f"Question: {study.question}")
+
+
+def show_urgency(analysis: Analysis, policy: Policy) -> None:
+    """Show the banner and the action."""
+    st.html(urgency_html(analysis, policy) + action_html(analysis, policy))
+
+
+def show_rest(analysis: Analysis, policy: Policy) -> None:
+    """Show findings and reasons."""
+    findings = findings_html(analysis, policy) if analysis.predictions else ""
+    st.html(findings + reasons_html(analysis))
+
+
+def show_refused_file(name: str, size: int) -> None:
+    """Show what was dropped when there is no film to show."""
+    with st.container(border=True):
+        st.html('<div class="panel"><h3>THE FILE</h3><p>There is no picture to show.</p></div>')
+        st.text(name)
+        st.text(f"{size:,} bytes")
+
+
+def urgency_html(analysis: Analysis, policy: Policy) -> str:
+    """Return the banner: colour, shape and word, longest wait, headline and what stands beneath it."""
+    urgency = analysis.triage.urgency
+    tier = MARKS[urgency]
+    return (
+        f'<div class="banner" role="status" style="--tier:{tier.colour}">'
+        f'<div class="shape" aria-hidden="true">{tier.shape}</div><div>'
+        f'<div class="due">{escape(banner(urgency, policy))}</div>'
+        f'<div class="headline">{escape(policy.states[analysis.triage.state].headline)}</div>'
+        f'<div class="beneath">{escape(beneath(analysis, policy))}</div></div></div>'
+    )
+
+
+def action_html(analysis: Analysis, policy: Policy) -> str:
+    """Return the suggested action, one line each, and that the side was not assessed."""
+    lines = "".join(f"<p>{escape(line)}</p>" for line in analysis.triage.action.splitlines())
+    side = f'<p class="muted">{escape(policy.texts.side)}</p>' if analysis.predictions else ""
+    title = "WHAT TO DO" if analysis.triage.state is State.REFUSED else "SUGGESTED ACTION"
+    return f'<div class="panel" style="margin-top:10px"><h3>{title}</h3>{lines}{side}</div>'
+
+
+def findings_html(analysis: Analysis, policy: Policy) -> str:
+    """Return all findings as bars: positive ones first, those far below their threshold folded away."""
+    predictions = ordered(analysis)
+    shown = max(ROWS, len(analysis.triage.findings))
+    rows = [row_html(prediction, policy, analysis) for prediction in predictions]
+    more = len(rows) - shown
+    summary = f"<summary>+ {more} more below threshold</summary>"
+    folded = f'<details class="more">{summary}{"".join(rows[shown:])}</details>' if more > 0 else ""
+    missing = not_assessed(analysis, policy)
+    legend = '<span class="legend"><i class="t"></i>threshold<i class="s"></i>spread</span>'
+    return (
+        f'<div class="panel"><div class="head"><h3>FINDINGS</h3>{legend}</div>'
+        f"{''.join(rows[:shown])}{folded}"
+        f"{f'<p class=muted>{escape(missing)}</p>' if missing else ''}</div>"
+    )
+
+
+def row_html(prediction: Prediction, policy: Policy, analysis: Analysis) -> str:
+    """Return one bar: probability, threshold mark, plus and minus one standard deviation of the ensemble."""
+    value, threshold = figures(prediction)
+    name = name_of(prediction.label, policy)
+    low = max(0.0, prediction.probability - prediction.spread)
+    high = min(1.0, prediction.probability + prediction.spread)
+    verdict = "above" if prediction.positive else "below"
+    said = f"{name}: probability {value}, {verdict} threshold {threshold}, spread {prediction.spread:.2f}"
+    rule = policy.rule(prediction.label)
+    positive = frozenset(analysis.triage.findings)
+    colour = MARKS[policy.tier_of(prediction.label, positive)].colour
+    cancer = " ⚑" if prediction.positive and rule and rule.cancer else ""
+    return (
+        f'<div class="row{" positive" if prediction.positive else ""}" role="img" '
+        f'aria-label="{escape(said)}" title="{escape(said)}" style="--tier:{colour}">'
+        f'<span class="name">{escape(name)}{cancer}</span>'
+        f'<span class="bar"><span class="p" style="width:{100 * prediction.probability:.1f}%"></span>'
+        f'<span class="s" style="left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%"></span>'
+        f'<span class="t" style="left:{100 * prediction.threshold:.1f}%"></span></span>'
+        f'<span class="value">{value} / {threshold}</span></div>'
+    )
+
+
+def reasons_html(analysis: Analysis) -> str:
+    """Return why the card says what it says, the gate's outcome last."""
+    reasons = list(analysis.triage.reasons)
+    gate = "" if analysis.gate.outcome is GateOutcome.REFUSED else f"Gate: {analysis.gate.outcome.value}"
+    code = f"Code: {analysis.refusal.code}" if analysis.refusal else ""
+    line = " · ".join(escape(part) for part in (*reasons, gate, code) if part)
+    return f'<div class="panel"><h3>WHY</h3><p>{line}</p></div>'
+
+
+def foot_html(analysis: Analysis, policy: Policy) -> str:
+    """Return versions and what this software is not."""
+    texts = policy.texts
+    said = " ".join((texts.role, texts.device, *texts.unseen))
+    return f'<div class="foot">{escape(made_by(analysis))}<br>{escape(said)}</div>'

@@ -1,0 +1,29 @@
+"""The reading room's look where Streamlit's own theme falls short."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+import streamlit as st
+
+from cxr_core.ui.guard import User
+
+_CSS = Path(__file__).with_name("theme.css").read_text(encoding="utf-8")
+
+
+def apply() -> None:
+    """Add the style sheet to the page."""
+    st.html(f"<style>{_CSS}</style>")
+
+
+def brand() -> None:
+    """Show the product's name at the top of the sidebar."""
+    st.sidebar.html('<div class="brand"><b>NeuraRay</b><span>chest X-ray triage</span></div>')
+
+
+def signed_in(user: User) -> None:
+    """Show who is at the screen at the foot of the sidebar."""
+    st.sidebar.html(
+        f'<div class="user">{escape(user.name)} · {user.role.value}<br>on this machine only</div>'
+    )

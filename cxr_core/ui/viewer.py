@@ -1,0 +1,114 @@
+"""The film viewer: what it is given (pure) and where it is mounted."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from cxr_core.domain import ABNORMAL, Analysis, Prediction, State
+from cxr_core.imaging.overlay import CONTOUR_LEVELS, FIELD_PX, PALETTE, contours, grey, png, tiles
+from cxr_core.inference.explain import NoRegion
+from cxr_core.reports.regions import region_of
+from cxr_core.reports.words import figures, localisation, name_of, ordered
+from cxr_core.triage.policy import Policy
+
+MAX_SIDE = 2048
+"""Pixels of the longer side that the browser gets; finer films are shrunk."""
+
+_HERE = Path(__file__)
+_viewer = st.components.v2.component(
+    "neuraray_viewer",
+    html=_HERE.with_name("viewer.html").read_text(encoding="utf-8"),
+    css=_HERE.with_name("viewer.css").read_text(encoding="utf-8"),
+    js=_HERE.with_name("viewer.js").read_text(encoding="utf-8"),
+)
+
+
+def show(payload: dict[str, Any], key: str) -> None:
+    """Mount the viewer; everything it does happens in the browser."""
+    _viewer(data=payload, key=key)
+
+
+def payload(
+    analysis: Analysis,
+    policy: Policy,
+    heatmaps: Mapping[str, NDArray[np.floating]],
+    evaluation: Mapping[str, float],
+) -> dict[str, Any]:
+    """Return what the viewer draws: film, heatmaps, contours and captions, no patient text.
+
+    Args:
+        analysis: with its film.
+        policy: for names and wording.
+        heatmaps: per label (h, w); empty when refused.
+        evaluation: the manifest's table of measured figures.
+
+    Raises:
+        ValueError: the analysis carries no film.
+    """
+    if analysis.radiograph is None:
+        raise ValueError("there is no film to show: decoding refused it")
+    shown: list[NDArray[np.float32]] = []
+    findings = []
+    for prediction in _selectable(analysis, heatmaps):
+        region = region_of(heatmaps[prediction.label])
+        findings.append(_finding(prediction, region, policy, evaluation, len(shown)))
+        if not isinstance(region, NoRegion):
+            shown.append(region)
+    unsure = analysis.triage.state is State.UNABLE_TO_CLASSIFY
+    labels = [finding["label"] for finding in findings]
+    return {
+        "id": analysis.sha256,
+        "label": "Chest film" if findings else "Film that was refused",
+        "film": _address(png(grey(analysis.radiograph.pixels, MAX_SIDE))),
+        "heat": _address(png(tiles(shown))) if shown else "",
+        "tile_px": FIELD_PX,
+        "palette": PALETTE.ravel().tolist(),
+        "findings": findings,
+        "start": labels.index(ABNORMAL) if unsure and ABNORMAL in labels else 0,
+        "opacity": 0.0 if analysis.triage.state is State.NO_DISEASE_DETECTED else 0.6,
+        "caption": "The film as it came; the model did not look at it." if not findings else "",
+    }
+
+
+def _selectable(analysis: Analysis, heatmaps: Mapping[str, Any]) -> list[Prediction]:
+    overall = (analysis.abnormal,) if analysis.abnormal else ()
+    return [prediction for prediction in (*ordered(analysis), *overall) if prediction.label in heatmaps]
+
+
+def _finding(
+    prediction: Prediction,
+    region: NDArray[np.float32] | NoRegion,
+    policy: Policy,
+    evaluation: Mapping[str, float],
+    tile: int,
+) -> dict[str, Any]:
+    """Return one entry of the selector; `tile` is None where there is nothing to draw."""
+    name = name_of(prediction.label, policy)
+    side = "above" if prediction.positive else "below"
+    about = f"{name}, {side} threshold"
+    common = {
+        "label": prediction.label,
+        "name": name,
+        "title": f"{name} · {figures(prediction)[0]}{' ▲' if prediction.positive else ''}",
+    }
+    if isinstance(region, NoRegion):
+        return common | {
+            "tile": None,
+            "lines": [],
+            "note": region.value,
+            "caption": f"{about}: {region.value}",
+        }
+    lines = np.concatenate([contours(region, level) for level in CONTOUR_LEVELS])
+    caption = f"{about}: {localisation(evaluation, prediction.label)}. {policy.texts.heatmap}"
+    return common | {"tile": tile, "lines": lines.ravel().round(4).tolist(), "note": "", "caption": caption}
+
+
+def _address(picture: bytes) -> str:
+    return "data:image/png;base64," + b64encode(picture).decode("ascii")

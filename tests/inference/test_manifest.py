@@ -5,6 +5,7 @@ import pytest
 
 from cxr_core.errors import ModelError
 from cxr_core.inference.manifest import MANIFEST, read_manifest, write_manifest
+from cxr_core.settings import ROOT
 
 HOSTILE = 'a "quoted" \\ back\nnew\ttab é 胸 \x7f \x1b [x] # = '
 
@@ -83,3 +84,12 @@ def test_what_does_not_hold_together_is_refused(tiny_model, old, new, why):
 def test_a_folder_without_a_manifest_is_no_model(tmp_path):
     with pytest.raises(ModelError, match=r"no manifest\.toml"):
         read_manifest(tmp_path)
+
+
+def test_the_documentation_names_every_table_and_key(tiny_model):
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    document = tomllib.loads((tiny_model / MANIFEST).read_text())
+    for table, keys in document.items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `[{table}]`"))
+        if table not in ("files", "evaluation"):
+            assert [key for key in keys if f"`{key}`" not in row and f"[{table}.{key}." not in row] == []

@@ -18,7 +18,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"imaging", "triage", "evaluation"}),
     frozenset({"inference"}),
     frozenset({"pipeline"}),
-    frozenset({"amend", "batch", "reports", "training", "cli_models"}),
+    frozenset({"batch", "reports", "training", "cli_models"}),
     frozenset({"cli", "ui"}),
     frozenset({"reference", "pages", "streamlit_app"}),
 )

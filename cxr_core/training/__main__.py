@@ -13,8 +13,11 @@ import typer
 from rich.console import Console
 
 from cxr_core.imaging.preprocess import Recipe
+from cxr_core.settings import ROOT
 from cxr_core.training.films import FOLDS, Split, network_inputs, read_split
 from cxr_core.training.fit import Films, Plan, fit
+from cxr_core.training.release import fit_release, load_members, score, write_folder
+from cxr_core.triage.policy import load_policy
 
 RECIPE = Recipe(film_px=128, network_px=160, low_percentile=0.5, high_percentile=99.5)
 app = typer.Typer(no_args_is_help=True, help="Train and export the default model.")
@@ -59,6 +62,29 @@ def members(data: Data, runs: Runs = Path("runs/cxr14-mobilenetv2")) -> None:
         if any(process.wait() for process in started):
             Console(stderr=True).print("a member stopped early; call again to resume it")
             raise typer.Exit(1)
+
+
+@app.command()
+def release(
+    data: Data,
+    runs: Runs = Path("runs/cxr14-mobilenetv2"),
+    folder: Annotated[Path, typer.Option(help="where the model folder goes")] = ROOT
+    / "models"
+    / "cxr14-mobilenetv2",
+    version: Annotated[str, typer.Option(help="of the release")] = "1.0.0",
+) -> None:
+    """Calibrate, choose thresholds, export, measure and describe; writes the model folder."""
+    policy = load_policy(ROOT / "config" / "policy.toml")
+    ensemble = load_members(runs)
+    scored = {
+        name: score(ensemble, data / "nih", name, RECIPE, runs / "cache") for name in ("train", "val", "test")
+    }
+    fitted = fit_release(policy, scored["train"], scored["val"])
+    baseline = data / "baseline_predictions-val.csv"
+    write_folder(
+        folder, ensemble, fitted, scored, RECIPE, policy, baseline if baseline.exists() else None, version
+    )
+    Console(stderr=True).print(f"wrote {folder}")
 
 
 if __name__ == "__main__":

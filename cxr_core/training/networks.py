@@ -33,7 +33,7 @@ class Ensemble(nn.Module):
 
     def __init__(self, members: Sequence[MobileNetV2]) -> None:
         super().__init__()
-        self.members = nn.ModuleList(members)
+        self.members: Sequence[MobileNetV2] = nn.ModuleList(members)  # type: ignore[assignment]
 
     def forward(self, film: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits (N, M, L) and last feature maps (N, M, C, h, w) of films (N, 1, S, S)."""

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
 from safetensors.torch import save_file
-from scipy.special import expit
 
 from cxr_core.imaging.preprocess import Recipe
+from cxr_core.inference import manifest as m
+from cxr_core.inference.calibration import Calibration
+from cxr_core.inference.registry import LABELS as LABELS_KEY
+from cxr_core.inference.registry import NETWORK, WEIGHTS, labels_text, sha256_of
+from cxr_core.inference.runtime import open_session, self_test_film
 from cxr_core.training.calibrate import Platt, fit_platt
+from cxr_core.training.card import ATTRIBUTION, write_card
 from cxr_core.training.films import FOLDS, Split, network_inputs, read_split
 from cxr_core.training.fit import predict
-from cxr_core.training.measure import LABELS, known_truth
+from cxr_core.training.measure import LABELS, known_truth, measure, paired_difference
 from cxr_core.training.networks import Ensemble, mobilenet_v2_grey
-from cxr_core.triage.budget import Thresholds, choose_thresholds
+from cxr_core.triage.budget import Report, Thresholds, choose_thresholds, share_report
 from cxr_core.triage.policy import Policy
 
 Floats = NDArray[np.float64]
@@ -84,22 +91,23 @@ def fit_release(policy: Policy, train: Scored, val: Scored) -> Fitted:
     logits = np.concatenate([train.logits.mean(axis=1), val.logits.mean(axis=1)])
     truth = np.concatenate([train.truth, val.truth])
     platt = fit_platt(LABELS, logits, truth)
-    probabilities = expit(logits * platt.slope + platt.intercept)
-    return Fitted(platt, choose_thresholds(policy, LABELS, probabilities, truth))
+    probabilities = Calibration(platt.slope, platt.intercept).probability(logits)
+    patients = np.concatenate([train.split.table["patient"], val.split.table["patient"]])
+    return Fitted(platt, choose_thresholds(policy, LABELS, probabilities, truth, groups=patients))
 
 
 def save_weights(ensemble: Ensemble, path: Path) -> None:
     """Write every member and, for heatmaps without torch, the stacked linear heads."""
-    members = [member for member in ensemble.members]
     tensors = {
-        f"members.{m}.{key}": value.contiguous()
-        for m, member in enumerate(members)
+        f"members.{number}.{key}": value.contiguous()
+        for number, member in enumerate(ensemble.members)
         for key, value in member.state_dict().items()
     }
-    heads = [member.classifier[1] for member in members]  # type: ignore[index,union-attr]
-    tensors["heads.weight"] = torch.stack([head.weight.detach() for head in heads]).contiguous()
-    tensors["heads.bias"] = torch.stack([head.bias.detach() for head in heads]).contiguous()
-    save_file(tensors, path)
+    for part in ("weight", "bias"):
+        stacked = [tensors[f"members.{k}.classifier.1.{part}"] for k in range(len(ensemble.members))]
+        tensors[f"heads.{part}"] = torch.stack(stacked)
+    save_file(tensors, path, metadata={LABELS_KEY: labels_text(LABELS)})
+    path.chmod(0o644)
 
 
 def save_onnx(ensemble: Ensemble, side: int, path: Path) -> None:
@@ -115,4 +123,108 @@ def save_onnx(ensemble: Ensemble, side: int, path: Path) -> None:
     )
     if program is None:
         raise RuntimeError("the ONNX exporter returned nothing")
+    program.model.metadata_props[LABELS_KEY] = labels_text(LABELS)
     program.save(path, external_data=False)
+
+
+def write_folder(
+    folder: Path, ensemble: Ensemble, fitted: Fitted, scored: dict[str, Scored], recipe: Recipe, policy: Policy,
+    baseline: Path | None, version: str,
+) -> None:  # fmt: skip
+    """Write the whole model folder: network, weights, evaluation tables, card, manifest.
+
+    Args:
+        folder: `models/<id>`.
+        ensemble: the members, in evaluation mode.
+        fitted: calibration and thresholds.
+        scored: train, val and test.
+        recipe: preprocessing.
+        policy: whose budget set the thresholds.
+        baseline: another model's val predictions on the same films, to compare with, or None.
+        version: of the release.
+    """
+    (folder / "evaluation").mkdir(parents=True, exist_ok=True)
+    save_onnx(ensemble, recipe.network_px, folder / NETWORK)
+    save_weights(ensemble, folder / WEIGHTS)
+    calibration = Calibration(fitted.platt.slope, fitted.platt.intercept)
+    for name in ("val", "test"):
+        write_tables(folder / "evaluation", name, scored[name], calibration)
+    tables = {name: pd.read_csv(folder / "evaluation" / f"labels-{name}.csv") for name in ("val", "test")}
+    answers = {
+        name: pd.read_csv(folder / "evaluation" / f"predictions-{name}.csv")[list(LABELS)].to_numpy()
+        for name in ("val", "test")
+    }
+    val, test = (measure(tables[name], answers[name]) for name in ("val", "test"))
+    gain = (
+        paired_difference(tables["val"], answers["val"], _baseline(baseline, tables["val"]))
+        if baseline
+        else None
+    )
+    reports = [_report(policy, scored[name], calibration, fitted.thresholds) for name in ("val", "test")]
+    (folder / "card.md").write_text(write_card(val, test, gain, *reports), encoding="utf-8")
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != m.MANIFEST]
+    hashes = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
+    figures = {"val_mean_auc_of_12": val.primary.value, "test_mean_auc_of_12": test.primary.value}
+    manifest = describe(folder, fitted, scored, recipe, hashes, figures, version)
+    m.write_manifest(manifest, folder / m.MANIFEST)
+
+
+def write_tables(folder: Path, name: str, scored: Scored, calibration: Calibration) -> None:
+    """Write predictions and labels of a split, one row a film, in the order of the official list."""
+    table = scored.split.table
+    answers = pd.DataFrame(calibration.probability(scored.logits.mean(axis=1)), columns=list(LABELS))
+    answers.insert(0, "file", table["file"])
+    answers.to_csv(folder / f"predictions-{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
+    columns = ["file", "patient", "age", "sex", "view", "source", *LABELS]
+    table[columns].to_csv(folder / f"labels-{name}.csv", index=False, lineterminator="\n")
+
+
+def describe(
+    folder: Path, fitted: Fitted, scored: dict[str, Scored], recipe: Recipe, hashes: dict[str, str],
+    figures: dict[str, float], version: str,
+) -> m.Manifest:  # fmt: skip
+    """Return the manifest; the self-test runs on the network as written."""
+    session = open_session(folder / NETWORK, 0)
+    logits = session.run(["logits"], {"film": self_test_film(recipe.network_px)})[0][0].mean(axis=0)
+    side = recipe.network_px
+    sizes = {
+        name: m.SplitSize(len(each.split.table), int(each.split.table["patient"].nunique()))
+        for name, each in scored.items()
+    }
+    return m.Manifest(
+        model=m.Model(
+            id=folder.name, version=version, task="multilabel", architecture="mobilenet_v2_grey", members=FOLDS,
+            labels=LABELS, licence="Apache-2.0", created=date.today(),
+            summary="14 findings of NIH ChestX-ray14 and abnormal; four MobileNetV2, patient-disjoint folds",
+        ),
+        input=m.Input("film", 1, side, side, -1.0, 1.0),
+        preprocessing=recipe,
+        output=m.Output("logits", "features", 16, "heads"),
+        calibration=m.CalibrationTable(
+            "platt", tuple(map(float, fitted.platt.slope)), tuple(map(float, fitted.platt.intercept)),
+            "out-of-fold films of the official train list and val; Pneumonia moved to 1.28 %",
+        ),
+        thresholds=m.ThresholdTable(
+            fitted.thresholds.rule, fitted.thresholds.policy, fitted.thresholds.values, fitted.thresholds.few_positives
+        ),
+        data=m.Data(
+            "NIH ChestX-ray14, a subset of 15,058 films, official lists", "https://nihcc.app.box.com/v/ChestXray-NIHCC",
+            ATTRIBUTION, "no restriction, attribution asked", sizes,
+        ),
+        self_test=m.SelfTest(tuple(map(float, logits)), 1e-3),
+        files=hashes,
+        evaluation=figures,
+    )  # fmt: skip
+
+
+def _baseline(path: Path, table: pd.DataFrame) -> Floats:
+    return pd.read_csv(path).set_index("file").loc[table["file"], list(LABELS)].to_numpy()
+
+
+def _report(policy: Policy, scored: Scored, calibration: Calibration, thresholds: Thresholds) -> Report:
+    mean, members = (
+        calibration.probability(scored.logits.mean(axis=1)),
+        calibration.probability(scored.logits),
+    )
+    truth = scored.split.table[list(LABELS)].to_numpy(dtype=np.float64)
+    return share_report(policy, LABELS, mean, members, thresholds, truth)

@@ -18,10 +18,10 @@ def weights(tmp_path_factory):
     """A file like the ImageNet one: RGB, batch norms folded (weight 1, mean 0, variance 1 - eps)."""
     torch.manual_seed(0)
     network = mobilenet_v2(num_classes=1001)
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.running_var.fill_(1 - module.eps)
-            module.bias.data.normal_(0, 0.2)
+    for norm in network.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.running_var.fill_(1 - norm.eps)
+            norm.bias.data.normal_(0, 0.2)
     path = tmp_path_factory.mktemp("weights") / "imagenet.safetensors"
     save_file(network.state_dict(), path)
     return path

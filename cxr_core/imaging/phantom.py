@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cxr_core.domain import View
 from cxr_core.imaging.phantom_anatomy import Anatomy, draw_anatomy
-from cxr_core.imaging.phantom_findings import DRAWN, TWO_SIDED, Change, affected
+from cxr_core.imaging.phantom_changes import Case, Change
+from cxr_core.imaging.phantom_findings import DRAWN, TWO_SIDED, affected
 from cxr_core.imaging.phantom_patient import LEFT, RIGHT, Patient, make_patient
 from cxr_core.imaging.phantom_shapes import Grid, Mask, Plane, blurred, make_grid, softened, texture
 
@@ -86,14 +87,15 @@ def make_phantom(
     grid = make_grid(size, patient.lean)
     anatomy = draw_anatomy(grid, patient, _stream(seed, "anatomy"))
     changes = {
-        name: DRAWN[name](grid, patient, anatomy, severity, sides[name], _stream(seed, name + " shape"))
+        name: DRAWN[name](Case(grid, patient, anatomy, severity, sides[name], _stream(seed, f"{name} shape")))
         for name, severity in severities.items()
     }
     depth = _optical_depth(grid, patient, anatomy, list(changes.values()), _stream(seed, "tissue"))
     film = _exposed(depth, healthy, _stream(seed, "quanta"))
     image, marker = _labelled(film, view)
     masks = {**anatomy.masks, **{name: change.mask for name, change in changes.items()}, "marker": marker}
-    shown = {name: "B" if name in TWO_SIDED else "R" if side == RIGHT else "L" for name, side in sides.items()}
+    letters = {RIGHT: "R", LEFT: "L"}
+    shown = {name: "B" if name in TWO_SIDED else letters[side] for name, side in sides.items()}
     return Phantom(image, masks, severities, shown, seed, view, patient.female)
 
 
@@ -125,7 +127,9 @@ def _optical_depth(
     """Return the attenuation exponent along each beam."""
     filled, tissue = grid.zeros(), np.full_like(anatomy.lung, patient.aerated)
     vessels, water = np.minimum(anatomy.vessels, 0.6 * anatomy.lung), grid.zeros()
-    tissue *= 1 + np.float32(0.07) * texture(grid.size, rng, 40) + np.float32(0.05) * texture(grid.size, rng, 110)
+    airways = np.float32(1.35) * anatomy.airways
+    for cells, contrast in ((40, 0.07), (110, 0.05)):
+        tissue *= 1 + np.float32(contrast) * texture(grid.size, rng, cells)
     for change in changes:
         if change.fill is not None:
             filled = 1 - (1 - filled) * (1 - change.fill)
@@ -135,12 +139,15 @@ def _optical_depth(
             filled *= 1 - change.gas
         if change.water is not None:
             water = water + change.water
+        if change.air is not None:
+            airways = airways + change.air
     solid = np.minimum(vessels + water, anatomy.lung)
     air = (anatomy.lung - solid) * (1 - tissue) * (1 - filled)
     body = anatomy.body * (1 + np.float32(0.012) * texture(grid.size, rng, 9))
-    soft = np.maximum(body - air - np.minimum(np.float32(1.5) * anatomy.airways, 0.9 * body), 0)
+    soft = np.maximum(body - air - np.minimum(airways, 0.9 * body), 0)
     soft += np.float32(0.05) * texture(grid.size, rng, 70) * (body > 2)
-    return np.float32(WATER_PER_CM) * soft + np.float32(BONE_PER_CM) * anatomy.bone
+    depth = np.float32(WATER_PER_CM) * soft + np.float32(BONE_PER_CM) * anatomy.bone
+    return np.asarray(depth, dtype=np.float32)
 
 
 def _exposed(depth: Plane, patient: Patient, rng: np.random.Generator) -> Plane:

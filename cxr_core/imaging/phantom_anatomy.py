@@ -19,7 +19,17 @@ from cxr_core.imaging.phantom_patient import (
     on_side,
     trunk_depth,
 )
-from cxr_core.imaging.phantom_shapes import Grid, Mask, Plane, curve, dome, ellipse, ellipsoid, smoothstep, tube
+from cxr_core.imaging.phantom_shapes import (
+    Grid,
+    Mask,
+    Plane,
+    curve,
+    dome,
+    ellipse,
+    ellipsoid,
+    smoothstep,
+    tube,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,7 +75,7 @@ def draw_anatomy(grid: Grid, patient: Patient, rng: np.random.Generator) -> Anat
         **{name: plane > 0.02 for name, plane in skeleton.items()},
     }
     masks["hila"] = draw_hila(grid, patient) & (masks["right_lung"] | masks["left_lung"])
-    bone = np.sum(list(skeleton.values()), axis=0, dtype=np.float32)
+    bone = sum(skeleton.values(), start=grid.zeros())
     return Anatomy(body, lung, draw_vessels(grid, patient, tree), airways, bone, masks)
 
 
@@ -77,16 +87,16 @@ def draw_body(grid: Grid, patient: Patient) -> tuple[Plane, Plane]:
     u2 = x2 / (width * width)
     trunk = trunk_depth(y, patient).astype(np.float32) * dome(u2 * u2)
     trunk *= smoothstep((y - 3.5) / 3.5)
-    neck = np.float32(11.5) * dome(x2 * np.float32(1 / 5.4**2)) * smoothstep((np.float32(11) - y) / np.float32(5))
+    neck = 11.5 * dome(x2 / np.float32(5.4**2)) * smoothstep((11 - y) / 5)
     top = patient.shoulder + np.maximum(reach - 5.0, 0) * 0.22 + 0.035 * np.maximum(reach - 15.5, 0) ** 2
     below = np.clip((y - top) / np.float32(7.0), 0, 1).astype(np.float32)
-    girdle = np.float32(14.5) * dome((1 - below) * (1 - below)) * smoothstep((np.float32(22) - y) / np.float32(10))
+    girdle = 14.5 * dome(np.square(1 - below)) * smoothstep((22 - y) / 10)
     arms = grid.zeros()
     for side in (RIGHT, LEFT):
         path = curve([(side * 17.6, 9.0), (side * 20.2, 17.0), (side * 22.4, 28.0), (side * 23.2, 41.0)], 14)
         tube(arms, grid, path, np.linspace(4.8, 4.2, 14), np.linspace(11.5, 9.5, 14))
     solids = [trunk, neck, girdle, arms]
-    body = np.sqrt(np.sqrt(np.sum([np.square(np.square(solid)) for solid in solids], axis=0, dtype=np.float32)))
+    body = np.sqrt(np.sqrt(sum(np.square(np.square(solid)) for solid in solids)))
     breasts = draw_breasts(grid, patient)
     return (body + breasts).astype(np.float32), breasts
 
@@ -111,7 +121,7 @@ def draw_heart(grid: Grid, patient: Patient) -> Plane:
     left = ellipsoid(grid, (2.2 * k, base), (7.0 * k, 5.2 * k), 10.5, turn=38)
     right = ellipsoid(grid, (-0.8 * k, base - 1.2), (3.5 * k, 5.2 * k), 8.5)
     trunk = ellipsoid(grid, (1.7 + 0.7 * k, base - 6.0), (2.2, 3.8), 6.5, turn=-24)
-    return np.sqrt(left * left + right * right + trunk * trunk)
+    return np.asarray(np.sqrt(left * left + right * right + trunk * trunk), dtype=np.float32)
 
 
 def draw_aorta(grid: Grid, patient: Patient) -> Plane:
@@ -164,8 +174,20 @@ def draw_airways(grid: Grid, patient: Patient) -> tuple[Plane, dict[str, Mask]]:
     trachea, stomach = grid.zeros(), grid.zeros()
     fork = (0.25, patient.apex + 9.6)
     tube(trachea, grid, curve([(0.0, -1.0), (0.0, 5.0), (-0.25, 10.0), fork], 16), 0.85, 1.7)
-    tube(trachea, grid, curve([fork, (-1.6, fork[1] + 1.7), (-3.6, fork[1] + 3.6)], 10), 0.62, 1.2)
-    tube(trachea, grid, curve([fork, (2.0, fork[1] + 1.4), (4.2, fork[1] + 2.4)], 10), 0.55, 1.1)
+    tube(
+        trachea,
+        grid,
+        curve([fork, (-1.6, fork[1] + 1.7), (-3.6, fork[1] + 3.6)], 10),
+        np.linspace(0.62, 0.4, 10),
+        np.linspace(1.2, 0.2, 10),
+    )
+    tube(
+        trachea,
+        grid,
+        curve([fork, (2.0, fork[1] + 1.4), (4.2, fork[1] + 2.4)], 10),
+        np.linspace(0.55, 0.4, 10),
+        np.linspace(1.1, 0.2, 10),
+    )
     level = patient.dome_y(LEFT) + 2.5
     bubble = ellipsoid(grid, (6.4, level), (2.6, 1.7), 5.0, turn=8)
     stomach += bubble * smoothstep((np.float32(level + 0.8) - grid.y) / np.float32(0.5))
@@ -183,13 +205,12 @@ def draw_vessels(grid: Grid, patient: Patient, rng: np.random.Generator) -> Plan
     plane = grid.zeros()
     for side in (RIGHT, LEFT):
         x, y = hilum(patient, side)
-        tube(plane, grid, curve([(side * 2.6, y - 1.6), (x, y - 0.2), (x + side * 0.5, y + 3.2)], 10), 0.85, 1.5)
-        for trunk in rng.spawn(1):
-            for angle in np.linspace(-78, 84, 11):
-                wobble = float(trunk.normal(0, 7))
-                radius = (0.30 + 0.10 * smoothstep(np.float32(angle / 60))) * patient.vessels
-                start = (x + side * 0.25, y + 0.02 * float(angle))
-                _branch(plane, grid, patient, trunk, start, float(angle) + wobble, float(radius), side, 0)
+        root = curve([(side * 2.6, y - 1.6), (x, y - 0.2), (x + side * 0.5, y + 3.2)], 10)
+        tube(plane, grid, root, 0.85, 1.5)
+        for angle in np.linspace(-78, 84, 11):
+            radius = (0.30 + 0.10 * float(np.clip(angle / 60, 0, 1))) * patient.vessels
+            start = (x + side * 0.25, y + 0.02 * float(angle))
+            _branch(plane, grid, patient, rng, start, float(angle + rng.normal(0, 7)), radius, side, 0)
     return plane
 
 
@@ -218,7 +239,8 @@ def _branch(
     spread = float(rng.uniform(18, 42))
     split = float(rng.uniform(0.3, 0.7))
     for share, turn in ((split, -spread * (1.2 - split)), (1 - split, spread * (0.2 + split))):
-        _branch(plane, grid, patient, rng, end, angle + bend + turn, 0.9 * radius * share**0.36, side, level + 1)
+        thinner = 0.9 * radius * share**0.36
+        _branch(plane, grid, patient, rng, end, angle + bend + turn, thinner, side, level + 1)
 
 
 def _step(start: tuple[float, float], angle: float, length: float, side: int) -> tuple[float, float]:

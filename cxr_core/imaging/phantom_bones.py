@@ -42,7 +42,8 @@ def draw_ribs(grid: Grid, patient: Patient, rng: np.random.Generator) -> Plane:
             for begin, end, strength in ((np.radians(6), np.pi / 2, 1.0), (np.pi / 2, last, 0.6)):
                 theta = np.linspace(begin, end, 20)
                 x = side * np.sign(np.sin(theta)) * reach * np.sin(theta) ** 0.92
-                path = np.stack([x, y_side + slope * (1 - np.cos(theta)) * (1 + 0.15 * (theta > np.pi / 2))], axis=1)
+                descent = slope * (1 - np.cos(theta)) * (1 + 0.15 * (theta > np.pi / 2))
+                path = np.stack([x, y_side + descent], axis=1)
                 flat = np.abs(np.cos(theta))
                 arc = _arc(grid, path, width * (0.62 + 0.38 * flat), strength)
                 plane += arc
@@ -67,8 +68,10 @@ def draw_spine(grid: Grid, rng: np.random.Generator) -> Plane:
         plate = np.array([(-width * 0.92, y + height * 0.5), (width * 0.92, y + height * 0.5)])
         tube(plane, grid, plate, 0.14, 1.1)
         for side in (RIGHT, LEFT):
-            tube(plane, grid, np.array([(side * width * 0.62, y - 0.25), (side * width * 0.62, y + 0.2)]), 0.3, 1.35, 0.5)
-            tube(plane, grid, np.array([(side * width, y - 0.1), (side * (width + 1.3), y - 0.35)]), 0.38, 0.8, 0.3)
+            pedicle = np.array([(side * width * 0.62, y - 0.25), (side * width * 0.62, y + 0.2)])
+            tube(plane, grid, pedicle, 0.3, 1.35, hollow=0.5)
+            process = np.array([(side * width, y - 0.1), (side * (width + 1.3), y - 0.35)])
+            tube(plane, grid, process, 0.38, 0.8, hollow=0.3)
         tube(plane, grid, np.array([(0.0, y + 0.1), (0.0, y + 0.8)]), [0.18, 0.28], 1.5, 0.3)
         y += height + 0.42
     return plane

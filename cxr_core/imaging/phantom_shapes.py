@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ FIELD_CM = 40.0
 """Side of the square detector."""
 
 Plane = NDArray[np.float32]
+Reals = NDArray[np.floating[Any]]
 Mask = NDArray[np.bool_]
 Point = tuple[float, float]
 
@@ -59,12 +61,12 @@ def make_grid(size: int, lean: float) -> Grid:
     return Grid(size, lean, x, y)
 
 
-def dome(q: Plane) -> Plane:
+def dome(q: Reals) -> Plane:
     """Return sqrt(1 - q) where q < 1, else 0: the relative path length through an ellipsoid."""
-    return np.sqrt(np.maximum(np.float32(1) - q, np.float32(0)))
+    return np.asarray(np.sqrt(np.maximum(np.float32(1) - q, np.float32(0))), dtype=np.float32)
 
 
-def smoothstep(value: Plane) -> Plane:
+def smoothstep(value: Reals) -> Plane:
     """Return the cubic step from 0 (value <= 0) to 1 (value >= 1)."""
     t = np.clip(value, 0.0, 1.0).astype(np.float32)
     return np.asarray(t * t * (np.float32(3) - np.float32(2) * t), dtype=np.float32)
@@ -134,7 +136,8 @@ def _segment(
 ) -> None:
     (ax, ay), (bx, by) = ends.tolist()
     reach = float(widths.max())
-    rows, columns = grid.window(min(ax, bx) - reach, max(ax, bx) + reach, min(ay, by) - reach, max(ay, by) + reach)
+    across, along = sorted((ax, bx)), sorted((ay, by))
+    rows, columns = grid.window(across[0] - reach, across[1] + reach, along[0] - reach, along[1] + reach)
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return
     dx, dy = grid.x[rows, columns] - np.float32(ax), grid.y[rows] - np.float32(ay)
@@ -159,8 +162,8 @@ def curve(points: Sequence[Point], count: int = 24) -> NDArray[np.float64]:
     i = np.minimum(at.astype(int), len(known) - 2)
     t = (at - i)[:, np.newaxis]
     p0, p1, p2, p3 = (padded[i + k] for k in range(4))
-    smooth = 2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3
-    return np.asarray(smooth / 2)
+    square, cube = 2 * p0 - 5 * p1 + 4 * p2 - p3, 3 * p1 - p0 - 3 * p2 + p3
+    return np.asarray(p1 + ((p2 - p0) * t + square * t**2 + cube * t**3) / 2)
 
 
 def resized(plane: Plane, size: int, resample: Image.Resampling = Image.Resampling.BICUBIC) -> Plane:

@@ -14,7 +14,7 @@ def draw_bones(grid: Grid, patient: Patient, rng: np.random.Generator) -> dict[s
     """Return one plane per bone group."""
     return {
         "ribs": draw_ribs(grid, patient, rng),
-        "spine": draw_spine(grid, rng),
+        "spine": draw_spine(grid),
         "clavicles": draw_clavicles(grid, patient),
         "scapulae": draw_scapulae(grid, patient),
         "humeri": draw_humeri(grid),
@@ -37,26 +37,23 @@ def draw_ribs(grid: Grid, patient: Patient, rng: np.random.Generator) -> Plane:
         reach = max(reach, 5.0)
         width = 0.52 + 0.02 * min(pair, 5)
         last = np.radians(145 if pair < 7 else 118)
+        fade = 0.3 if pair < 7 else 1.0
         for side in (RIGHT, LEFT):
-            y_side = y + float(rng.normal(0, 0.05))
-            for begin, end, strength in ((np.radians(6), np.pi / 2, 1.0), (np.pi / 2, last, 0.6)):
-                theta = np.linspace(begin, end, 20)
-                x = side * np.sign(np.sin(theta)) * reach * np.sin(theta) ** 0.92
-                descent = slope * (1 - np.cos(theta)) * (1 + 0.15 * (theta > np.pi / 2))
-                path = np.stack([x, y_side + descent], axis=1)
-                flat = np.abs(np.cos(theta))
-                arc = _arc(grid, path, width * (0.62 + 0.38 * flat), strength)
+            start = y + float(rng.normal(0, 0.05))
+            back = np.linspace(np.radians(6), np.pi / 2, 20)
+            front = np.linspace(np.pi / 2, last, 20)
+            for theta, strength in ((back, 0.75), (front, 0.45 * (1 - fade * np.linspace(0, 1, 20) ** 2))):
+                turned = np.cos(theta)
+                x = side * reach * np.sin(theta) ** 0.92
+                descent = slope * (1 - turned + 0.3 * np.maximum(-turned, 0))
+                arc = grid.zeros()
+                path = np.stack([x, start + descent], axis=1)
+                tube(arc, grid, path, width * (0.62 + 0.38 * np.abs(turned)), strength, hollow=0.6)
                 plane += arc
     return plane
 
 
-def _arc(grid: Grid, path: np.ndarray, widths: np.ndarray, strength: float) -> Plane:
-    arc = grid.zeros()
-    tube(arc, grid, path, widths, strength * 0.75, hollow=0.6)
-    return arc
-
-
-def draw_spine(grid: Grid, rng: np.random.Generator) -> Plane:
+def draw_spine(grid: Grid) -> Plane:
     """Return vertebral bodies with end plates, pedicles, spinous and transverse processes."""
     plane = grid.zeros()
     y = -0.5
@@ -101,7 +98,7 @@ def draw_scapulae(grid: Grid, patient: Patient) -> Plane:
         blade = ellipsoid(grid, (side * (14.2 + shift), 13.2), (2.1, 6.8), 0.34, turn=side * -7)
         plane += np.minimum(blade, 0.16) * smoothstep((grid.y - 6.5) / 2)
         border = grid.zeros()
-        tube(border, grid, at((16.0, 10.2), (15.2, 14.5), (14.2, 18.5), (13.7, 20.0)), 0.38, 0.7, 0.35)
+        tube(border, grid, at((16.0, 10.2), (15.2, 14.5), (14.2, 18.5), (13.7, 20.0)), 0.36, 0.55, 0.35)
         tube(border, grid, at((13.7, 20.0), (12.6, 16.5), (12.2, 11.0), (12.9, 7.0)), 0.2, 0.28)
         tube(border, grid, at((12.4, 9.6), (14.5, 7.6), (17.4, 6.0)), 0.5, 0.75, 0.45)
         tube(border, grid, at((15.8, 7.6), (14.6, 8.1), (14.0, 9.3)), 0.5, 0.8, 0.4)

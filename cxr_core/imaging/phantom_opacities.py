@@ -13,7 +13,7 @@ def consolidation(case: Case) -> Change:
     """A lobe's air replaced by fluid, ragged at its border, with open bronchi running through it."""
     centre = case.place(case.uniform(0.4, 0.6), float(case.rng.choice([0.3, 0.72])))
     radius = 2.3 + 2.6 * case.severity
-    fill = cloud(case, centre, (radius, radius * 0.85), 0.45 + 0.33 * case.severity)
+    fill = cloud(case, centre, (radius, radius * 0.85), 0.5 + 0.4 * case.severity, ragged=0.4)
     bronchi = case.grid.zeros()
     for target in case.rng.uniform(-0.8, 0.8, size=(5, 2)) * radius:
         end = (centre[0] + float(target[0]), centre[1] + float(target[1]))

@@ -58,8 +58,8 @@ class Patient:
 def make_patient(rng: np.random.Generator, view: View) -> Patient:
     """Draw a patient; an AP film has less breath, a larger heart, blades over the lungs."""
     ap = view is View.AP
-    female = bool(rng.random() < 0.5)
     right = rng.uniform(25.6, 27.2) - 1.8 * ap
+    female = bool(rng.random() < 0.5)
     return Patient(
         female=female,
         lean=float(rng.uniform(-0.012, 0.012)),

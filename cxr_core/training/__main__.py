@@ -16,7 +16,7 @@ from cxr_core.imaging.preprocess import Recipe
 from cxr_core.settings import ROOT
 from cxr_core.training.films import FOLDS, Split, network_inputs, read_split
 from cxr_core.training.fit import Films, Plan, fit
-from cxr_core.training.release import fit_release, load_members, score, write_folder
+from cxr_core.training.release import Release, fit_release, load_members, score, write_folder
 from cxr_core.triage.policy import load_policy
 
 RECIPE = Recipe(film_px=128, network_px=160, low_percentile=0.5, high_percentile=99.5)
@@ -81,9 +81,8 @@ def release(
     }
     fitted = fit_release(policy, scored["train"], scored["val"])
     baseline = data / "baseline_predictions-val.csv"
-    write_folder(
-        folder, ensemble, fitted, scored, RECIPE, policy, baseline if baseline.exists() else None, version
-    )
+    kept = Release(ensemble, fitted, scored, RECIPE, policy, version)
+    write_folder(folder, kept, baseline if baseline.exists() else None)
     Console(stderr=True).print(f"wrote {folder}")
 
 

@@ -111,16 +111,25 @@ def fit(
     return network.eval()
 
 
-def predict(network: MobileNetV2, inputs: NDArray[np.float32], batch: int = 64) -> NDArray[np.float32]:
+def predict(network: MobileNetV2, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return (N, L) float32 logits of inputs (N, 1, S, S)."""
-    network.eval()
     with torch.inference_mode():
-        parts = [
-            network(
-                torch.from_numpy(inputs[i : i + batch].copy()).to(memory_format=torch.channels_last)
-            ).numpy()
-            for i in range(0, len(inputs), batch)
-        ]
+        logits: NDArray[np.float32] = (
+            network.eval().classifier(torch.from_numpy(pool(network, inputs))).numpy()
+        )
+    return logits
+
+
+def pool(network: MobileNetV2, inputs: NDArray[np.float32], batch: int = 64) -> NDArray[np.float32]:
+    """Return (N, C) float32 mean features of inputs (N, 1, S, S): what the linear head sees."""
+    network.eval()
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(inputs), batch):
+            films = torch.from_numpy(inputs[start : start + batch].copy()).to(
+                memory_format=torch.channels_last
+            )
+            parts.append(network.features(films).mean(dim=(2, 3)).numpy())
     return np.concatenate(parts)
 
 

@@ -12,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 from safetensors.torch import save_file
+from torchvision.models import MobileNetV2
 
+from cxr_core.domain import ABNORMAL
 from cxr_core.imaging.preprocess import Recipe
 from cxr_core.inference import manifest as m
 from cxr_core.inference.calibration import Calibration
@@ -22,7 +24,7 @@ from cxr_core.inference.runtime import open_session, self_test_film
 from cxr_core.training.calibrate import Platt, fit_platt
 from cxr_core.training.card import ATTRIBUTION, write_card
 from cxr_core.training.films import FOLDS, Split, network_inputs, read_split
-from cxr_core.training.fit import predict
+from cxr_core.training.fit import pool, predict
 from cxr_core.training.measure import LABELS, known_truth, measure, paired_difference
 from cxr_core.training.networks import Ensemble, mobilenet_v2_grey
 from cxr_core.triage.budget import Report, Thresholds, choose_thresholds, share_report
@@ -57,6 +59,18 @@ class Fitted:
     thresholds: Thresholds
 
 
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Everything that a model folder is written from; `scored` holds train, val and test."""
+
+    ensemble: Ensemble
+    fitted: Fitted
+    scored: dict[str, Scored]
+    recipe: Recipe
+    policy: Policy
+    version: str
+
+
 def load_members(runs: Path) -> Ensemble:
     """Return the ensemble of the last checkpoints, in evaluation mode."""
     members = []
@@ -69,17 +83,50 @@ def load_members(runs: Path) -> Ensemble:
 
 
 def score(ensemble: Ensemble, nih: Path, name: str, recipe: Recipe, cache: Path) -> Scored:
-    """Return logits of a split that no contributing member has learned from."""
+    """Return logits of a split that no contributing member has learned from.
+
+    On train each film is answered by the member of its own fold, whose Pneumonia head is first made
+    blind to the source of the films (see `source_direction`); so train is scored before the others.
+    """
     split = read_split(nih, name, small_films=name == "train")
     inputs = network_inputs(split, recipe, cache)
     if name != "train":
-        logits = [predict(member, inputs) for member in track(list(ensemble.members), f"scoring {name}")]
+        logits = [predict(member, inputs) for member in track(ensemble.members, f"scoring {name}")]
         return Scored(split, np.stack(logits, axis=1).astype(np.float64))
     out = np.empty((len(inputs), 1, len(LABELS)))
-    for number, member in enumerate(track(list(ensemble.members), "scoring held-out folds")):
+    for number, member in enumerate(track(ensemble.members, "scoring held-out folds")):
         own = split.folds == number
-        out[own, 0] = predict(member, inputs[own])
+        pooled = pool(member, inputs[own])
+        blind(member, source_direction(pooled, split.table[own]))
+        with torch.inference_mode():
+            out[own, 0] = member.classifier(torch.from_numpy(pooled)).numpy()
     return Scored(split, out)
+
+
+def source_direction(pooled: NDArray[np.float32], table: pd.DataFrame) -> NDArray[np.float32]:
+    """Return the (C,) direction in which films without finding differ between the two sources.
+
+    The difference of the mean features is taken within each view and then averaged, so that AP
+    against PA, which a model may use, is not part of it.
+
+    Args:
+        pooled: (N, C) features of films that the network has not learned from.
+        table: `view`, `source`, `abnormal` of the same films.
+    """
+    clean, enriched = (table[ABNORMAL] == 0).to_numpy(), (table["source"] == "enriched").to_numpy()
+    differences = []
+    for view in ("AP", "PA"):
+        seen = clean & (table["view"] == view).to_numpy()
+        differences.append(pooled[seen & enriched].mean(axis=0) - pooled[seen & ~enriched].mean(axis=0))
+    direction: NDArray[np.float32] = np.mean(differences, axis=0)
+    return direction
+
+
+def blind(member: MobileNetV2, direction: NDArray[np.float32]) -> None:
+    """Take `direction` out of the Pneumonia head's weights, in place."""
+    row = member.classifier[1].weight.data[LABELS.index("Pneumonia")]
+    along = torch.from_numpy(direction)
+    row -= along * (row @ along) / (along @ along)
 
 
 def fit_release(policy: Policy, train: Scored, val: Scored) -> Fitted:
@@ -127,46 +174,32 @@ def save_onnx(ensemble: Ensemble, side: int, path: Path) -> None:
     program.save(path, external_data=False)
 
 
-def write_folder(
-    folder: Path, ensemble: Ensemble, fitted: Fitted, scored: dict[str, Scored], recipe: Recipe, policy: Policy,
-    baseline: Path | None, version: str,
-) -> None:  # fmt: skip
+def write_folder(folder: Path, release: Release, baseline: Path | None) -> None:
     """Write the whole model folder: network, weights, evaluation tables, card, manifest.
 
     Args:
         folder: `models/<id>`.
-        ensemble: the members, in evaluation mode.
-        fitted: calibration and thresholds.
-        scored: train, val and test.
-        recipe: preprocessing.
-        policy: whose budget set the thresholds.
+        release: what goes into it.
         baseline: another model's val predictions on the same films, to compare with, or None.
-        version: of the release.
     """
     (folder / "evaluation").mkdir(parents=True, exist_ok=True)
-    save_onnx(ensemble, recipe.network_px, folder / NETWORK)
-    save_weights(ensemble, folder / WEIGHTS)
-    calibration = Calibration(fitted.platt.slope, fitted.platt.intercept)
+    save_onnx(release.ensemble, release.recipe.network_px, folder / NETWORK)
+    save_weights(release.ensemble, folder / WEIGHTS)
+    calibration = Calibration(release.fitted.platt.slope, release.fitted.platt.intercept)
+    tables, answers = {}, {}
     for name in ("val", "test"):
-        write_tables(folder / "evaluation", name, scored[name], calibration)
-    tables = {name: pd.read_csv(folder / "evaluation" / f"labels-{name}.csv") for name in ("val", "test")}
-    answers = {
-        name: pd.read_csv(folder / "evaluation" / f"predictions-{name}.csv")[list(LABELS)].to_numpy()
-        for name in ("val", "test")
-    }
+        write_tables(folder / "evaluation", name, release.scored[name], calibration)
+        tables[name] = release.scored[name].split.table
+        answers[name] = calibration.probability(release.scored[name].logits.mean(axis=1))
     val, test = (measure(tables[name], answers[name]) for name in ("val", "test"))
-    gain = (
-        paired_difference(tables["val"], answers["val"], _baseline(baseline, tables["val"]))
-        if baseline
-        else None
-    )
-    reports = [_report(policy, scored[name], calibration, fitted.thresholds) for name in ("val", "test")]
+    gain = None
+    if baseline is not None:
+        theirs = pd.read_csv(baseline).set_index("file").loc[tables["val"]["file"], list(LABELS)].to_numpy()
+        gain = paired_difference(tables["val"], answers["val"], theirs)
+    reports = [_report(release, name, calibration) for name in ("val", "test")]
     (folder / "card.md").write_text(write_card(val, test, gain, *reports), encoding="utf-8")
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != m.MANIFEST]
-    hashes = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
     figures = {"val_mean_auc_of_12": val.primary.value, "test_mean_auc_of_12": test.primary.value}
-    manifest = describe(folder, fitted, scored, recipe, hashes, figures, version)
-    m.write_manifest(manifest, folder / m.MANIFEST)
+    m.write_manifest(describe(folder, release, figures), folder / m.MANIFEST)
 
 
 def write_tables(folder: Path, name: str, scored: Scored, calibration: Calibration) -> None:
@@ -179,52 +212,55 @@ def write_tables(folder: Path, name: str, scored: Scored, calibration: Calibrati
     table[columns].to_csv(folder / f"labels-{name}.csv", index=False, lineterminator="\n")
 
 
-def describe(
-    folder: Path, fitted: Fitted, scored: dict[str, Scored], recipe: Recipe, hashes: dict[str, str],
-    figures: dict[str, float], version: str,
-) -> m.Manifest:  # fmt: skip
-    """Return the manifest; the self-test runs on the network as written."""
+def describe(folder: Path, release: Release, figures: dict[str, float]) -> m.Manifest:
+    """Return the manifest of a written folder; the self-test runs on the network as written."""
+    side = release.recipe.network_px
     session = open_session(folder / NETWORK, 0)
-    logits = session.run(["logits"], {"film": self_test_film(recipe.network_px)})[0][0].mean(axis=0)
-    side = recipe.network_px
-    sizes = {
-        name: m.SplitSize(len(each.split.table), int(each.split.table["patient"].nunique()))
-        for name, each in scored.items()
-    }
+    logits = session.run(["logits"], {"film": self_test_film(side)})[0][0].mean(axis=0)
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != m.MANIFEST]
+    platt, thresholds = release.fitted.platt, release.fitted.thresholds
     return m.Manifest(
         model=m.Model(
-            id=folder.name, version=version, task="multilabel", architecture="mobilenet_v2_grey", members=FOLDS,
-            labels=LABELS, licence="Apache-2.0", created=date.today(),
+            id=folder.name,
+            version=release.version,
+            task="multilabel",
+            architecture="mobilenet_v2_grey",
+            members=FOLDS,
+            labels=LABELS,
+            licence="Apache-2.0",
+            created=date.today(),
             summary="14 findings of NIH ChestX-ray14 and abnormal; four MobileNetV2, patient-disjoint folds",
         ),
         input=m.Input("film", 1, side, side, -1.0, 1.0),
-        preprocessing=recipe,
+        preprocessing=release.recipe,
         output=m.Output("logits", "features", 16, "heads"),
         calibration=m.CalibrationTable(
-            "platt", tuple(map(float, fitted.platt.slope)), tuple(map(float, fitted.platt.intercept)),
-            "out-of-fold films of the official train list and val; Pneumonia moved to 1.28 %",
+            method="platt",
+            slope=tuple(map(float, platt.slope)),
+            intercept=tuple(map(float, platt.intercept)),
+            fitted_on="out-of-fold films of the official train list and val; Pneumonia moved to 1.28 %",
         ),
         thresholds=m.ThresholdTable(
-            fitted.thresholds.rule, fitted.thresholds.policy, fitted.thresholds.values, fitted.thresholds.few_positives
+            thresholds.rule, thresholds.policy, thresholds.values, thresholds.few_positives
         ),
         data=m.Data(
-            "NIH ChestX-ray14, a subset of 15,058 films, official lists", "https://nihcc.app.box.com/v/ChestXray-NIHCC",
-            ATTRIBUTION, "no restriction, attribution asked", sizes,
+            name="NIH ChestX-ray14, a subset of 15,058 films, official lists",
+            url="https://nihcc.app.box.com/v/ChestXray-NIHCC",
+            attribution=ATTRIBUTION,
+            licence="no restriction, attribution asked",
+            split={
+                name: m.SplitSize(len(each.split.table), int(each.split.table["patient"].nunique()))
+                for name, each in release.scored.items()
+            },
         ),
         self_test=m.SelfTest(tuple(map(float, logits)), 1e-3),
-        files=hashes,
+        files={path.relative_to(folder).as_posix(): sha256_of(path) for path in files},
         evaluation=figures,
-    )  # fmt: skip
-
-
-def _baseline(path: Path, table: pd.DataFrame) -> Floats:
-    return pd.read_csv(path).set_index("file").loc[table["file"], list(LABELS)].to_numpy()
-
-
-def _report(policy: Policy, scored: Scored, calibration: Calibration, thresholds: Thresholds) -> Report:
-    mean, members = (
-        calibration.probability(scored.logits.mean(axis=1)),
-        calibration.probability(scored.logits),
     )
+
+
+def _report(release: Release, name: str, calibration: Calibration) -> Report:
+    scored = release.scored[name]
+    mean, members = (calibration.probability(x) for x in (scored.logits.mean(axis=1), scored.logits))
     truth = scored.split.table[list(LABELS)].to_numpy(dtype=np.float64)
-    return share_report(policy, LABELS, mean, members, thresholds, truth)
+    return share_report(release.policy, LABELS, mean, members, release.fitted.thresholds, truth)

@@ -9,6 +9,8 @@ from cxr_core.domain import ABNORMAL, FINDINGS
 from cxr_core.training.augment import augmented
 from cxr_core.training.films import FOLDS, fold_of, read_split
 from cxr_core.training.measure import LABELS, known_truth, measure, paired_difference
+from cxr_core.training.networks import mobilenet_v2_grey
+from cxr_core.training.release import blind, source_direction
 
 
 @pytest.mark.real_data
@@ -92,3 +94,36 @@ def test_augmentation_mirrors_about_half_the_films():
     changed = augmented(films, torch.full((200,), 64))
     mirrored = (changed[..., -20:].mean(dim=(1, 2, 3)) > changed[..., :20].mean(dim=(1, 2, 3))).float().mean()
     assert 0.35 < float(mirrored) < 0.65
+
+
+def test_a_blinded_head_no_longer_tells_the_sources_apart_and_other_heads_stay():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"view": rng.choice(["AP", "PA"], 600), "source": rng.choice(["enriched", "block"], 600), ABNORMAL: 0}
+    )
+    pooled = rng.normal(0, 1, (600, 1280)).astype(np.float32)
+    pooled[table["source"] == "enriched", :40] += 2.0
+    pooled[table["view"] == "AP", 50:60] += 5.0
+    torch.manual_seed(0)
+    member = mobilenet_v2_grey(15)
+    member.classifier[1].weight.data[:, :40] = 0.1
+    before = member.classifier[1].weight.detach().clone()
+    column = LABELS.index("Pneumonia")
+
+    def gap():
+        answers = pooled @ member.classifier[1].weight.detach().numpy()[column]
+        by = pd.Series(answers).groupby([table["view"], table["source"]]).mean()
+        return abs(
+            by.loc["AP", "enriched"]
+            - by.loc["AP", "block"]
+            + by.loc["PA", "enriched"]
+            - by.loc["PA", "block"]
+        )
+
+    assert gap() > 5
+    direction = source_direction(pooled, table)
+    assert abs(direction[50:60]).max() < 0.5
+    blind(member, direction)
+    assert gap() < 1e-3
+    others = [k for k in range(15) if k != column]
+    assert torch.equal(member.classifier[1].weight[others], before[others])

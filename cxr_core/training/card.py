@@ -42,8 +42,8 @@ nothing. Films are turned, scaled, shifted, mirrored and re-exposed at random. N
 test: the last epoch counts. `make model` makes it again.
 
 **Pneumonia** is tied to one enriched source: 98 % of these films come from it. It is therefore learned and
-scored within that source only (elsewhere the label is unknown). Its head is then made blind to the source: the
-direction in which films without finding differ between the sources, view by view, is taken out of its weights.
+scored within that source only (elsewhere the label is unknown). Its head is then made blind to the source:
+the direction in which films without finding differ between the sources, view by view, is taken out of it.
 Its probability is moved to the prevalence of the whole data set. How well its output still tells the source
 apart stands below.
 

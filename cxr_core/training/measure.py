@@ -51,7 +51,7 @@ def measure(table: pd.DataFrame, probabilities: Floats, *, resamples: int = 2000
     picked = [LABELS.index(label) for label in PRIMARY]
     values = np.array([area.value for area in areas])
     clean = (table[ABNORMAL] == 0).to_numpy()
-    enriched = (table["source"] == "enriched").to_numpy(dtype=np.float64, copy=True)
+    enriched: Floats = np.where(table["source"] == "enriched", 1.0, 0.0)
     pneumonia = probabilities[:, [LABELS.index("Pneumonia")]]
     return Measured(
         films=len(table),

@@ -13,4 +13,8 @@ PAGES = (
 )
 
 theme.brand()
-st.navigation([page for role, page in PAGES if user.role.covers(role)], expanded=True).run()
+pages = [page for role, page in PAGES if user.role.covers(role)]
+page = st.navigation(pages, position="hidden")
+for each in pages:
+    st.sidebar.page_link(each)
+page.run()

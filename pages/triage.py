@@ -14,9 +14,8 @@ listed = films.listed()
 
 with st.sidebar:
     if listed:
-        st.html('<div class="muted">Add films</div>')
-        intake.uploader(kit, "more")
         intake.film_list(listed)
+        intake.uploader(kit, "more")
 theme.signed_in(user)
 
 for problem in st.session_state.pop("problems", []):
@@ -31,8 +30,8 @@ analysis, shown = films.current(film, kit)
 key = analysis.sha256[:16]
 
 with st.container(horizontal=True, vertical_alignment="top"):
-    card.show_who(analysis)
-    with st.popover("Study details"):
+    card.show_who(analysis, film.name)
+    with st.popover("Study details", key=f"details-{key}-{film.saves}"):
         if (study := study_form.ask(analysis.study, key)) is not None:
             films.complete(film, study, kit)
             st.rerun()

@@ -53,15 +53,8 @@ def beneath(analysis: Analysis, policy: Policy) -> str:
 
 
 def patient(study: Study) -> str:
-    """Return the patient's name as people write it: `DOE, Jane` for DICOM's `DOE^Jane`.
-
-    Source: DICOM PS3.5 6.2, value representation PN.
-    """
-    if not study.patient_name.strip():
-        return "No name given"
-    family, *rest = (part.strip() for part in study.patient_name.split("^"))
-    given = " ".join(part for part in rest if part)
-    return f"{family}, {given}" if family and given else family or given or "No name given"
+    """Return the patient's name, or that none is given."""
+    return study.patient_name.strip() or "No name given"
 
 
 def when(study: Study) -> str:

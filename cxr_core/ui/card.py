@@ -25,14 +25,21 @@ ROWS = 9
 """Findings in sight; the others, all below their threshold, are one click away."""
 
 
-def show_who(analysis: Analysis) -> None:
-    """Show patient, time and view as plain text elements, which no name can turn into markup."""
+def show_who(analysis: Analysis, file: str) -> None:
+    """Show patient, time and view as plain text elements, which no name can turn into markup.
+
+    Args:
+        analysis: the result.
+        file: its file's name, shown where neither name nor id say whose film it is.
+    """
     study = analysis.study
     with st.container(key="who", gap=None):
         with st.container(key="name"):
             st.text(patient(study))
         with st.container(key="facts", gap=None):
             st.text(who(study))
+            if not (study.patient_name.strip() or study.patient_id.strip()):
+                st.text(f"File: {file}")
             if referrer := " · ".join(
                 part for part in (study.referrer, study.referrer_phone) if part.strip()
             ):
@@ -55,9 +62,10 @@ def show_rest(analysis: Analysis, policy: Policy) -> None:
 def show_refused_file(name: str, size: int) -> None:
     """Show what was dropped when there is no film to show."""
     with st.container(border=True):
-        st.html('<div class="panel"><h3>THE FILE</h3><p>There is no picture to show.</p></div>')
-        st.text(name)
-        st.text(f"{size:,} bytes")
+        st.html(
+            '<div class="panel"><h3>FILE WITHOUT A PICTURE</h3><p>Nothing of it could be shown.</p></div>'
+        )
+        st.text(f"{name} · {size:,} bytes")
 
 
 def urgency_html(analysis: Analysis, policy: Policy) -> str:
@@ -75,10 +83,10 @@ def urgency_html(analysis: Analysis, policy: Policy) -> str:
 
 def action_html(analysis: Analysis, policy: Policy) -> str:
     """Return the suggested action, one line each, and that the side was not assessed."""
-    lines = "".join(f"<p>{escape(line)}</p>" for line in analysis.triage.action.splitlines())
-    side = f'<p class="muted">{escape(policy.texts.side)}</p>' if analysis.predictions else ""
+    side = f' <span class="muted">{escape(policy.texts.side)}</span>' if analysis.predictions else ""
+    lines = "</p><p>".join(escape(line) for line in analysis.triage.action.splitlines())
     title = "WHAT TO DO" if analysis.triage.state is State.REFUSED else "SUGGESTED ACTION"
-    return f'<div class="panel" style="margin-top:10px"><h3>{title}</h3>{lines}{side}</div>'
+    return f'<div class="panel" style="margin-top:10px"><h3>{title}</h3><p>{lines}{side}</p></div>'
 
 
 def findings_html(analysis: Analysis, policy: Policy) -> str:
@@ -122,12 +130,13 @@ def row_html(prediction: Prediction, policy: Policy, analysis: Analysis) -> str:
 
 
 def reasons_html(analysis: Analysis) -> str:
-    """Return why the card says what it says, the gate's outcome last."""
-    reasons = list(analysis.triage.reasons)
+    """Return why the card says what it says: the findings' figures, then one line a reason."""
+    found = len(analysis.triage.findings)
+    reasons = [" · ".join(analysis.triage.reasons[:found]), *analysis.triage.reasons[found:]]
     gate = "" if analysis.gate.outcome is GateOutcome.REFUSED else f"Gate: {analysis.gate.outcome.value}"
     code = f"Code: {analysis.refusal.code}" if analysis.refusal else ""
-    line = " · ".join(escape(part) for part in (*reasons, gate, code) if part)
-    return f'<div class="panel"><h3>WHY</h3><p>{line}</p></div>'
+    lines = "</p><p>".join(escape(part) for part in (*reasons, gate, code) if part)
+    return f'<div class="panel"><h3>WHY</h3><p>{lines}</p></div>'
 
 
 def foot_html(analysis: Analysis, policy: Policy) -> str:

@@ -21,8 +21,8 @@ def show(analysis: Analysis, name: str, kit: Kit, heatmaps: Mapping[str, NDArray
     stem, key = f"neuraray-{study_id(analysis)}", analysis.sha256[:16]
     evaluation = kit.classifier.manifest.evaluation
 
-    def as_json() -> str:
-        return json.dumps(as_record(analysis, name), indent=2, ensure_ascii=False)
+    def as_json() -> bytes:
+        return json.dumps(as_record(analysis, name), indent=2, ensure_ascii=False).encode()
 
     def as_png() -> bytes:
         from cxr_core.reports.picture import annotated
@@ -35,12 +35,17 @@ def show(analysis: Analysis, name: str, kit: Kit, heatmaps: Mapping[str, NDArray
         now = datetime.now().astimezone()
         return report(analysis, kit.policy, heatmaps, evaluation=evaluation, now=now)
 
+    files = [("PDF", as_pdf, "application/pdf"), ("JSON", as_json, "application/json")]
+    if analysis.radiograph is not None:
+        files.append(("PNG", as_png, "image/png"))
     with st.container(key="downloads", horizontal=True, gap="small"):
-        st.download_button(
-            "PDF", as_pdf, f"{stem}.pdf", "application/pdf", key=f"pdf-{key}", on_click="ignore"
-        )
-        st.download_button(
-            "JSON", as_json, f"{stem}.json", "application/json", key=f"json-{key}", on_click="ignore"
-        )
-        if analysis.radiograph is not None:
-            st.download_button("PNG", as_png, f"{stem}.png", "image/png", key=f"png-{key}", on_click="ignore")
+        for kind, made, mime in files:
+            st.download_button(
+                kind,
+                made,
+                f"{stem}.{kind.lower()}",
+                mime,
+                key=f"{kind}-{key}",
+                on_click="ignore",
+                icon=":material/download:",
+            )

@@ -6,27 +6,32 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from cxr_core.imaging.phantom import make_phantom, phantom_png
+from cxr_core.domain import View
+from cxr_core.imaging.phantom import make_phantom
+from cxr_core.imaging.phantom_dicom import phantom_dicom
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A button and the phantom behind it."""
+    """A button and the phantom behind it; `view` is what the file's tags say."""
 
     button: str
     file: str
     seed: int
     findings: tuple[tuple[str, float], ...] = ()
+    view: View | None = None
 
 
 EXAMPLES = (
-    Example("Film without findings", "synthetic-1.png", 1),
-    Example("Film with findings", "synthetic-2.png", 2, (("Effusion", 0.9), ("Cardiomegaly", 0.8))),
+    Example("Film with findings", "synthetic-findings.dcm", 2, (("Effusion", 0.9), ("Cardiomegaly", 0.8))),
+    Example("Film without findings", "synthetic-normal.dcm", 1),
+    Example("Film that is refused", "synthetic-lateral.dcm", 3, view=View.LATERAL),
 )
 
 
 @st.cache_data(max_entries=4, show_spinner="Drawing a synthetic film")
 def file_of(number: int) -> tuple[str, bytes]:
-    """Return name and bytes of an example."""
+    """Return name and DICOM bytes of an example."""
     example = EXAMPLES[number]
-    return example.file, phantom_png(make_phantom(example.seed, dict(example.findings)))
+    phantom = make_phantom(example.seed, dict(example.findings))
+    return example.file, phantom_dicom(phantom, patient_id=f"SYNTHETIC-{example.seed}", view=example.view)

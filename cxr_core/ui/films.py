@@ -47,12 +47,14 @@ class Film:
         raw: the file.
         light: its result without pixels.
         typed: the study as a person completed it, or None.
+        saves: how often that happened; a new form is shown each time.
     """
 
     name: str
     raw: bytes = field(repr=False)
     light: Analysis
     typed: Study | None = None
+    saves: int = 0
 
 
 @st.cache_resource(max_entries=6, show_spinner=False)
@@ -127,6 +129,7 @@ def chosen(films: dict[str, Film]) -> str:
 def complete(film: Film, study: Study, kit: Kit) -> None:
     """Keep what a person typed about a film, and its result for the list."""
     film.typed = study
+    film.saves += 1
     film.light = replace(current(film, kit)[0], radiograph=None)
 
 

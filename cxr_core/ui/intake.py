@@ -6,9 +6,9 @@ from typing import Literal
 
 import streamlit as st
 
-from cxr_core.domain import State
+from cxr_core.domain import State, Urgency
 from cxr_core.pipeline import Kit
-from cxr_core.reports.words import MARKS, patient
+from cxr_core.reports.words import MARKS, patient, wait
 from cxr_core.ui import examples, films
 
 
@@ -20,6 +20,7 @@ def first_page(kit: Kit) -> None:
         "Nothing leaves this machine.</p></div>"
     )
     uploader(kit, "first")
+    st.html(tiers_html(kit))
     st.html(
         '<div class="muted">No film at hand? Try an example: a synthetic film, '
         "assessed the very same way.</div>"
@@ -29,12 +30,24 @@ def first_page(kit: Kit) -> None:
     st.html(f'<div class="foot">{texts.role} {texts.device}<br>{" ".join(texts.unseen)}</div>')
 
 
+def tiers_html(kit: Kit) -> str:
+    """Return the five tiers as the card shows them, with the policy's longest waits."""
+    tiles = []
+    for urgency in Urgency:
+        mark, longest = MARKS[urgency], wait(kit.policy.tiers[urgency].max_wait_minutes)
+        title = f"<b><i>{mark.shape}</i>{urgency.value.capitalize()}</b>"
+        tiles.append(f'<div style="--tier:{mark.colour}">{title}read within {longest}</div>')
+    return f'<div class="tiers">{"".join(tiles)}</div>'
+
+
 def uploader(kit: Kit, place: str) -> None:
     """Show the drop zone; what is dropped is assessed at once and the zone emptied again."""
     turn = st.session_state.setdefault("turn", 0)
     # Without `type`: the browser would silently drop what the decoder could explain.
     dropped = st.file_uploader(
-        "Films", accept_multiple_files=True, key=f"films-{place}-{turn}", label_visibility="collapsed"
+        "Drop films here, or choose files" if place == "first" else "Add films",
+        accept_multiple_files=True,
+        key=f"films-{place}-{turn}",
     )
     if dropped:
         _take([(file.name, file.getvalue()) for file in dropped], kit)
@@ -61,8 +74,15 @@ def film_list(listed: dict[str, films.Film]) -> None:
                 if st.button(_line(film), key=f"pick-{sha256[:16]}", width="stretch", type=kind):
                     st.session_state["chosen"] = sha256
                     st.rerun()
-                study = film.light.study
-                st.text(" · ".join(part for part in (patient(study), study.patient_id, film.name) if part))
+                st.text(_whose(film))
+
+
+def _whose(film: films.Film) -> str:
+    """Return name and id, and the file's name where either is unknown; shown as plain text."""
+    study = film.light.study
+    known = study.patient_name.strip() and study.patient_id.strip()
+    parts = (patient(study), study.patient_id, "" if known else film.name)
+    return " · ".join(part for part in parts if part.strip())
 
 
 def _line(film: films.Film) -> str:

@@ -12,6 +12,9 @@ _SEXES = {Sex.UNKNOWN: "not given", Sex.FEMALE: "female", Sex.MALE: "male", Sex.
 _VIEWS = {View.UNKNOWN: "not given", View.PA: "PA", View.AP: "AP", View.LATERAL: "lateral"}
 
 
+OLDEST = 130.0
+
+
 def ask(study: Study, key: str) -> Study | None:
     """Show the form; return the completed study when it is saved, else None.
 
@@ -23,7 +26,8 @@ def ask(study: Study, key: str) -> Study | None:
         left, right = st.columns(2)
         patient_id = left.text_input("Patient ID", study.patient_id, max_chars=64)
         name = right.text_input("Name", study.patient_name, max_chars=128)
-        years = left.number_input("Age in years", 0.0, 130.0, study.age_years, step=1.0, format="%g")
+        known = study.age_years if study.age_years is not None and 0 <= study.age_years <= OLDEST else None
+        years = left.number_input("Age in years", 0.0, OLDEST, known, step=1.0, format="%g")
         sex = right.selectbox(
             "Sex", list(_SEXES), list(_SEXES).index(study.sex), format_func=_SEXES.__getitem__
         )

@@ -67,6 +67,7 @@ export default function (component) {
   const resized = new ResizeObserver(redraw);
   resized.observe(canvas);
   sync(part, view);
+  root.querySelector(".stage").style.setProperty("--aspect", String(data.aspect));
   load(view, data).then(redraw);
   return () => { stop.abort(); resized.disconnect(); };
 }
@@ -99,6 +100,7 @@ function sync(part, view) {
   part("invert").checked = view.invert;
   if (part("finding").options.length) part("finding").value = String(view.finding);
   part("zoom").value = `${Math.round(view.zoom * 100)} %`;
+  part("zoom").hidden = view.zoom === 1;
 }
 
 function zoomed(view, factor, px, py) {
@@ -145,10 +147,8 @@ function pointers(canvas, view, change, on) {
 
 async function load(view, data) {
   if (view.film) return;
-  view.film = await picture(data.film);
-  view.heat = data.heat ? await picture(data.heat) : null;
-  view.shown = offscreen(view.film.width, view.film.height);
-  view.cache = "";
+  const [film, heat] = await Promise.all([picture(data.film), data.heat ? picture(data.heat) : null]);
+  Object.assign(view, { film, heat, shown: offscreen(film.width, film.height), cache: "" });
 }
 
 function offscreen(width, height) {
@@ -242,11 +242,16 @@ function outline(context, lines, left, top, width, height) {
   }
 }
 
+function said(finding, view) {
+  const hidden = finding.tile !== null && !view.contour && view.opacity === 0;
+  return hidden ? `Heatmap hidden: raise the opacity to see it. ${finding.caption}` : finding.caption;
+}
+
 function tell(root, canvas, view, finding, data) {
   const message = root.querySelector(".message");
   message.hidden = !finding || finding.tile !== null;
   message.textContent = finding && finding.tile === null ? `${finding.name}: ${finding.note}` : "";
-  root.querySelector(".caption").textContent = finding ? finding.caption : data.caption;
+  root.querySelector(".caption").textContent = finding ? said(finding, view) : data.caption;
   canvas.dataset.finding = finding ? finding.label : "";
   canvas.dataset.zoom = view.zoom.toFixed(2);
   canvas.dataset.ready = "yes";

@@ -68,6 +68,7 @@ def payload(
         "label": "Chest film" if findings else "Film that was refused",
         "film": _address(png(grey(analysis.radiograph.pixels, MAX_SIDE))),
         "heat": _address(png(tiles(shown))) if shown else "",
+        "aspect": round(analysis.radiograph.pixels.shape[1] / analysis.radiograph.pixels.shape[0], 4),
         "tile_px": FIELD_PX,
         "palette": PALETTE.ravel().tolist(),
         "findings": findings,

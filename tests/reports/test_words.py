@@ -15,7 +15,7 @@ def test_who_and_when_in_one_line() -> None:
 
 def test_what_is_unknown_is_said() -> None:
     assert words.who(Study()) == "no patient ID · age and sex unknown · view unknown · time unknown"
-    assert words.patient(Study(patient_name=" ^ ")) == "No name given"
+    assert words.patient(Study(patient_name="  ")) == "No name given"
 
 
 def test_supine_infant() -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from cxr_core.imaging.preprocess import Recipe
 from cxr_core.settings import ROOT
-from cxr_core.training.films import FOLDS, Split, network_inputs, read_split
+from cxr_core.training.films import FOLDS, MEMBERS, Split, network_inputs, read_split
 from cxr_core.training.fit import Films, Plan, fit
 from cxr_core.training.release import Release, fit_release, load_members, score, write_folder
 from cxr_core.triage.policy import load_policy
@@ -42,7 +42,7 @@ def member(number: int, data: Data, runs: Runs = Path("runs/cxr14-mobilenetv2"))
     everything = _films(train, runs)
     check = _films(read_split(data / "nih", "val", small_films=False), runs)
     weights = data / "pretrained" / "mobilenet_v2_imagenet.safetensors"
-    outside = train.folds != number
+    outside = train.folds != number % FOLDS
     fit(number, _some(everything, outside), check, Plan(), weights, runs / f"member-{number}", seed=number)
 
 
@@ -51,13 +51,13 @@ def members(data: Data, runs: Runs = Path("runs/cxr14-mobilenetv2")) -> None:
     """Train all members, two at a time, one core each; stopped runs go on from their last epoch."""
     for name in ("train", "val"):
         _films(read_split(data / "nih", name, small_films=name == "train"), runs)
-    for first in range(0, FOLDS, 2):
+    for first in range(0, MEMBERS, 2):
         started = [
             subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "cxr_core.training", "member", str(number)]
                 + ["--data", str(data), "--runs", str(runs)]
             )
-            for number in range(first, min(first + 2, FOLDS))
+            for number in range(first, min(first + 2, MEMBERS))
         ]
         if any(process.wait() for process in started):
             Console(stderr=True).print("a member stopped early; call again to resume it")

@@ -17,7 +17,7 @@ ATTRIBUTION = (
 
 INTRODUCTION = """# cxr14-mobilenetv2
 
-Four MobileNetV2 networks answer side by side for the 14 findings of NIH ChestX-ray14 and for *abnormal*
+Six MobileNetV2 networks answer side by side for the 14 findings of NIH ChestX-ray14 and for *abnormal*
 (any of them). **Not a medical device.** It sorts a worklist; it does not rule a disease out.
 
 ## What it is for
@@ -37,7 +37,7 @@ unmeasured.
 
 Started from an ImageNet MobileNetV2 (Apache-2.0; stem and first three blocks stay frozen). Each member
 learned from the official train list, 128- and 64-pixel films together, without the patients of its own fold
-(4 folds by a hash of the patient number). Some 128-pixel films are blurred to 64 so that resolution tells
+(4 folds by a hash of the patient number; members 0 and 4, 1 and 5 share a fold). Some 128-pixel films are blurred to 64 so that resolution tells
 nothing. Films are turned, scaled, shifted, mirrored and re-exposed at random. Nothing was chosen on val or
 test: the last epoch counts. `make model` makes it again.
 

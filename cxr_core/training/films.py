@@ -18,6 +18,8 @@ from cxr_core.imaging.preprocess import Recipe, network_input
 from cxr_core.training.measure import known_truth
 
 FOLDS = 4
+MEMBERS = 6
+"""Networks of the ensemble; member k never sees the patients of fold k % FOLDS."""
 
 
 @dataclass(frozen=True, slots=True)

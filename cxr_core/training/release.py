@@ -23,7 +23,7 @@ from cxr_core.inference.registry import NETWORK, WEIGHTS, labels_text, sha256_of
 from cxr_core.inference.runtime import open_session, self_test_film
 from cxr_core.training.calibrate import Platt, fit_platt
 from cxr_core.training.card import ATTRIBUTION, write_card
-from cxr_core.training.films import FOLDS, Split, network_inputs, read_split
+from cxr_core.training.films import FOLDS, MEMBERS, Split, network_inputs, read_split
 from cxr_core.training.fit import pool, predict
 from cxr_core.training.measure import LABELS, known_truth, measure, paired_difference
 from cxr_core.training.networks import Ensemble, mobilenet_v2_grey
@@ -39,7 +39,7 @@ class Scored:
 
     Attributes:
         split: films and labels.
-        logits: (N, M, L) of every member; for train only the member of the film's own fold, M = 1.
+        logits: (N, M, L) of every member; for train the mean of those of its own fold, M = 1.
     """
 
     split: Split
@@ -74,7 +74,7 @@ class Release:
 def load_members(runs: Path) -> Ensemble:
     """Return the ensemble of the last checkpoints, in evaluation mode."""
     members = []
-    for number in range(FOLDS):
+    for number in range(MEMBERS):
         network = mobilenet_v2_grey(len(LABELS))
         saved = torch.load(runs / f"member-{number}" / "last.pt", weights_only=True)
         network.load_state_dict(saved["network"])
@@ -85,7 +85,7 @@ def load_members(runs: Path) -> Ensemble:
 def score(ensemble: Ensemble, nih: Path, name: str, recipe: Recipe, cache: Path) -> Scored:
     """Return logits of a split that no contributing member has learned from.
 
-    On train each film is answered by the member of its own fold, whose Pneumonia head is first made
+    On train each film is answered by the members of its own fold, whose Pneumonia heads are first made
     blind to the source of the films (see `source_direction`); so train is scored before the others.
     """
     split = read_split(nih, name, small_films=name == "train")
@@ -93,14 +93,15 @@ def score(ensemble: Ensemble, nih: Path, name: str, recipe: Recipe, cache: Path)
     if name != "train":
         logits = [predict(member, inputs) for member in track(ensemble.members, f"scoring {name}")]
         return Scored(split, np.stack(logits, axis=1).astype(np.float64))
-    out = np.empty((len(inputs), 1, len(LABELS)))
+    total, count = np.zeros((len(inputs), 1, len(LABELS))), np.zeros(len(inputs))
     for number, member in enumerate(track(ensemble.members, "scoring held-out folds")):
-        own = split.folds == number
+        own = split.folds == number % FOLDS
         pooled = pool(member, inputs[own])
         blind(member, source_direction(pooled, split.table[own]))
         with torch.inference_mode():
-            out[own, 0] = member.classifier(torch.from_numpy(pooled)).numpy()
-    return Scored(split, out)
+            total[own, 0] += member.classifier(torch.from_numpy(pooled)).numpy()
+        count[own] += 1
+    return Scored(split, total / count[:, None, None])
 
 
 def source_direction(pooled: NDArray[np.float32], table: pd.DataFrame) -> NDArray[np.float32]:
@@ -132,7 +133,7 @@ def blind(member: MobileNetV2, direction: NDArray[np.float32]) -> None:
 def fit_release(policy: Policy, train: Scored, val: Scored) -> Fitted:
     """Return calibration and thresholds from out-of-fold films of train and val.
 
-    A train film is scored by the one member that has not seen its patient, a val film by the mean
+    A train film is scored by the members that have not seen its patient, a val film by the mean
     of all. Thresholds spend the policy's alert budget on these films.
     """
     logits = np.concatenate([train.logits.mean(axis=1), val.logits.mean(axis=1)])
@@ -225,11 +226,11 @@ def describe(folder: Path, release: Release, figures: dict[str, float]) -> m.Man
             version=release.version,
             task="multilabel",
             architecture="mobilenet_v2_grey",
-            members=FOLDS,
+            members=len(release.ensemble.members),
             labels=LABELS,
             licence="Apache-2.0",
             created=date.today(),
-            summary="14 findings of NIH ChestX-ray14 and abnormal; four MobileNetV2, patient-disjoint folds",
+            summary="14 findings of NIH ChestX-ray14 and abnormal; six MobileNetV2, patient-disjoint folds",
         ),
         input=m.Input("film", 1, side, side, -1.0, 1.0),
         preprocessing=release.recipe,

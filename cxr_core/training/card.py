@@ -36,10 +36,11 @@ unmeasured.
 ## How it was made
 
 Started from an ImageNet MobileNetV2 (Apache-2.0; stem and first three blocks stay frozen). Each member
-learned from the official train list, 128- and 64-pixel films together, without the patients of its own fold
-(4 folds by a hash of the patient number; members 0 and 4, 1 and 5 share a fold). Some 128-pixel films are blurred to 64 so that resolution tells
-nothing. Films are turned, scaled, shifted, mirrored and re-exposed at random. Nothing was chosen on val or
-test: the last epoch counts. `make model` makes it again.
+learned from learned from the official train list, 128- and 64-pixel films together, without the patients of its own fold
+(4 folds by a hash of the patient number; members 0 and 4, and 1 and 5, leave out the same fold). Some
+128-pixel films are blurred to 64 so that resolution tells nothing. Films are turned, scaled, shifted,
+mirrored and re-exposed at random. Nothing was chosen on val or test: the last epoch counts.
+`make model` makes it again.
 
 **Pneumonia** is tied to one enriched source: 98 % of these films come from it. It is therefore learned and
 scored within that source only (elsewhere the label is unknown). Its head is then made blind to the source:
@@ -48,7 +49,7 @@ Its probability is moved to the prevalence of the whole data set. How well its o
 apart stands below.
 
 Calibration (Platt) and thresholds come from films that the answering member has not learned from: train
-films through their fold's member, val films through all. Thresholds maximise sensitivity within the
+films through their fold's members, val films through all. Thresholds maximise sensitivity within the
 policy's alert budget.
 """
 

@@ -36,7 +36,7 @@ unmeasured.
 ## How it was made
 
 Started from an ImageNet MobileNetV2 (Apache-2.0; stem and first three blocks stay frozen). Each member
-learned from learned from the official train list, 128- and 64-pixel films together, without the patients of its own fold
+learned from the official train list, 128- and 64-pixel films together, without the patients of its own fold
 (4 folds by a hash of the patient number; members 0 and 4, and 1 and 5, leave out the same fold). Some
 128-pixel films are blurred to 64 so that resolution tells nothing. Films are turned, scaled, shifted,
 mirrored and re-exposed at random. Nothing was chosen on val or test: the last epoch counts.

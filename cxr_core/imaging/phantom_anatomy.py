@@ -117,7 +117,7 @@ def draw_breasts(grid: Grid, patient: Patient) -> Plane:
 def draw_heart(grid: Grid, patient: Patient) -> Plane:
     """Return the path length through the heart, cm: left ventricle, right atrium, outflow."""
     k = patient.heart
-    base = min(patient.domes) - 2.6
+    base = patient.base - 2.6
     left = ellipsoid(grid, (2.2 * k, base), (7.0 * k, 5.2 * k), 10.5, turn=38)
     right = ellipsoid(grid, (-0.8 * k, base - 1.2), (3.5 * k, 5.2 * k), 8.5)
     trunk = ellipsoid(grid, (1.7 + 0.7 * k, base - 6.0), (2.2, 3.8), 6.5, turn=-24)

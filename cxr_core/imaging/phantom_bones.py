@@ -29,7 +29,7 @@ def draw_ribs(grid: Grid, patient: Patient, rng: np.random.Generator) -> Plane:
     """
     plane = grid.zeros()
     first = patient.apex + 0.9
-    gap = (max(patient.domes) - first) / 9.4
+    gap = (patient.base + 1.2 - first) / 9.4
     for pair in range(RIB_PAIRS):
         slope = 1.8 + 0.5 * min(pair, 6) + float(rng.normal(0, 0.06))
         y = first + gap * pair

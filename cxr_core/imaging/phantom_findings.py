@@ -27,9 +27,10 @@ def affected(patient: Patient, severities: Mapping[str, float], sides: Mapping[s
     """Return the patient as the diseases shape heart, diaphragm, vessels and lung density."""
     right, left = patient.domes
     if "Emphysema" in severities:
-        s = severities["Emphysema"]
+        s = 0.2 + 0.8 * severities["Emphysema"]
         patient = replace(
             patient,
+            base=patient.base + 2.4 * s,
             doming=patient.doming * (1 - 0.62 * s),
             heart=patient.heart * (1 - 0.2 * s),
             vessels=patient.vessels * (1 - 0.35 * s),
@@ -69,22 +70,21 @@ def _pneumothorax(case: Case) -> Change:
     outer = cage_half_width(case.grid.y, top, case.patient.chest - narrow).astype(np.float32)
     inner = mediastinum_half_width(case.grid.y, replace(case.patient, apex=top)).astype(np.float32)
     inner *= case.grid.y < top + 3
-    here, lung = case.here, case.lung
-    x = case.side * case.grid.x
-    gas = (((x > outer) | (x < inner) | (case.grid.y < top)) & here).astype(np.float32)
+    x, lung = case.side * case.grid.x, case.lung
+    gas = (((x > outer) | (x < inner) | (case.grid.y < top)) & lung).astype(np.float32)
     pleura = case.grid.zeros()
     for border in (outer, inner):
         steep = np.hypot(1, np.gradient(border[:, 0], case.grid.y[:, 0]))[:, np.newaxis].astype(np.float32)
         np.maximum(pleura, dome(np.square((x - border) / (steep * np.float32(0.085)))), out=pleura)
-    pleura *= np.float32(0.75) * (here & lung & (case.grid.y > top) & (x > 2.4))
-    collapse = np.float32(0.05 + 0.25 * case.severity**2) * (1 - gas) * here
-    return Change((gas > 0) & lung, fill=np.asarray(collapse, dtype=np.float32), gas=gas, water=pleura)
+    pleura *= np.float32(0.75) * (lung & (case.grid.y > top) & (x > 2.4))
+    collapse = np.float32(0.05 + 0.25 * case.severity**2) * (1 - gas) * case.here
+    return Change(gas > 0, fill=np.asarray(collapse, dtype=np.float32), gas=gas, water=pleura)
 
 
 def _emphysema(case: Case) -> Change:
     """Dark lungs over flat domes, already shaped; thin-walled bullae in the upper zones."""
     gas, walls = case.grid.zeros(), case.grid.zeros()
-    for _ in range(round(6 * case.severity)):
+    for _ in range(1 + round(5 * case.severity)):
         where = RIGHT if case.rng.random() < 0.5 else LEFT
         centre = place(case.patient, where, case.uniform(0.5, 0.85), case.uniform(0.05, 0.35))
         q = ellipse(case.grid, centre, (case.uniform(0.8, 1.7), case.uniform(0.8, 1.7)))
@@ -107,7 +107,7 @@ def _pleural_thickening(case: Case) -> Change:
 def _hernia(case: Case) -> Change:
     """Stomach behind the heart: a round shadow with air above a level."""
     radius = 2.6 + 2.2 * case.severity
-    centre = (1.6, min(case.patient.domes) - 0.35 * radius)
+    centre = (1.6, case.patient.base - 0.35 * radius)
     ball = ellipsoid(case.grid, centre, (radius, radius * 0.9), 1.2 * radius)
     above = smoothstep((np.float32(centre[1] - 0.1 * radius) - case.grid.y) / np.float32(0.12))
     inner = ellipsoid(case.grid, (centre[0], centre[1]), (radius * 0.88, radius * 0.78), 1.0 * radius)

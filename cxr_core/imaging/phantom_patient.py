@@ -27,6 +27,7 @@ class Patient:
         apex: height (y) of the lung tops.
         depth: thickness of the trunk along the beam.
         domes: y of the right and left diaphragm dome.
+        base: y of the right dome as the breath alone would set it; heart and ribs follow it.
         doming: drop of the diaphragm from the dome to the costophrenic angle.
         heart: scale of the heart, 1 is a cardiothoracic ratio of about 0.46.
         vessels: scale of the pulmonary vessels' calibre.
@@ -42,6 +43,7 @@ class Patient:
     apex: float
     depth: float
     domes: tuple[float, float]
+    base: float
     doming: float
     heart: float
     vessels: float
@@ -67,6 +69,7 @@ def make_patient(rng: np.random.Generator, view: View) -> Patient:
         apex=float(rng.uniform(4.9, 5.6)),
         depth=float(rng.uniform(20.0, 23.0)),
         domes=(float(right), float(right + rng.uniform(0.9, 1.6))),
+        base=float(right),
         doming=float(rng.uniform(3.8, 4.8)),
         heart=float(rng.uniform(0.93, 1.04) + 0.12 * ap),
         vessels=float(rng.uniform(0.9, 1.1)),

@@ -200,13 +200,13 @@ def _write(path: Path, content: bytes) -> None:
 def _print_table(records: list[dict[str, Any]]) -> None:
     """Print the most urgent films first, as the worklist does."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     from cxr_core.domain import Urgency
     from cxr_core.files import printable
 
-    table = Table("urgency", "state", "file", "findings, or why not")
+    table = Table("urgency", "state", Column("file", overflow="fold"), "findings, or why not")
     for record in sorted(records, key=lambda record: Urgency(record["urgency"]).rank):
         cells = (record["urgency"], record["state"].replace("_", " "), record["file"], _summary(record))
         texts = [Text(printable(cell)) for cell in cells]

@@ -13,10 +13,11 @@ import typer
 from rich.console import Console
 
 from cxr_core.imaging.preprocess import Recipe
+from cxr_core.inference.manifest import read_manifest
 from cxr_core.settings import ROOT
 from cxr_core.training.films import FOLDS, MEMBERS, Split, network_inputs, read_split
 from cxr_core.training.fit import Films, Plan, fit
-from cxr_core.training.release import Release, fit_release, load_members, score, write_folder
+from cxr_core.training.release import Release, card_of, fit_release, load_members, score, write_folder
 from cxr_core.triage.policy import load_policy
 
 RECIPE = Recipe(film_px=128, network_px=160, low_percentile=0.5, high_percentile=99.5)
@@ -84,6 +85,19 @@ def release(
     kept = Release(ensemble, fitted, scored, RECIPE, policy, version)
     write_folder(folder, kept, baseline if baseline.exists() else None)
     Console(stderr=True).print(f"wrote {folder}")
+
+
+@app.command()
+def figures(
+    folder: Annotated[Path, typer.Argument(help="model folder")] = ROOT / "models" / "cxr14-mobilenetv2",
+    baseline: Annotated[
+        Path | None, typer.Option(help="another model's val predictions to compare with")
+    ] = None,
+) -> None:
+    """Print the card with its figures computed anew from the tables in the folder; needs no films."""
+    thresholds = read_manifest(folder).thresholds.values
+    text, _ = card_of(folder, load_policy(ROOT / "config" / "policy.toml"), thresholds, baseline)
+    typer.echo(text)
 
 
 if __name__ == "__main__":

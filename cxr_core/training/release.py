@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from torchvision.models import MobileNetV2
 
 from cxr_core.domain import ABNORMAL
+from cxr_core.errors import ModelError
 from cxr_core.imaging.preprocess import Recipe
 from cxr_core.inference import manifest as m
 from cxr_core.inference.calibration import Calibration
@@ -27,7 +29,7 @@ from cxr_core.training.films import FOLDS, MEMBERS, Split, network_inputs, read_
 from cxr_core.training.fit import pool, predict
 from cxr_core.training.measure import LABELS, known_truth, measure, paired_difference
 from cxr_core.training.networks import Ensemble, mobilenet_v2_grey
-from cxr_core.triage.budget import Report, Thresholds, choose_thresholds, share_report
+from cxr_core.triage.budget import Thresholds, choose_thresholds, share_report
 from cxr_core.triage.policy import Policy
 
 Floats = NDArray[np.float64]
@@ -187,30 +189,63 @@ def write_folder(folder: Path, release: Release, baseline: Path | None) -> None:
     save_onnx(release.ensemble, release.recipe.network_px, folder / NETWORK)
     save_weights(release.ensemble, folder / WEIGHTS)
     calibration = Calibration(release.fitted.platt.slope, release.fitted.platt.intercept)
-    tables, answers = {}, {}
     for name in ("val", "test"):
         write_tables(folder / "evaluation", name, release.scored[name], calibration)
-        tables[name] = release.scored[name].split.table
-        answers[name] = calibration.probability(release.scored[name].logits.mean(axis=1))
-    val, test = (measure(tables[name], answers[name]) for name in ("val", "test"))
-    gain = None
-    if baseline is not None:
-        theirs = pd.read_csv(baseline).set_index("file").loc[tables["val"]["file"], list(LABELS)].to_numpy()
-        gain = paired_difference(tables["val"], answers["val"], theirs)
-    reports = [_report(release, name, calibration) for name in ("val", "test")]
-    (folder / "card.md").write_text(write_card(val, test, gain, *reports), encoding="utf-8")
-    figures = {"val_mean_auc_of_12": val.primary.value, "test_mean_auc_of_12": test.primary.value}
+    text, figures = card_of(folder, release.policy, release.fitted.thresholds.values, baseline)
+    (folder / "card.md").write_text(text, encoding="utf-8")
     m.write_manifest(describe(folder, release, figures), folder / m.MANIFEST)
 
 
 def write_tables(folder: Path, name: str, scored: Scored, calibration: Calibration) -> None:
-    """Write predictions and labels of a split, one row a film, in the order of the official list."""
+    """Write predictions, each member's predictions and labels of a split, in the order of its list."""
     table = scored.split.table
+    rows, members, _ = scored.logits.shape
     answers = pd.DataFrame(calibration.probability(scored.logits.mean(axis=1)), columns=list(LABELS))
     answers.insert(0, "file", table["file"])
-    answers.to_csv(folder / f"predictions-{name}.csv", index=False, float_format="%.6g", lineterminator="\n")
-    columns = ["file", "patient", "age", "sex", "view", "source", *LABELS]
-    table[columns].to_csv(folder / f"labels-{name}.csv", index=False, lineterminator="\n")
+    each = calibration.probability(scored.logits).reshape(rows * members, len(LABELS))
+    voices = pd.DataFrame(each, columns=list(LABELS))
+    voices.insert(0, "member", np.tile(np.arange(members), rows))
+    voices.insert(0, "file", table["file"].repeat(members).to_numpy())
+    facts = table[["file", "patient", "age", "sex", "view", "source", *LABELS]]
+    for kind, frame in (("predictions", answers), ("members", voices), ("labels", facts)):
+        path = folder / f"{kind}-{name}.csv"
+        frame.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def read_tables(folder: Path, name: str) -> tuple[pd.DataFrame, Floats, Floats]:
+    """Return labels, (N, L) and the members' (N, M, L) probabilities as `write_tables` left them."""
+    table, answers, voices = (
+        pd.read_csv(folder / f"{kind}-{name}.csv") for kind in ("labels", "predictions", "members")
+    )
+    films = len(table)
+    if list(answers["file"]) != list(table["file"]) or len(voices) % films:
+        raise ModelError(f"{folder.parent.name}: the tables of {name} are not of the same films")
+    shape = (films, len(voices) // films, len(LABELS))
+    return table, answers[list(LABELS)].to_numpy(), voices[list(LABELS)].to_numpy().reshape(shape)
+
+
+def card_of(
+    folder: Path, policy: Policy, thresholds: Sequence[float], baseline: Path | None
+) -> tuple[str, dict[str, float]]:
+    """Return the card's text and the manifest's figures, both from the tables under `evaluation/`.
+
+    Args:
+        folder: of the model.
+        policy: what makes urgencies of predictions.
+        thresholds: one per label.
+        baseline: another model's val predictions on the same films, to compare with, or None.
+    """
+    measured, reports, gain = {}, [], None
+    for name in ("val", "test"):
+        table, answers, members = read_tables(folder / "evaluation", name)
+        measured[name] = measure(table, answers)
+        truth = table[list(LABELS)].to_numpy(dtype=np.float64)
+        reports.append(share_report(policy, LABELS, answers, members, thresholds, truth))
+        if name == "val" and baseline is not None:
+            theirs = pd.read_csv(baseline).set_index("file").loc[table["file"], list(LABELS)].to_numpy()
+            gain = paired_difference(table, answers, theirs)
+    figures = {f"{name}_mean_auc_of_12": each.primary.value for name, each in measured.items()}
+    return write_card(measured["val"], measured["test"], gain, *reports), figures
 
 
 def describe(folder: Path, release: Release, figures: dict[str, float]) -> m.Manifest:
@@ -258,10 +293,3 @@ def describe(folder: Path, release: Release, figures: dict[str, float]) -> m.Man
         files={path.relative_to(folder).as_posix(): sha256_of(path) for path in files},
         evaluation=figures,
     )
-
-
-def _report(release: Release, name: str, calibration: Calibration) -> Report:
-    scored = release.scored[name]
-    mean, members = (calibration.probability(x) for x in (scored.logits.mean(axis=1), scored.logits))
-    truth = scored.split.table[list(LABELS)].to_numpy(dtype=np.float64)
-    return share_report(release.policy, LABELS, mean, members, release.fitted.thresholds, truth)

@@ -15,6 +15,8 @@ from cxr_core.reports.fonts import font
 from cxr_core.reports.picture import Heatmaps, marked_film
 from cxr_core.reports.words import (
     MARKS,
+    SCALE,
+    along,
     banner,
     beneath,
     figures,
@@ -24,6 +26,7 @@ from cxr_core.reports.words import (
     not_assessed,
     ordered,
     patient,
+    spread_ends,
     study_id,
     who,
 )
@@ -133,7 +136,7 @@ def _film(
 def _findings(pdf: FPDF, analysis: Analysis, policy: Policy, place: tuple[float, float, float]) -> float:
     x, y, width = place
     _line(pdf, "FINDINGS", (x, y, width / 2), 7.5, _MUTED, bold=True)
-    _line(pdf, "| threshold   ▬ spread", (x + width / 2, y, width / 2), 7, _MUTED, align="R")
+    _line(pdf, f"{SCALE}   | threshold   ▬ spread", (x + width / 2, y, width / 2), 7, _MUTED, align="R")
     y += 5
     for prediction in ordered(analysis):
         _bar(pdf, prediction, name_of(prediction.label, policy), (x, y, width))
@@ -151,12 +154,11 @@ def _bar(pdf: FPDF, prediction: Prediction, name: str, place: tuple[float, float
     pdf.set_fill_color(232, 235, 238)
     pdf.rect(left, y + 1.2, span, 1.8, style="F")
     pdf.set_fill_color(*((200, 96, 0) if prediction.positive else (140, 148, 156)))
-    pdf.rect(left, y + 1.2, span * prediction.probability, 1.8, style="F")
-    low = max(0.0, prediction.probability - prediction.spread)
-    high = min(1.0, prediction.probability + prediction.spread)
+    pdf.rect(left, y + 1.2, span * along(prediction.probability), 1.8, style="F")
+    low, high = (along(end) for end in spread_ends(prediction))
     pdf.set_fill_color(60, 66, 72)
     pdf.rect(left + span * low, y + 1.85, span * (high - low), 0.5, style="F")
-    pdf.rect(left + span * prediction.threshold - 0.2, y + 0.5, 0.4, 3.2, style="F")
+    pdf.rect(left + span * along(prediction.threshold) - 0.2, y + 0.5, 0.4, 3.2, style="F")
 
 
 def _block(pdf: FPDF, title: str, lines: list[str], place: tuple[float, float, float], at_most: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -108,6 +109,23 @@ def figures(prediction: Prediction) -> tuple[str, str]:
         if shown[0] != shown[1] and float(shown[1]) > 0.0:
             break
     return shown
+
+
+def along(probability: float) -> float:
+    """Return where a probability stands on a bar, 0 to 1: its square root.
+
+    Thresholds of rare findings lie between 0.01 and 0.3; on an even scale they could not be told apart.
+    """
+    return math.sqrt(min(1.0, max(0.0, probability)))
+
+
+def spread_ends(prediction: Prediction) -> tuple[float, float]:
+    """Return probability minus and plus the ensemble's standard deviation, within [0, 1]."""
+    low, high = prediction.probability - prediction.spread, prediction.probability + prediction.spread
+    return max(0.0, low), min(1.0, high)
+
+
+SCALE = "square-root scale"
 
 
 def localisation(evaluation: Mapping[str, float], label: str) -> str:

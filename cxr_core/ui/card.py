@@ -9,6 +9,8 @@ import streamlit as st
 from cxr_core.domain import Analysis, GateOutcome, Prediction, State
 from cxr_core.reports.words import (
     MARKS,
+    SCALE,
+    along,
     banner,
     beneath,
     figures,
@@ -17,6 +19,7 @@ from cxr_core.reports.words import (
     not_assessed,
     ordered,
     patient,
+    spread_ends,
     who,
 )
 from cxr_core.triage.policy import Policy
@@ -98,7 +101,8 @@ def findings_html(analysis: Analysis, policy: Policy) -> str:
     summary = f"<summary>+ {more} more below threshold</summary>"
     folded = f'<details class="more">{summary}{"".join(rows[shown:])}</details>' if more > 0 else ""
     missing = not_assessed(analysis, policy)
-    legend = '<span class="legend"><i class="t"></i>threshold<i class="s"></i>spread</span>'
+    marks = '<i class="t"></i>threshold<i class="s"></i>spread'
+    legend = f'<span class="legend">{SCALE}{marks}</span>'
     return (
         f'<div class="panel"><div class="head"><h3>FINDINGS</h3>{legend}</div>'
         f"{''.join(rows[:shown])}{folded}"
@@ -110,8 +114,7 @@ def row_html(prediction: Prediction, policy: Policy, analysis: Analysis) -> str:
     """Return one bar: probability, threshold mark, plus and minus one standard deviation of the ensemble."""
     value, threshold = figures(prediction)
     name = name_of(prediction.label, policy)
-    low = max(0.0, prediction.probability - prediction.spread)
-    high = min(1.0, prediction.probability + prediction.spread)
+    low, high = (100 * along(end) for end in spread_ends(prediction))
     verdict = "above" if prediction.positive else "below"
     said = f"{name}: probability {value}, {verdict} threshold {threshold}, spread {prediction.spread:.2f}"
     rule = policy.rule(prediction.label)
@@ -122,9 +125,9 @@ def row_html(prediction: Prediction, policy: Policy, analysis: Analysis) -> str:
         f'<div class="row{" positive" if prediction.positive else ""}" role="img" '
         f'aria-label="{escape(said)}" title="{escape(said)}" style="--tier:{colour}">'
         f'<span class="name">{escape(name)}{cancer}</span>'
-        f'<span class="bar"><span class="p" style="width:{100 * prediction.probability:.1f}%"></span>'
-        f'<span class="s" style="left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%"></span>'
-        f'<span class="t" style="left:{100 * prediction.threshold:.1f}%"></span></span>'
+        f'<span class="bar"><span class="p" style="width:{100 * along(prediction.probability):.1f}%"></span>'
+        f'<span class="s" style="left:{low:.1f}%;width:{high - low:.1f}%"></span>'
+        f'<span class="t" style="left:{100 * along(prediction.threshold):.1f}%"></span></span>'
         f'<span class="value">{value} / {threshold}</span></div>'
     )
 

@@ -23,7 +23,7 @@ class Example:
 
 
 EXAMPLES = (
-    Example("Film with findings", "synthetic-findings.dcm", 2, (("Effusion", 0.9), ("Cardiomegaly", 0.8))),
+    Example("Film with findings", "synthetic-findings.dcm", 4, (("Effusion", 0.9),)),
     Example("Film without findings", "synthetic-normal.dcm", 1),
     Example("Film that is refused", "synthetic-lateral.dcm", 3, view=View.LATERAL),
 )

@@ -57,7 +57,7 @@ export default function (component) {
       "+": () => change(zoomed(view, 1.3, 0, 0)), "=": () => change(zoomed(view, 1.3, 0, 0)),
       "-": () => change(zoomed(view, 1 / 1.3, 0, 0)), 0: reset,
       i: () => change({ invert: !view.invert }), c: () => change({ contour: !view.contour }),
-      h: () => change(view.opacity > 0 ? { opacity: 0, kept: view.opacity } : { opacity: view.kept || 0.6 }),
+      h: () => change(view.opacity > 0 ? { opacity: 0, kept: view.opacity } : { opacity: view.kept || 0.5 }),
       "[": () => step(-1), "]": () => step(1),
     }[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (act) { event.preventDefault(); event.stopPropagation(); act(); }

@@ -73,7 +73,7 @@ def payload(
         "palette": PALETTE.ravel().tolist(),
         "findings": findings,
         "start": labels.index(ABNORMAL) if unsure and ABNORMAL in labels else 0,
-        "opacity": 0.0 if analysis.triage.state is State.NO_DISEASE_DETECTED else 0.6,
+        "opacity": 0.0 if analysis.triage.state is State.NO_DISEASE_DETECTED else 0.5,
         "caption": "The film as it came; the model did not look at it." if not findings else "",
     }
 

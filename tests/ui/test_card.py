@@ -70,13 +70,14 @@ def test_findings_show_all_fourteen_with_the_positive_ones_first() -> None:
     assert "+ 5 more below threshold" in said
 
 
-def test_a_bar_is_as_long_as_its_probability_and_marked_at_its_threshold() -> None:
+def test_a_bar_is_as_long_as_the_root_of_its_probability_and_marked_at_its_threshold() -> None:
     analysis = analyses.flagged()
     effusion = next(p for p in analysis.predictions if p.label == "Effusion")
     html = card.row_html(effusion, POLICY, analysis)
-    assert 'class="p" style="width:71.0%"' in html
-    assert 'class="t" style="left:40.0%"' in html
-    assert 'class="s" style="left:69.6%;width:2.8%"' in html
+    # Square roots of 0.71, 0.40 and 0.71 ± 0.014142.
+    assert 'class="p" style="width:84.3%"' in html
+    assert 'class="t" style="left:63.2%"' in html
+    assert 'class="s" style="left:83.4%;width:1.7%"' in html
     assert "Effusion: probability 0.71, above threshold 0.40, spread 0.01" in html
 
 

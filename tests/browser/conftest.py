@@ -1,0 +1,54 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from cxr_core.settings import ROOT
+from tests.browser import app
+
+
+@pytest.fixture(scope="session")
+def address(tiny_model: Path) -> Iterator[str]:
+    """A running app with the bundled model, or the small one where that has not been made yet."""
+    if not app.CHROMIUM.exists():
+        pytest.skip(f"{app.CHROMIUM} is not installed")
+    bundled = ROOT / "models" / "cxr14-mobilenetv2" / "manifest.toml"
+    small = {"CXR_MODEL": tiny_model.name, "CXR_MODELS_DIR": str(tiny_model.parent)}
+    with app.served(**({} if bundled.is_file() else small)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser(address: str) -> Iterator[Browser]:
+    with app.chromium() as started:
+        yield started
+
+
+class Watched:
+    """A page, and what must not happen on it."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self.outside: list[str] = []
+        self.errors: list[str] = []
+        own = (address, address.replace("http", "ws"), "data:", f"blob:{address}")
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith(own) else self.outside.append(request.url),
+        )
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+
+
+@pytest.fixture
+def watched(browser: Browser, address: str) -> Iterator[Watched]:
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
+    page = context.new_page()
+    watch = Watched(page, address)
+    page.goto(address)
+    page.get_by_text("Drop a chest X-ray").wait_for(timeout=30_000)
+    yield watch
+    context.close()
+    assert watch.outside == []
+    assert watch.errors == []

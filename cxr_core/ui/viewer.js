@@ -249,7 +249,8 @@ function said(finding, view) {
 
 function tell(root, canvas, view, finding, data) {
   const message = root.querySelector(".message");
-  message.hidden = !finding || finding.tile !== null;
+  const asked = view.contour || view.opacity > 0;
+  message.hidden = !finding || finding.tile !== null || !asked;
   message.textContent = finding && finding.tile === null ? `${finding.name}: ${finding.note}` : "";
   root.querySelector(".caption").textContent = finding ? said(finding, view) : data.caption;
   canvas.dataset.finding = finding ? finding.label : "";

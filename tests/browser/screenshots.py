@@ -22,7 +22,7 @@ def make_screenshots() -> None:
             page = _opened(browser, address, (1280, 800))
             page.get_by_role("button", name=button).click()
             ready(page)
-            page.mouse.move(0, 0)
+            page.mouse.move(640, 796)
             page.wait_for_timeout(600)
             page.screenshot(path=FOLDER / file)
             page.context.close()

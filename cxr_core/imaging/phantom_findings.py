@@ -43,7 +43,7 @@ def affected(patient: Patient, severities: Mapping[str, float], sides: Mapping[s
     if "Edema" in severities:
         patient = replace(patient, vessels=patient.vessels * (1.05 + 0.3 * severities["Edema"]))
     if "Cardiomegaly" in severities:
-        patient = replace(patient, heart=1.17 + 0.3 * severities["Cardiomegaly"])
+        patient = replace(patient, heart=patient.chest / 13.4 * (1.13 + 0.33 * severities["Cardiomegaly"]))
     return replace(patient, domes=(right, left))
 
 

@@ -62,16 +62,17 @@ def make_patient(rng: np.random.Generator, view: View) -> Patient:
     ap = view is View.AP
     right = rng.uniform(25.6, 27.2) - 1.8 * ap
     female = bool(rng.random() < 0.5)
+    chest = float(rng.uniform(12.9, 13.9) - 0.5 * female)
     return Patient(
         female=female,
         lean=float(rng.uniform(-0.012, 0.012)),
-        chest=float(rng.uniform(12.9, 13.9) - 0.5 * female),
+        chest=chest,
         apex=float(rng.uniform(4.9, 5.6)),
         depth=float(rng.uniform(20.0, 23.0)),
         domes=(float(right), float(right + rng.uniform(0.9, 1.6))),
         base=float(right),
         doming=float(rng.uniform(3.8, 4.8)),
-        heart=float(rng.uniform(0.93, 1.04) + 0.12 * ap),
+        heart=float(chest / 13.4 * (rng.uniform(0.90, 1.00) + 0.12 * ap)),
         vessels=float(rng.uniform(0.9, 1.1)),
         aerated=float(rng.uniform(0.25, 0.30)),
         shoulder=float(rng.uniform(2.2, 3.2)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -234,7 +235,7 @@ def _branch(
     course = [start, mid, end] if level < 3 else [start, end]
     tube(plane, grid, np.array(course), np.linspace(1.0, 0.86, len(course)) * radius, 2 * radius / away)
     reach = float(cage_half_width(np.array(end[1]), patient.apex, patient.chest))
-    if radius < 0.055 or abs(end[0]) > reach:
+    if radius < 0.07 or abs(end[0]) > reach:
         return
     spread = float(rng.uniform(18, 42))
     split = float(rng.uniform(0.3, 0.7))
@@ -244,5 +245,5 @@ def _branch(
 
 
 def _step(start: tuple[float, float], angle: float, length: float, side: int) -> tuple[float, float]:
-    turn = np.radians(angle)
-    return start[0] + side * float(np.cos(turn)) * length, start[1] + float(np.sin(turn)) * length
+    turn = math.radians(angle)
+    return start[0] + side * math.cos(turn) * length, start[1] + math.sin(turn) * length

@@ -53,8 +53,7 @@ def displayed(ds: pydicom.Dataset) -> np.ndarray:
     return 1 - values if ds.PhotometricInterpretation == "MONOCHROME1" else values
 
 
-@pytest.mark.parametrize("modality", ["DX", "CR"])
-@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+@pytest.mark.parametrize(("bits", "modality"), [(8, "CR"), (10, "DX"), (12, "DX"), (16, "CR")])
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 @pytest.mark.parametrize("syntax", TRANSFER_SYNTAXES, ids=lambda uid: uid.name)
 def test_pydicom_and_our_decoder_read_back_the_film(syntax, photometric, bits, modality):

@@ -26,7 +26,7 @@ class Measured:
         areas: AUC of each label; Pneumonia within its source.
         primary: mean AUC over PRIMARY.
         source_leak: AUC with which the Pneumonia output tells the enriched source among films
-            without any finding; 0.5 means that it has not learned the source.
+            without any finding, mean of AP and PA films; 0.5 means that it knows nothing of the source.
     """
 
     films: int
@@ -50,16 +50,13 @@ def measure(table: pd.DataFrame, probabilities: Floats, *, resamples: int = 2000
     areas, draws = auc_intervals(probabilities, truth, patients, resamples=resamples)
     picked = [LABELS.index(label) for label in PRIMARY]
     values = np.array([area.value for area in areas])
-    clean = (table[ABNORMAL] == 0).to_numpy()
-    enriched: Floats = np.where(table["source"] == "enriched", 1.0, 0.0)
-    pneumonia = probabilities[:, [LABELS.index("Pneumonia")]]
     return Measured(
         films=len(table),
         patients=len(np.unique(patients)),
         positives={label: int(np.nansum(truth[:, k])) for k, label in enumerate(LABELS)},
         areas=dict(zip(LABELS, areas, strict=True)),
         primary=interval(float(values[picked].mean()), draws[:, picked].mean(axis=1)),
-        source_leak=float(column_aucs(pneumonia[clean], enriched[clean, None])[0]),
+        source_leak=_source_leak(table, probabilities[:, LABELS.index("Pneumonia")]),
     )
 
 
@@ -81,3 +78,12 @@ def known_truth(table: pd.DataFrame) -> NDArray[np.float64]:
     truth = table[list(LABELS)].to_numpy(dtype=np.float64, copy=True)
     truth[(table["source"] != "enriched").to_numpy(), LABELS.index("Pneumonia")] = np.nan
     return truth
+
+
+def _source_leak(table: pd.DataFrame, pneumonia: Floats) -> float:
+    enriched: Floats = np.where(table["source"] == "enriched", 1.0, 0.0)
+    areas = []
+    for view in ("AP", "PA"):
+        clean = ((table[ABNORMAL] == 0) & (table["view"] == view)).to_numpy()
+        areas.append(column_aucs(pneumonia[clean, None], enriched[clean, None])[0])
+    return float(np.mean(areas))

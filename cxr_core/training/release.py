@@ -114,9 +114,12 @@ def source_direction(pooled: NDArray[np.float32], table: pd.DataFrame) -> NDArra
 
     Args:
         pooled: (N, C) features of films that the network has not learned from.
-        table: `view`, `source`, `abnormal` of the same films.
+        table: `view`, `source`, `side_px`, `abnormal` of the same films.
     """
-    clean, enriched = (table[ABNORMAL] == 0).to_numpy(), (table["source"] == "enriched").to_numpy()
+    clean = (
+        (table[ABNORMAL] == 0) & (table["side_px"] == 128)
+    ).to_numpy()  # the sources share that size only
+    enriched = (table["source"] == "enriched").to_numpy()
     differences = []
     for view in ("AP", "PA"):
         seen = clean & (table["view"] == view).to_numpy()
@@ -265,7 +268,7 @@ def describe(folder: Path, release: Release, figures: dict[str, float]) -> m.Man
             labels=LABELS,
             licence="Apache-2.0",
             created=date.today(),
-            summary="14 findings of NIH ChestX-ray14 and abnormal; six MobileNetV2, patient-disjoint folds",
+            summary="14 findings of NIH ChestX-ray14 and abnormal; four MobileNetV2, patient-disjoint folds",
         ),
         input=m.Input("film", 1, side, side, -1.0, 1.0),
         preprocessing=release.recipe,

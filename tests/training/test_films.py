@@ -55,6 +55,7 @@ def _table(count):
     table = pd.DataFrame({label: rng.integers(0, 2, count) for label in FINDINGS})
     table[ABNORMAL] = table[list(FINDINGS)].max(axis=1) * rng.integers(0, 2, count)
     table["patient"] = np.arange(count) // 3
+    table["view"] = rng.choice(["AP", "PA"], count)
     table["source"] = np.where(np.arange(count) % 2, "enriched", "block")
     return table
 
@@ -99,8 +100,9 @@ def test_augmentation_mirrors_about_half_the_films():
 def test_a_blinded_head_no_longer_tells_the_sources_apart_and_other_heads_stay():
     rng = np.random.default_rng(0)
     table = pd.DataFrame(
-        {"view": rng.choice(["AP", "PA"], 600), "source": rng.choice(["enriched", "block"], 600), ABNORMAL: 0}
+        {"view": rng.choice(["AP", "PA"], 600), "source": rng.choice(["enriched", "block"], 600)}
     )
+    table = table.assign(side_px=128, **{ABNORMAL: 0})
     pooled = rng.normal(0, 1, (600, 1280)).astype(np.float32)
     pooled[table["source"] == "enriched", :40] += 2.0
     pooled[table["view"] == "AP", 50:60] += 5.0

@@ -24,8 +24,8 @@ def draw_bones(grid: Grid, patient: Patient, rng: np.random.Generator) -> dict[s
 def draw_ribs(grid: Grid, patient: Patient, rng: np.random.Generator) -> Plane:
     """Return posterior and anterior arcs: hollow tubes on tilted ellipses round the cage.
 
-    The beam meets a rib square at the back and the front, and along its length at the side, where
-    the path through it is longest.
+    At the side the ribs are seen on edge: narrower, and drawn fainter than a straight beam would
+    have them, because together they would wall the lung in with a white stripe that no film shows.
     """
     plane = grid.zeros()
     first = patient.apex + 0.9
@@ -48,7 +48,9 @@ def draw_ribs(grid: Grid, patient: Patient, rng: np.random.Generator) -> Plane:
                 descent = slope * (1 - turned + 0.3 * np.maximum(-turned, 0))
                 arc = grid.zeros()
                 path = np.stack([x, start + descent], axis=1)
-                tube(arc, grid, path, width * (0.62 + 0.38 * np.abs(turned)), strength, hollow=0.6)
+                flat = np.sqrt(np.abs(turned))
+                depth = strength * (0.5 + 0.5 * flat)
+                tube(arc, grid, path, width * (0.5 + 0.5 * flat), depth, hollow=0.6)
                 plane += arc
     return plane
 

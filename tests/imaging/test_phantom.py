@@ -76,7 +76,7 @@ def test_the_picture_is_the_same_on_every_platform():
     distance = np.abs(means - np.round(means * 2) / 2)[np.round(means * 2) % 2 == 1]
     assert distance.min() > 1e-3, "a mean lies on a rounding edge: choose another seed"
     digest = hashlib.sha256(np.round(means).astype(np.uint8).tobytes()).hexdigest()
-    assert digest[:16] == "db187853a8b979e4"
+    assert digest[:16] == "f4b58154ed3c80e6"
 
 
 def test_seeds_give_different_people():

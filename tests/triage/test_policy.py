@@ -187,7 +187,10 @@ REFUSED = {
     "shares above one together": (replaced("budget = 0.05", "budget = 0.5"), "exceed 1 together"),
     "no wait at all": (wait("critical", 0), "above 0"),
     "critical waits longer": (wait("critical", 121), "may not wait longer"),
-    "unknown review budget": (replaced('review_budget = "all"\n', 'review_budget = "some"\n'), "unknown 'some'"),
+    "unknown review budget": (
+        replaced('review_budget = "all"\n', 'review_budget = "some"\n'),
+        "unknown 'some'",
+    ),
     "no votes": (replaced("votes = 2", "votes = 0"), "at least 1"),
     "no spread": (replaced("spread = 0.20", "spread = 0.0"), "spread must be"),
     "disagreement below review": (

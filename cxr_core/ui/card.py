@@ -24,6 +24,9 @@ from cxr_core.reports.words import (
 )
 from cxr_core.triage.policy import Policy
 
+ACTIONS = 3
+"""Lines of action after which those for findings less urgent than the film are folded away."""
+
 ROWS = 9
 """Findings in sight; the others, all below their threshold, are one click away."""
 
@@ -40,9 +43,8 @@ def show_who(analysis: Analysis, file: str) -> None:
         with st.container(key="name"):
             st.text(patient(study))
         with st.container(key="facts", gap=None):
-            st.text(who(study))
-            if not (study.patient_name.strip() or study.patient_id.strip()):
-                st.text(f"File: {file}")
+            nameless = not (study.patient_name.strip() or study.patient_id.strip())
+            st.text(f"{who(study)} · file {file}" if nameless else who(study))
             if referrer := " · ".join(
                 part for part in (study.referrer, study.referrer_phone) if part.strip()
             ):
@@ -86,10 +88,22 @@ def urgency_html(analysis: Analysis, policy: Policy) -> str:
 
 def action_html(analysis: Analysis, policy: Policy) -> str:
     """Return the suggested action, one line each, and that the side was not assessed."""
-    side = f' <span class="muted">{escape(policy.texts.side)}</span>' if analysis.predictions else ""
-    lines = "</p><p>".join(escape(line) for line in analysis.triage.action.splitlines())
-    title = "WHAT TO DO" if analysis.triage.state is State.REFUSED else "SUGGESTED ACTION"
-    return f'<div class="panel" style="margin-top:10px"><h3>{title}</h3><p>{lines}{side}</p></div>'
+    triage = analysis.triage
+    positive = frozenset(triage.findings)
+    tiers = {name_of(label, policy): policy.tier_of(label, positive) for label in triage.findings}
+    shown: list[str] = []
+    folded: list[str] = []
+    for line in triage.action.splitlines():
+        name, colon, text = line.partition(": ")
+        found = bool(colon) and name in tiers
+        html = f"<p><b>{escape(name)}</b>: {escape(text)}</p>" if found else f"<p>{escape(line)}</p>"
+        less_urgent = found and tiers[name].rank > triage.urgency.rank
+        (folded if less_urgent and len(shown) >= ACTIONS else shown).append(html)
+    summary = f"<summary>+ {len(folded)} for less urgent findings</summary>"
+    rest = f'<details class="more">{summary}{"".join(folded)}</details>' if folded else ""
+    side = f'<p class="muted">{escape(policy.texts.side)}</p>' if analysis.predictions else ""
+    title = "WHAT TO DO" if triage.state is State.REFUSED else "SUGGESTED ACTION"
+    return f'<div class="panel action"><h3>{title}</h3>{"".join(shown)}{rest}{side}</div>'
 
 
 def findings_html(analysis: Analysis, policy: Policy) -> str:
@@ -118,13 +132,14 @@ def row_html(prediction: Prediction, policy: Policy, analysis: Analysis) -> str:
     verdict = "above" if prediction.positive else "below"
     said = f"{name}: probability {value}, {verdict} threshold {threshold}, spread {prediction.spread:.2f}"
     rule = policy.rule(prediction.label)
+    flag = prediction.positive and rule is not None and rule.cancer
+    said += ", suspected-cancer flag" if flag else ""
     positive = frozenset(analysis.triage.findings)
     colour = MARKS[policy.tier_of(prediction.label, positive)].colour
-    cancer = " ⚑" if prediction.positive and rule and rule.cancer else ""
     return (
         f'<div class="row{" positive" if prediction.positive else ""}" role="img" '
         f'aria-label="{escape(said)}" title="{escape(said)}" style="--tier:{colour}">'
-        f'<span class="name">{escape(name)}{cancer}</span>'
+        f'<span class="name">{escape(name)}{" ⚑" if flag else ""}</span>'
         f'<span class="bar"><span class="p" style="width:{100 * along(prediction.probability):.1f}%"></span>'
         f'<span class="s" style="left:{low:.1f}%;width:{high - low:.1f}%"></span>'
         f'<span class="t" style="left:{100 * along(prediction.threshold):.1f}%"></span></span>'

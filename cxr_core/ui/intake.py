@@ -8,7 +8,7 @@ import streamlit as st
 
 from cxr_core.domain import State, Urgency
 from cxr_core.pipeline import Kit
-from cxr_core.reports.words import MARKS, patient, wait
+from cxr_core.reports.words import MARKS, wait
 from cxr_core.ui import examples, films
 
 
@@ -78,10 +78,10 @@ def film_list(listed: dict[str, films.Film]) -> None:
 
 
 def _whose(film: films.Film) -> str:
-    """Return name and id, and the file's name where either is unknown; shown as plain text."""
+    """Return name and id, and the file's name where one of them is unknown; shown as plain text."""
     study = film.light.study
     known = study.patient_name.strip() and study.patient_id.strip()
-    parts = (patient(study), study.patient_id, "" if known else film.name)
+    parts = (study.patient_name, study.patient_id, "" if known else film.name)
     return " · ".join(part for part in parts if part.strip())
 
 

@@ -93,6 +93,17 @@ def test_action_and_side_stand_together() -> None:
     assert "Side not assessed." in said
 
 
+def test_actions_are_folded_only_for_findings_less_urgent_than_the_film() -> None:
+    many = analyses.assessed(
+        dict.fromkeys(["Edema", "Effusion", "Pneumonia", "Consolidation", "Mass", "Hernia"], 0.9)
+    )
+    shown, folded = card.action_html(many, POLICY).split("<details")
+    assert [name in shown for name in ("Edema", "Effusion", "Pneumonia", "Consolidation")] == [True] * 4
+    assert "Mass" not in shown
+    assert "+ 2 for less urgent findings" in folded
+    assert "Mass</b>" in folded
+
+
 def test_a_refused_card_says_what_why_and_what_to_do() -> None:
     analysis = analyses.refused()
     action, why = texts(card.action_html(analysis, POLICY)), texts(card.reasons_html(analysis))

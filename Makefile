@@ -8,7 +8,7 @@ app: .venv/app
 	$(BIN)/streamlit run streamlit_app.py
 
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 check: .venv/dev
 	$(BIN)/ruff format --check .

@@ -23,7 +23,8 @@ def first_page(kit: Kit) -> None:
     st.html(tiers_html(kit))
     st.html(
         '<div class="muted">No film at hand? Try an example: a synthetic film, '
-        "assessed the very same way.</div>"
+        "assessed the very same way. They show the page, not the model's worth: it learned from real films, "
+        "flags nearly all synthetic ones, and the one without findings was picked because it passes.</div>"
     )
     example_buttons(kit)
     texts = kit.policy.texts

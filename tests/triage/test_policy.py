@@ -78,7 +78,7 @@ def test_tiers_waits_and_budgets():
         ("urgent", 120, 0.25),
         ("review", 120, 0.10),
         ("significant", 24 * 60, 0.30),
-        ("routine", 72 * 60, 0.10),
+        ("routine", 72 * 60, 0.05),
     ]
 
 

@@ -14,8 +14,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from cxr_core.domain import ABNORMAL, Analysis, Notice
+from cxr_core.domain import ABNORMAL, Analysis
 from cxr_core.files import name
+from cxr_core.imaging.refusals import refusal
 from cxr_core.ledger import Ledger, check_maker
 from cxr_core.pipeline import Film, Kit, answer, prepare, refused
 
@@ -23,9 +24,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 BATCH = 16
-UNREADABLE = Notice(
-    "unreadable_file", "The file cannot be read from disk.", "Check that it is there and may be read."
-)
+UNREADABLE = refusal("unreadable_file")
 
 
 @dataclass(frozen=True, slots=True)

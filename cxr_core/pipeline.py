@@ -25,6 +25,7 @@ from cxr_core.imaging import gate
 from cxr_core.imaging.decode import decode
 from cxr_core.imaging.limits import Limits
 from cxr_core.imaging.preprocess import network_input
+from cxr_core.imaging.refusals import note, refusal
 from cxr_core.inference import explain, registry
 from cxr_core.inference.runtime import Classifier
 from cxr_core.settings import Settings
@@ -33,16 +34,8 @@ from cxr_core.triage.policy import Policy, load_policy
 
 _log = logging.getLogger(__name__)
 
-INTERNAL = Notice(
-    "internal",
-    "The film could not be assessed because of a fault in this software.",
-    "Have the film read in the usual way and report the fault with its time.",
-)
-FUTURE = Notice(
-    "date_in_future",
-    "The film's date lies in the future.",
-    "Check the clock of the modality and of this machine.",
-)
+INTERNAL = refusal("internal")
+FUTURE = note("date_in_future")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +104,8 @@ def prepare(raw: bytes, kit: Kit, *, now: datetime) -> Film | Analysis:
             verdict = _dated(gate.inspect(radiograph), radiograph.study, now)
         with _timed(timings, "preprocess"):
             array = network_input(radiograph.pixels, kit.classifier.manifest.recipe)
-    except Rejected as refusal:
-        notice = Notice(refusal.code, refusal.message, refusal.hint)
+    except Rejected as exc:
+        notice = Notice(exc.code, exc.message, exc.hint)
         return refused(notice, kit, raw=raw, radiograph=radiograph, timings_ms=timings)
     except Exception as exc:
         _log_fault("prepare", exc)

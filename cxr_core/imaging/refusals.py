@@ -1,4 +1,4 @@
-"""The one table of everything decoding and the gate can say: refusals, warnings, notes.
+"""The one table of everything the way of a film can say: refusals, warnings, notes.
 
 `docs/refusals.md` is made from it by `python -m cxr_core.imaging.refusals`; a test compares the two.
 """
@@ -70,6 +70,14 @@ REFUSALS: dict[str, tuple[str, str]] = {
         "The picture is blank: all its pixels are nearly equal.",
         "Check the exposure and the export.",
     ),
+    "unreadable_file": (
+        "The file cannot be read from disk.",
+        "Check that it is there and may be read.",
+    ),
+    "internal": (
+        "The film could not be assessed because of a fault in this software.",
+        "Have the film read in the usual way and report the fault with its time.",
+    ),
 }
 """Code → message with `{found}` and `{limit}`, and what to do."""
 
@@ -102,6 +110,10 @@ NOTES: dict[str, tuple[str, str]] = {
     "window_ignored": ("The window of the tags cannot be used; the full range is shown.", ""),
     "age_unit_assumed": ("PatientAge has no unit; years were assumed.", "Check the age."),
     "age_ignored": ("The age in the tags is impossible and was left out.", ""),
+    "date_in_future": (
+        "The film's date lies in the future.",
+        "Check the clock of the modality and of this machine.",
+    ),
     "date_ignored": ("A date in the tags is impossible and was left out.", ""),
 }
 """Notes only inform."""
@@ -111,6 +123,12 @@ def reject(code: str, *, found: object = "", limit: object = "") -> Rejected:
     """Return the refusal `code`, to be raised; `found` is a size or a format, never a tag's own text."""
     message, hint = REFUSALS[code]
     return Rejected(code, message.format(found=found, limit=limit), hint)
+
+
+def refusal(code: str) -> Notice:
+    """Return the refusal `code` as what a card shows, for a fault that no exception carries."""
+    message, hint = REFUSALS[code]
+    return Notice(code, message, hint)
 
 
 def warning(code: str, *, found: object = "", limit: object = "") -> Notice:
@@ -128,7 +146,7 @@ def note(code: str, *, found: object = "") -> Notice:
 def as_markdown() -> str:
     """Return the text of `docs/refusals.md`."""
     parts = [
-        "# What decoding and the gate can say\n",
+        "# What can be said of a film that is not simply accepted\n",
         "Made from the tables in `cxr_core/imaging/refusals.py` by `python -m cxr_core.imaging.refusals`.\n"
         "`…` stands for a size, a format or a name out of a fixed list; no message carries patient data.\n",
     ]

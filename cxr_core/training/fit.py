@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import Progress
-from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.models import MobileNetV2
 
+from cxr_core.evaluation.bootstrap import column_aucs
 from cxr_core.training.augment import augmented
 from cxr_core.training.networks import freeze_early_blocks, load_imagenet, mobilenet_v2_grey
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run was asked to do; written beside its results.
+    """What a run is asked to do.
 
     Attributes:
         epochs, batch, peak_rate, weight_decay: AdamW on one cycle.
@@ -96,7 +96,8 @@ def fit(
                 schedule.step()
                 progress.advance(task)
             logits = predict(network, check.inputs)
-            _note(folder / "history.csv", epoch + 1, total / steps, mean_auc(logits, check.truth))
+            auc = float(np.nanmean(column_aucs(logits.astype(np.float64), check.truth.astype(np.float64))))
+            _note(folder / "history.csv", epoch + 1, total / steps, auc)
             unfinished = checkpoint.with_suffix(".part")
             torch.save(
                 {
@@ -131,17 +132,6 @@ def pool(network: MobileNetV2, inputs: NDArray[np.float32], batch: int = 64) -> 
             )
             parts.append(network.features(films).mean(dim=(2, 3)).numpy())
     return np.concatenate(parts)
-
-
-def mean_auc(scores: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
-    """Return the mean ROC AUC over the columns that hold both classes; NaN truth is left out."""
-    areas = []
-    for column in range(truth.shape[1]):
-        known = ~np.isnan(truth[:, column])
-        answers = truth[known, column]
-        if 0 < answers.sum() < len(answers):
-            areas.append(roc_auc_score(answers, scores[known, column]))
-    return float(np.mean(areas))
 
 
 def _optimiser(

@@ -6,7 +6,6 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 Floats = NDArray[np.float32]
 
@@ -79,17 +78,3 @@ def normalised(heatmap: Floats) -> Floats | NoRegion:
     if high - low <= 1e-6 * high:
         return NoRegion.EVEN
     return ((heatmap - np.float32(low)) / np.float32(high - low)).astype(np.float32, copy=False)
-
-
-def on_film(heatmap: Floats, shape: tuple[int, int]) -> Floats | NoRegion:
-    """Return the map enlarged bilinearly to the film's (H, W) and stretched to [0, 1] again.
-
-    The network sees the whole film squeezed to a square, so the square map stretches back over it.
-    """
-    small = normalised(heatmap)
-    if isinstance(small, NoRegion):
-        return small
-    height, width = shape
-    return normalised(
-        np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR), np.float32)
-    )

@@ -9,10 +9,11 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from safetensors.torch import load_file
 from torch import nn
 
-from cxr_core.inference.explain import NoRegion, heatmaps, normalised, on_film
+from cxr_core.inference.explain import NoRegion, heatmaps, normalised
 from cxr_core.inference.explain_torch import grad_cam
 from cxr_core.inference.registry import WEIGHTS
 from cxr_core.training.networks import Ensemble, mobilenet_v2_grey
+from tests.inference.enlarge import on_film
 from tests.inference.tiny import random_films
 
 SIDE = 64

@@ -132,7 +132,7 @@ from cxr_core.inference import explain
 classifier = registry.load(Path({str(tiny_model)!r}))
 output = classifier.run(np.zeros((2, 1, {SIDE}, {SIDE}), np.float32))
 classifier.predictions(output.logits[0])
-explain.on_film(explain.heatmaps(output.features[0], classifier.heads)[0], (200, 100))
+explain.normalised(explain.heatmaps(output.features[0], classifier.heads)[0])
 slow = {{"torch", "torchvision", "pytorch_grad_cam", "streamlit", "onnx", "cv2", "pandas"}}
 print(*(slow & set(sys.modules)))
 """

@@ -23,8 +23,7 @@ class Example:
 
 
 # Seed 1 was picked because the bundled model 1.0.0 calls it "No disease detected", so that this card can be
-# seen; it is not typical: of the seeds 0 to 59 with no finding drawn that model calls 10 so and flags 50,
-# nearly all of them with Pleural_Thickening. Real films are measured on its card.
+# seen; most seeds with no finding drawn are flagged. Real films are measured on the model's card.
 EXAMPLES = (
     Example("Film with findings", "synthetic-findings.dcm", 4, (("Effusion", 0.9),)),
     Example("Film without findings", "synthetic-normal.dcm", 1),

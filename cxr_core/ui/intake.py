@@ -24,7 +24,7 @@ def first_page(kit: Kit) -> None:
     st.html(
         '<div class="muted">No film at hand? Try an example: a synthetic film, '
         "assessed the very same way. They show the page, not the model's worth: it learned from real films, "
-        "flags nearly all synthetic ones, and the one without findings was picked because it passes.</div>"
+        "flags most synthetic ones, and the one without findings was picked because it passes.</div>"
     )
     example_buttons(kit)
     texts = kit.policy.texts

@@ -4,7 +4,10 @@ CxrError
 ├── Rejected(code, message, hint)   the input cannot be assessed; a person must look
 ├── ModelError                      a model folder is not what its manifest says
 ├── PolicyError                     the clinical policy is incomplete or contradictory
-├── StoreError                      what lies on disk does not fit what is to be written
+├── StoreError                      what lies on disk or in the database cannot be read, written or added to
+│   └── Busy                        for now: the queue is full, the disk is full, the database is locked or away
+├── Conflict                        the study changed since it was shown; look again, then act
+├── Forbidden                       the role does not allow it
 └── SettingsError                   a setting is unknown or out of range
 
 No message carries patient data: codes, sizes and names of formats only.
@@ -36,6 +39,18 @@ class PolicyError(CxrError):
 
 class StoreError(CxrError):
     """What lies on disk cannot be read, written or added to."""
+
+
+class Busy(StoreError):
+    """Nothing was taken in; the same call may succeed later."""
+
+
+class Conflict(CxrError):
+    """Another person or program changed the study since it was shown."""
+
+
+class Forbidden(CxrError):
+    """The role of the person does not allow the action."""
 
 
 class SettingsError(CxrError):

@@ -1,0 +1,77 @@
+"""Who may do what: one table, default deny. Asked by the service at every call and by every page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from cxr_core.errors import Forbidden
+
+
+class Role(StrEnum):
+    """What a person may do; each role may do what those before it may."""
+
+    VIEWER = "viewer"
+    CLINICIAN = "clinician"
+    LEAD = "lead"
+    ADMIN = "admin"
+
+    def covers(self, needed: Role) -> bool:
+        """Return whether this role may do what `needed` may."""
+        roles = list(Role)
+        return roles.index(self) >= roles.index(needed)
+
+
+class Action(StrEnum):
+    """Everything a person can ask of the service."""
+
+    VIEW_LIST = "view the worklist"
+    VIEW_STUDY = "view a study"
+    SUBMIT = "submit films"
+    COMPLETE = "complete a study's details"
+    CLAIM = "claim or release a study"
+    ACKNOWLEDGE = "acknowledge a critical result"
+    READ = "mark a study read"
+    REANALYSE = "have studies analysed again"
+    EXPORT = "export the worklist"
+    RETRY = "retry a dead letter"
+    AUDIT = "verify or export the audit trail"
+
+
+NEEDS: dict[Action, Role] = {
+    Action.VIEW_LIST: Role.VIEWER,
+    Action.VIEW_STUDY: Role.VIEWER,
+    Action.SUBMIT: Role.CLINICIAN,
+    Action.COMPLETE: Role.CLINICIAN,
+    Action.CLAIM: Role.CLINICIAN,
+    Action.ACKNOWLEDGE: Role.CLINICIAN,
+    Action.READ: Role.CLINICIAN,
+    Action.EXPORT: Role.LEAD,
+    Action.REANALYSE: Role.LEAD,
+    Action.RETRY: Role.LEAD,
+    Action.AUDIT: Role.LEAD,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """The person, or the named program, on whose behalf a call is made."""
+
+    name: str
+    role: Role
+
+    def may(self, action: Action) -> bool:
+        """Return whether the table allows it; what is not in the table is allowed to nobody."""
+        needed = NEEDS.get(action)
+        return needed is not None and self.role.covers(needed)
+
+    def check(self, action: Action) -> None:
+        """Return if the table allows it.
+
+        Raises:
+            Forbidden: it does not.
+        """
+        if not self.may(action):
+            raise Forbidden(
+                f"to {action} needs the role {NEEDS.get(action, 'nobody has')}; you are {self.role}"
+            )

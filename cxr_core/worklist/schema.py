@@ -1,0 +1,281 @@
+"""The tables. Patient identity stands in `identity` alone; every other row speaks of a study or a film."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+ID = String(32)
+SHA256 = String(64)
+WORD = String(32)
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware time, kept in UTC; naive times are a fault of the caller."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the time in UTC; SQLite keeps it without zone."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("expected an aware time")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return the time, aware, in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Common base; constraint names are fixed so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {datetime: UtcTime(), dict[str, Any]: JSON(), list[str]: JSON()}  # noqa: RUF012
+
+
+class StudyRow(Base):
+    """One examination: what the list shows, who has it, and the job it is for the workers."""
+
+    __tablename__ = "study"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    key: Mapped[str] = mapped_column(SHA256, unique=True)
+    """Hash of StudyInstanceUID and PatientID, or of the film's bytes where there is no UID."""
+    study_uid: Mapped[str] = mapped_column(String(64), default="")
+    source: Mapped[str] = mapped_column(WORD)
+    received_utc: Mapped[datetime]
+    acquired_utc: Mapped[datetime | None]
+    since_utc: Mapped[datetime]
+    """From when the wait runs: acquired where known and not in the future, else received."""
+    age_years: Mapped[float | None]
+    sex: Mapped[str] = mapped_column(WORD)
+    view: Mapped[str] = mapped_column(WORD)
+    typed: Mapped[dict[str, Any] | None]
+    """Age, sex and view as a person completed them, or NULL."""
+
+    state: Mapped[str | None] = mapped_column(WORD)
+    """NULL until a film of the study is assessed or refused."""
+    urgency: Mapped[str] = mapped_column(WORD)
+    tier: Mapped[int]
+    """Place in the list: 0 critical, 1 urgent and review, 2 significant, 3 routine."""
+    findings: Mapped[str] = mapped_column(Text, default="")
+    """Positive labels in clinical order, each between bars: `|Effusion|Edema|`."""
+    action: Mapped[str] = mapped_column(Text, default="")
+    reasons: Mapped[list[str]] = mapped_column(default=list)
+    cover: Mapped[str | None] = mapped_column(SHA256)
+    """The film whose thumbnail stands in the list."""
+
+    is_open: Mapped[bool] = mapped_column(default=True)
+    """Not read yet."""
+    status: Mapped[str] = mapped_column(WORD, default="new")
+    claimed_by: Mapped[str | None] = mapped_column(String(200))
+    claimed_utc: Mapped[datetime | None]
+    acknowledged_by: Mapped[str | None] = mapped_column(String(200))
+    acknowledged_utc: Mapped[datetime | None]
+    read_by: Mapped[str | None] = mapped_column(String(200))
+    read_utc: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(default=1)
+    """Rises with every change that a reader can see; whoever acts names the version that was on screen."""
+
+    queued_utc: Mapped[datetime | None]
+    """Since when a worker should look at it; NULL when there is nothing to do."""
+    priority: Mapped[int] = mapped_column(default=1)
+    """0: somebody is waiting at the screen; 1: batch."""
+    not_before_utc: Mapped[datetime | None]
+    lease_owner: Mapped[str | None] = mapped_column(String(100))
+    lease_until_utc: Mapped[datetime | None]
+    lost_leases: Mapped[int] = mapped_column(default=0)
+    wanted_model: Mapped[str | None] = mapped_column(String(100))
+    """Id of the model that a lead asked for; NULL: the one in force."""
+
+    __table_args__ = (
+        Index("ix_study_list", "is_open", "tier", "since_utc", "id"),
+        Index("ix_study_received", "received_utc"),
+        Index(
+            "ix_study_queue",
+            "priority",
+            "queued_utc",
+            sqlite_where=text("queued_utc IS NOT NULL"),
+            postgresql_where=text("queued_utc IS NOT NULL"),
+        ),
+    )
+
+
+class IdentityRow(Base):
+    """Who it is and who asked: the only table that names a person examined."""
+
+    __tablename__ = "identity"
+
+    study_id: Mapped[str] = mapped_column(ForeignKey("study.id"), primary_key=True)
+    patient_id: Mapped[str] = mapped_column(Text, default="", index=True)
+    patient_name: Mapped[str] = mapped_column(Text, default="")
+    accession: Mapped[str] = mapped_column(Text, default="")
+    referrer: Mapped[str] = mapped_column(Text, default="")
+    referrer_phone: Mapped[str] = mapped_column(Text, default="")
+    question: Mapped[str] = mapped_column(Text, default="")
+
+
+class ImageRow(Base):
+    """One film: its bytes lie in the blob store under its SHA-256."""
+
+    __tablename__ = "image"
+
+    sha256: Mapped[str] = mapped_column(SHA256, primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("study.id"), index=True)
+    received_utc: Mapped[datetime]
+    source: Mapped[str] = mapped_column(WORD)
+    file_name: Mapped[str] = mapped_column(Text)
+    """As given; shown, never used as a path, never logged."""
+    size_bytes: Mapped[int]
+    sop_uid: Mapped[str | None] = mapped_column(String(64))
+    status: Mapped[str] = mapped_column(WORD, default="waiting")
+    """waiting, assessed, refused, dead (its decoder failed too often) or conflict (see `conflicts_with`)."""
+    attempts: Mapped[int] = mapped_column(default=0)
+    """How often its decoder died or ran out of time."""
+    conflicts_with: Mapped[str | None] = mapped_column(SHA256)
+    """The film that had this SOPInstanceUID first, with other pixels."""
+    result_id: Mapped[int | None]
+    """The result that counts: of the model and policy last asked for."""
+    thumbnail: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """PNG, at most 96 pixels a side."""
+
+    __table_args__ = (
+        Index(
+            "uq_image_sop_uid",
+            "sop_uid",
+            unique=True,
+            sqlite_where=text("conflicts_with IS NULL"),
+            postgresql_where=text("conflicts_with IS NULL"),
+        ),
+    )
+
+
+class ResultRow(Base):
+    """What one model under one policy said of one film; never changed."""
+
+    __tablename__ = "result"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    sha256: Mapped[str] = mapped_column(ForeignKey("image.sha256"))
+    model: Mapped[str] = mapped_column(String(100))
+    policy: Mapped[str] = mapped_column(String(100))
+    code: Mapped[str] = mapped_column(WORD)
+    created_utc: Mapped[datetime]
+    state: Mapped[str] = mapped_column(WORD)
+    urgency: Mapped[str] = mapped_column(WORD)
+    body: Mapped[dict[str, Any]]
+    """The Analysis without identity, pixels and feature maps."""
+    heatmaps: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """float16, shape in `body`."""
+
+    __table_args__ = (UniqueConstraint("sha256", "model", "policy"),)
+
+
+class ReviewRow(Base):
+    """What a person did with a study; appended, never changed."""
+
+    __tablename__ = "review"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("study.id"), index=True)
+    at_utc: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(200))
+    kind: Mapped[str] = mapped_column(WORD)
+    data: Mapped[dict[str, Any]]
+
+
+class AuditRow(Base):
+    """One event; `digest` covers the event and the digest before it."""
+
+    __tablename__ = "audit"
+
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at_utc: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(200))
+    event: Mapped[str] = mapped_column(WORD)
+    subject: Mapped[str] = mapped_column(String(64), index=True)
+    detail: Mapped[str] = mapped_column(Text)
+    """Canonical JSON; codes, hashes and counts, no patient data."""
+    previous: Mapped[str] = mapped_column(SHA256)
+    digest: Mapped[str] = mapped_column(SHA256)
+
+
+class AuditHeadRow(Base):
+    """The last link; its one row is locked by whoever appends."""
+
+    __tablename__ = "audit_head"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    seq: Mapped[int]
+    digest: Mapped[str] = mapped_column(SHA256)
+
+
+class BatchRow(Base):
+    """Files handed in together."""
+
+    __tablename__ = "batch"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    created_utc: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(200), index=True)
+    source: Mapped[str] = mapped_column(WORD)
+    total: Mapped[int]
+    finished_utc: Mapped[datetime | None]
+    """When the last file was taken in or refused; NULL while that goes on, or when it was broken off."""
+
+
+class BatchItemRow(Base):
+    """One file of a batch: taken in, or refused at the door with a code."""
+
+    __tablename__ = "batch_item"
+
+    batch_id: Mapped[str] = mapped_column(ForeignKey("batch.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(Text)
+    """Of the file as given, or of the entry of a zip."""
+    sha256: Mapped[str | None] = mapped_column(SHA256)
+    study_id: Mapped[str | None] = mapped_column(ID)
+    code: Mapped[str] = mapped_column(WORD, default="")
+    message: Mapped[str] = mapped_column(Text, default="")
+    hint: Mapped[str] = mapped_column(Text, default="")
+
+
+class WorkerRow(Base):
+    """A worker process and when it was last heard of."""
+
+    __tablename__ = "worker"
+
+    id: Mapped[str] = mapped_column(String(100), primary_key=True)
+    started_utc: Mapped[datetime]
+    seen_utc: Mapped[datetime]
+    stopped_utc: Mapped[datetime | None]
+    answered: Mapped[int] = mapped_column(default=0)

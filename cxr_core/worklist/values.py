@@ -1,0 +1,274 @@
+"""What goes into the worklist's service and what comes out: frozen values, no database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cxr_core.domain import Analysis, Notice, Sex, State, Study, Urgency, View
+
+
+class Source(StrEnum):
+    """How a film came in."""
+
+    PAGE = "page"
+    CLI = "cli"
+    DEMO = "demo"
+
+
+class Status(StrEnum):
+    """What people have done with a study."""
+
+    NEW = "new"
+    CLAIMED = "claimed"
+    ACKNOWLEDGED = "acknowledged"
+    READ = "read"
+
+
+class ImageStatus(StrEnum):
+    """Where a film stands."""
+
+    WAITING = "waiting"
+    ASSESSED = "assessed"
+    REFUSED = "refused"
+    DEAD = "dead"
+    CONFLICT = "conflict"
+
+
+INTERACTIVE, BATCH = 0, 1
+"""Priorities: somebody waits at the screen, or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A file handed in.
+
+    Attributes:
+        name: as given; shown, never used as a path, never logged.
+        raw: its bytes.
+    """
+
+    name: str = field(repr=False)
+    raw: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The answer "stored": blob and rows are on disk.
+
+    Attributes:
+        sha256: of the film.
+        study_id: where it belongs.
+        new: False where the very same film was there before.
+        conflict: another film had its SOPInstanceUID first; this one is kept and shown to a person.
+    """
+
+    sha256: str
+    study_id: str
+    new: bool
+    conflict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file of a batch: taken in (`receipt`) or refused at the door (`refusal`)."""
+
+    name: str
+    receipt: Receipt | None
+    refusal: Notice | None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchView:
+    """How far a batch has come.
+
+    Attributes:
+        total: files announced.
+        stored: taken in; `known` of them had been there before.
+        answered: of those taken in, how many have been assessed, refused or given up.
+        refused: name and reason of every file refused at the door or by the model's gate.
+        broken_off: it stopped before the last file and nobody is working on it.
+    """
+
+    id: str
+    created: datetime
+    source: str
+    total: int
+    stored: int
+    known: int
+    answered: int
+    refused: tuple[tuple[str, Notice], ...]
+    broken_off: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What part of the list to show; empty means no limit.
+
+    Attributes:
+        urgencies, statuses: any of these; no status means all that are not read.
+        finding: this label is positive.
+        since, until: received in [since, until).
+        text: contained in patient id, accession or study id, whatever the case.
+        offset, limit: page.
+    """
+
+    urgencies: frozenset[Urgency] = frozenset()
+    statuses: frozenset[Status] = frozenset()
+    finding: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    text: str = ""
+    offset: int = 0
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of the list.
+
+    Attributes:
+        state: None while no film of it has been assessed or refused.
+        reason: first of the study's reasons, for states without findings.
+        since: from when the wait runs, `acquired` where the film says when, else `received`.
+        waiting_s: until now, or until it was read.
+        limit_s: longest wait of its tier by the policy.
+        thumbnail: PNG or None.
+        version: to be named by whoever acts on it.
+    """
+
+    study_id: str
+    state: State | None
+    urgency: Urgency
+    findings: tuple[str, ...]
+    reason: str
+    patient_id: str
+    age_years: float | None
+    sex: Sex
+    view: View
+    acquired: datetime | None
+    received: datetime
+    since: datetime
+    waiting_s: float
+    limit_s: float
+    status: Status
+    claimed_by: str | None
+    acknowledged: bool
+    source: str
+    file: str
+    films: int
+    thumbnail: bytes | None = field(repr=False)
+    version: int
+
+    @property
+    def overdue(self) -> bool:
+        """Unread for longer than its tier allows."""
+        return self.status is not Status.READ and self.waiting_s > self.limit_s
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of the list; `total` counts all studies that fit the query."""
+
+    lines: tuple[Line, ...]
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """Open studies of one urgency: how many, how many overdue, since when the oldest waits."""
+
+    urgency: Urgency
+    count: int
+    overdue: int
+    oldest: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An unacknowledged critical study."""
+
+    study_id: str
+    patient_id: str
+    since: datetime
+    version: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FilmView:
+    """One film of a study and what is known of it.
+
+    Attributes:
+        analysis: as the film, the model and what a person typed say; without pixels and feature maps;
+            None while waiting, and for conflicts and dead letters.
+        heatmaps: per label (h, w) float32; empty where there are none.
+        notice: why there is no analysis, or None.
+        previous: how many results of other models or policies exist.
+    """
+
+    sha256: str
+    file: str
+    status: ImageStatus
+    received: datetime
+    size_bytes: int
+    analysis: Analysis | None
+    heatmaps: dict[str, NDArray[np.float32]] = field(repr=False)
+    notice: Notice | None
+    previous: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StudyView:
+    """A study as a reader opens it: its line, who it is, its films in order of arrival, what people did."""
+
+    line: Line
+    study: Study
+    films: tuple[FilmView, ...]
+    reasons: tuple[str, ...]
+    action: str
+    reviews: tuple[Review, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What a person did with a study, and when."""
+
+    at: datetime
+    actor: str
+    kind: str
+    data: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A study that one worker has leased.
+
+    Attributes:
+        films: SHA-256 of the films that need an answer.
+        model: id of the model asked for, or None for the one in force.
+    """
+
+    study_id: str
+    films: tuple[str, ...]
+    model: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a worker found out about one film.
+
+    Attributes:
+        analysis: the result, a refusal included.
+        heatmaps: (L, h, w) float16 in manifest order of labels, or None.
+        labels: names of the maps.
+        thumbnail: PNG or None.
+    """
+
+    analysis: Analysis
+    heatmaps: NDArray[np.float16] | None = field(repr=False)
+    labels: tuple[str, ...]
+    thumbnail: bytes | None = field(repr=False)

@@ -5,7 +5,7 @@ CxrError
 ├── ModelError                      a model folder is not what its manifest says
 ├── PolicyError                     the clinical policy is incomplete or contradictory
 ├── StoreError                      what lies on disk or in the database cannot be read, written or added to
-│   └── Busy                        for now: the queue is full, the disk is full, the database is locked or away
+│   └── Busy                        for now: queue or disk full, database locked or away
 ├── Conflict                        the study changed since it was shown; look again, then act
 ├── Forbidden                       the role does not allow it
 └── SettingsError                   a setting is unknown or out of range

@@ -251,6 +251,8 @@ class BatchRow(Base):
     total: Mapped[int]
     finished_utc: Mapped[datetime | None]
     """When the last file was taken in or refused; NULL while that goes on, or when it was broken off."""
+    seen_utc: Mapped[datetime]
+    """When a file of it was last taken in or refused: long ago and not finished means broken off."""
 
 
 class BatchItemRow(Base):
@@ -265,6 +267,7 @@ class BatchItemRow(Base):
     sha256: Mapped[str | None] = mapped_column(SHA256)
     study_id: Mapped[str | None] = mapped_column(ID)
     code: Mapped[str] = mapped_column(WORD, default="")
+    """Why it was refused; of a file taken in: `known` or `conflict` where the receipt said so."""
     message: Mapped[str] = mapped_column(Text, default="")
     hint: Mapped[str] = mapped_column(Text, default="")
 

@@ -118,7 +118,15 @@ class StudyRow(Base):
     """Id of the model that a lead asked for; NULL: the one in force."""
 
     __table_args__ = (
-        Index("ix_study_list", "is_open", "tier", "since_utc", "id"),
+        # `urgency` and `status` decide nothing about the order: with them the index answers counts alone.
+        Index("ix_study_list", "is_open", "tier", "since_utc", "id", "urgency", "status"),
+        Index(
+            "ix_study_alert",
+            "since_utc",
+            "id",
+            sqlite_where=text("tier = 0 AND acknowledged_utc IS NULL"),
+            postgresql_where=text("tier = 0 AND acknowledged_utc IS NULL"),
+        ),
         Index("ix_study_received", "received_utc"),
         Index(
             "ix_study_queue",

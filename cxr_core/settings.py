@@ -80,11 +80,31 @@ class Settings:
         "Role of that person",
         choices=("viewer", "clinician", "lead", "admin"),
     )
+    database_url: str = setting(
+        "",
+        "PostgreSQL that several machines share, as postgresql://user:password@host/name; "
+        "unset: neuraray.sqlite3 in CXR_HOME",
+        secret=True,
+    )
+    queue_limit: int = setting(
+        10_000, "Films that may wait for an answer; more are refused until some are answered", low=1
+    )
+    min_free_mb: int = setting(
+        500, "Megabytes of CXR_HOME's disk that are kept free: no film is taken in below"
+    )
+    lease_s: int = setting(30, "Seconds after which the studies of a silent worker go to another", low=1)
+    attempts: int = setting(3, "Times a film may kill or stall its decoder before it is given up", low=1)
+    lost_leases_cap: int = setting(
+        10, "Times a study may lose its worker before its waiting films are given up", low=1
+    )
+    decode_timeout_s: int = setting(20, "Seconds that decoding one film may take", low=1)
+    decode_memory_mb: int = setting(2048, "Megabytes of address space of a decoding process", low=256)
+    worker_processes: int = setting(0, "Decoding processes of a worker; 0: one per processor", high=256)
     data: Path | None = setting(None, "Folder of real films for tests, training and benchmarks")
     require: frozenset[str] = setting(
         frozenset(),
         "Kinds of tests, comma-separated, that must run: skipping one is then a failure",
-        choices=("browser", "real_data"),
+        choices=("browser", "postgres", "real_data"),
     )
 
 

@@ -40,7 +40,7 @@ def test_a_named_file_must_exist(tmp_path):
         ({"CXR_THREADS": "two"}, "CXR_THREADS: expected a whole number from 0 to 256, got 'two'"),
         ({"CXR_THREADS": "-1"}, "from 0 to 256, got -1"),
         ({"CXR_LOCAL_ROLE": "god"}, "expected one of viewer, clinician, lead, admin, got 'god'"),
-        ({"CXR_REQUIRE": "browser,luck"}, "expected words out of browser, real_data"),
+        ({"CXR_REQUIRE": "browser,luck"}, "expected words out of browser, postgres, real_data"),
         ({"CXR_MODEL": " "}, "CXR_MODEL: expected text, not empty"),
         ({"CXR_MODELS_DIR": ""}, "CXR_MODELS_DIR: expected path, not empty"),
     ],

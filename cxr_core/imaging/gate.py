@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from cxr_core.domain import Gate, GateOutcome, Notice, Radiograph, View
+from cxr_core.domain import Gate, GateOutcome, Notice, Radiograph, Study, View
 from cxr_core.imaging.refusals import note, reject, warning
 
 ADULT_YEARS = 18
@@ -23,22 +25,34 @@ def inspect(radiograph: Radiograph) -> Gate:
     Raises:
         Rejected: blank_image or lateral_view.
     """
-    study = radiograph.study
-    if study.view is View.LATERAL:
-        raise reject("lateral_view")
+    said = by_tags(radiograph.study)
     if _is_blank(radiograph):
         raise reject("blank_image")
-    warnings: list[Notice] = []
-    if study.age_years is not None and study.age_years < ADULT_YEARS:
-        warnings.append(warning("child", limit=ADULT_YEARS))
+    warnings, notes = list(said.warnings), [*radiograph.notes, *said.notes]
     short = min(radiograph.pixels.shape)
     if short < LOW_RESOLUTION_PX:
         warnings.append(warning("low_resolution", found=short))
-    notes = list(radiograph.notes)
-    if study.view is View.AP or study.supine:
-        notes.append(note("ap_view", found=", patient supine" if study.supine else ""))
     if radiograph.burned_in:
         notes.append(note("burned_in"))
+    return _gate(warnings, notes)
+
+
+def by_tags(study: Study) -> Gate:
+    """Return what age and view alone say, whether the film's tags or a person gave them.
+
+    Raises:
+        Rejected: lateral_view.
+    """
+    if study.view is View.LATERAL:
+        raise reject("lateral_view")
+    child = study.age_years is not None and study.age_years < ADULT_YEARS
+    warnings = [warning("child", limit=ADULT_YEARS)] if child else []
+    from_front = study.view is View.AP or study.supine
+    notes = [note("ap_view", found=", patient supine" if study.supine else "")] if from_front else []
+    return _gate(warnings, notes)
+
+
+def _gate(warnings: Sequence[Notice], notes: Sequence[Notice]) -> Gate:
     outcome = GateOutcome.WARNED if warnings else GateOutcome.ACCEPTED
     return Gate(outcome=outcome, warnings=tuple(warnings), notes=tuple(notes))
 

@@ -16,7 +16,7 @@ from PIL import Image
 from cxr_core.domain import Analysis, Radiograph, Study
 from cxr_core.pipeline import Kit, analyse, heatmaps
 from cxr_core.ui import viewer
-from cxr_core.ui.amend import amended
+from cxr_core.worklist.amend import amended
 
 MAX_FILMS = 50
 MAX_BYTES = 256 * 2**20
@@ -79,7 +79,7 @@ def current(film: Film, kit: Kit) -> tuple[Analysis, Shown]:
     base = shown(film.light.sha256, film.raw, kit)
     if film.typed is None:
         return base.analysis, base
-    analysis = amended(base.analysis, film.typed, kit)
+    analysis = amended(base.analysis, film.typed, kit.policy)
     if analysis.triage == base.analysis.triage:
         return analysis, base
     maps = {} if analysis.refusal else base.heatmaps

@@ -7,7 +7,7 @@ import pytest
 
 from cxr_core.domain import GateOutcome, Radiograph, Study, View
 from cxr_core.errors import Rejected
-from cxr_core.imaging.gate import inspect
+from cxr_core.imaging.gate import by_tags, inspect
 from cxr_core.imaging.refusals import note
 
 PIXELS = np.linspace(0, 1, 256 * 300, dtype=np.float32).reshape(256, 300)
@@ -66,3 +66,15 @@ def test_notes_of_decoding_are_passed_on():
     gate = inspect(radiograph(notes=(note("no_window"),), burned_in=True))
     assert [one.code for one in gate.notes] == ["no_window", "burned_in"]
     assert gate.codes == ()
+
+
+@pytest.mark.parametrize(
+    "study", [{"age_years": 6.0}, {"age_years": 40.0, "view": View.AP}, {"view": View.PA, "supine": True}]
+)
+def test_tags_alone_say_what_they_say_beside_a_good_film(study):
+    assert by_tags(Study(**study)) == inspect(radiograph(**study))
+
+
+def test_tags_alone_refuse_a_lateral_film():
+    with pytest.raises(Rejected, match="lateral_view"):
+        by_tags(Study(view=View.LATERAL))

@@ -27,7 +27,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from cxr_core.domain import Notice, Radiograph
+from cxr_core.domain import Notice, Radiograph, Study
 from cxr_core.errors import Rejected
 from cxr_core.imaging.dicom_grey import PixelFormat, film, pixel_format
 from cxr_core.imaging.dicom_study import read_study, spacing_mm
@@ -92,6 +92,16 @@ def decode_dicom(raw: bytes, limits: Limits, sha256: str) -> Radiograph:
         )
 
 
+def read_header(raw: bytes, limits: Limits) -> Study:
+    """Return what the tags before the pixels say: enough to file the film, long before it is decoded.
+
+    Raises:
+        Rejected: unsupported_transfer_syntax, broken_dicom, unknown_format or bad_uid.
+    """
+    with quiet():
+        return read_study(read_tags(raw, limits, pixels=False))[0]
+
+
 def transfer_syntax(raw: bytes, limits: Limits) -> str:
     """Return TransferSyntaxUID of the file meta information, "" if there is none.
 
@@ -109,8 +119,8 @@ def transfer_syntax(raw: bytes, limits: Limits) -> str:
         raise reject("broken_dicom", found="file meta information") from exc
 
 
-def read_tags(raw: bytes, limits: Limits) -> FileDataset:
-    """Return the data set up to and with PixelData, which stays compressed.
+def read_tags(raw: bytes, limits: Limits, *, pixels: bool = True) -> FileDataset:
+    """Return the data set up to and with PixelData, which stays compressed, or up to it only.
 
     Raises:
         Rejected: unsupported_transfer_syntax, broken_dicom, or unknown_format if nothing says DICOM.
@@ -118,9 +128,10 @@ def read_tags(raw: bytes, limits: Limits) -> FileDataset:
     syntax = transfer_syntax(raw, limits)
     if syntax and syntax not in TRANSFER_SYNTAXES:
         raise reject("unsupported_transfer_syntax", found=_syntax_name(syntax))
+    last = _PIXEL_DATA if pixels else _PIXEL_DATA - 1
     try:
         dataset = read_partial(
-            _FusedBytes(raw, limits), stop_when=lambda tag, vr, length: tag > _PIXEL_DATA, force=True
+            _FusedBytes(raw, limits), stop_when=lambda tag, vr, length: tag > last, force=True
         )
     except Rejected:
         raise

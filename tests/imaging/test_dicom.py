@@ -9,6 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -18,7 +19,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from cxr_core.errors import Rejected
 from cxr_core.imaging.decode import decode
+from cxr_core.imaging.dicom import read_header
 from cxr_core.imaging.limits import Limits
 from tests.imaging.dicom_files import (
     as_bytes,
@@ -98,3 +101,21 @@ def test_spacing_is_the_calibrated_one_and_never_impossible():
 def test_the_burnt_in_flag_is_read():
     assert decode(film_file(ramp("uint8", 8), BurnedInAnnotation="YES"), LIMITS).burned_in
     assert not decode(film_file(ramp("uint8", 8), BurnedInAnnotation="NO"), LIMITS).burned_in
+
+
+def test_the_header_says_what_the_whole_film_says_of_the_study():
+    raw = film_file(ramp(), PatientID="P1", PatientAge="044Y", StudyInstanceUID="1.2.3", StudyDate="20260102")
+    assert read_header(raw, LIMITS) == decode(raw, LIMITS).study
+    assert read_header(raw, LIMITS).StudyInstanceUID == "1.2.3"
+
+
+def test_the_header_of_a_film_cut_off_in_its_pixels_can_still_be_read():
+    raw = film_file(ramp(), PatientID="P1", StudyInstanceUID="1.2.3")
+    assert read_header(raw[:-5000], LIMITS).patient_id == "P1"
+
+
+def test_a_deflated_header_is_refused_before_it_is_inflated():
+    made = dataset(ramp())
+    made.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    with pytest.raises(Rejected, match="unsupported_transfer_syntax"):
+        read_header(as_bytes(made), LIMITS)

@@ -14,11 +14,14 @@ CORE = ROOT / "cxr_core"
 
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"", "errors", "domain"}),
-    frozenset({"settings", "strict", "files", "ledger"}),
+    frozenset({"settings", "strict", "files", "ledger", "access"}),
+    frozenset({"local"}),
     frozenset({"imaging", "triage", "evaluation"}),
     frozenset({"inference"}),
     frozenset({"pipeline"}),
     frozenset({"batch", "reports", "training", "cli_models"}),
+    frozenset({"worklist"}),
+    frozenset({"cli_worker", "cli_list", "cli_submit", "cli_store", "demo"}),
     frozenset({"cli", "ui"}),
     frozenset({"reference", "pages", "streamlit_app"}),
 )
@@ -104,6 +107,12 @@ def test_the_pages_modules_pull_in_no_torch():
     loaded = loaded_after("\n".join(f"import {module}" for module in modules))
     assert "cxr_core.pipeline" in loaded
     assert not loaded & TORCH_FAMILY
+
+
+def test_the_worklist_for_pages_does_not_load_the_network():
+    loaded = loaded_after("import cxr_core.worklist.service")
+    assert "cxr_core.worklist.service" in loaded
+    assert not loaded & {"onnxruntime", "streamlit"} | loaded & TORCH_FAMILY
 
 
 def test_help_of_the_command_line_loads_nothing_heavy():

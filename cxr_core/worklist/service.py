@@ -1,4 +1,4 @@
-"""What pages and commands ask of the worklist: every call names the actor, is checked, then done in one place.
+"""What pages and commands ask of the worklist: every call names the actor and is checked first.
 
 A thin face: intake, films, listing, actions and batches hold what is behind it. Workers call `queue`.
 Nothing here loads the network; a result's model is known by its manifest.
@@ -121,7 +121,7 @@ class Service:
     def add_to_batch(
         self, actor: Actor, batch_id: str, files: Sequence[Incoming], *, priority: int = BATCH
     ) -> list[Item]:
-        """Return what became of each file, once all are on disk and noted in the batch; raises as `submit`."""
+        """Return what became of each file, once all are on disk and in the batch; raises as `submit`."""
         from cxr_core.worklist import batches
 
         actor.check(Action.SUBMIT)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +19,7 @@ from cxr_core.domain import ABNORMAL, Analysis
 from cxr_core.files import name
 from cxr_core.imaging.refusals import refusal
 from cxr_core.ledger import Ledger, check_maker
-from cxr_core.pipeline import Film, Kit, answer, prepare, refused
+from cxr_core.pipeline import Film, Kit, Unfit, answer, prepare, refused
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -144,7 +145,7 @@ def _prepare_file(file: Path, kit: Kit, now: datetime) -> Film | Analysis:
         with file.open("rb") as handle:
             raw = handle.read(kit.limits.max_bytes + 1)
     except OSError:
-        return refused(UNREADABLE, kit)
+        return refused(Unfit(UNREADABLE, sha256(b"").hexdigest()), kit)
     return prepare(raw, kit, now=now)
 
 

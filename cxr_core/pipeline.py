@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
 from traceback import extract_tb
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +25,15 @@ from cxr_core.errors import Rejected
 from cxr_core.imaging import gate
 from cxr_core.imaging.decode import decode
 from cxr_core.imaging.limits import Limits
-from cxr_core.imaging.preprocess import network_input
+from cxr_core.imaging.preprocess import Recipe, network_input
 from cxr_core.imaging.refusals import note, refusal
-from cxr_core.inference import explain, registry
-from cxr_core.inference.runtime import Classifier
+from cxr_core.inference import explain
 from cxr_core.settings import Settings
 from cxr_core.triage.decide import decide, refuse
 from cxr_core.triage.policy import Policy, load_policy
+
+if TYPE_CHECKING:
+    from cxr_core.inference.runtime import Classifier
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +73,23 @@ class Film:
     timings_ms: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Unfit:
+    """A film that the network will not see.
+
+    Attributes:
+        notice: why.
+        sha256: of the source bytes.
+        radiograph: as decoded, or None when decoding failed.
+        timings_ms: wall time of the steps so far.
+    """
+
+    notice: Notice
+    sha256: str
+    radiograph: Radiograph | None = None
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+
 def load_kit(settings: Settings) -> Kit:
     """Return the kit that the settings name.
 
@@ -77,6 +97,8 @@ def load_kit(settings: Settings) -> Kit:
         ModelError: the model folder is not what its manifest says.
         PolicyError: the policy is incomplete or contradicts itself.
     """
+    from cxr_core.inference import registry  # brings in ONNX Runtime, which decoding processes do without
+
     classifier = registry.load(settings.models_dir / settings.model, threads=settings.threads)
     return Kit(Limits(), classifier, load_policy(settings.policy))
 
@@ -95,22 +117,41 @@ def analyse(raw: bytes, kit: Kit, *, now: datetime) -> Analysis:
 
 def prepare(raw: bytes, kit: Kit, *, now: datetime) -> Film | Analysis:
     """Return the film ready for the network, or its refusal: decode, gate, preprocess."""
+    try:
+        film = film_from(raw, kit.limits, kit.classifier.manifest.recipe, now=now)
+    except MemoryError as exc:
+        _log_fault("prepare", exc)
+        film = Unfit(INTERNAL, hashlib.sha256(raw).hexdigest())
+    return film if isinstance(film, Film) else refused(film, kit)
+
+
+def film_from(raw: bytes, limits: Limits, recipe: Recipe, *, now: datetime) -> Film | Unfit:
+    """Return what `prepare` does, before policy and model: needs no kit, so a process without one can ask.
+
+    Raises:
+        MemoryError: there is too little; that says nothing about the film.
+    """
     timings: dict[str, float] = {}
     radiograph: Radiograph | None = None
     try:
         with _timed(timings, "decode"):
-            radiograph = decode(raw, kit.limits)
+            radiograph = decode(raw, limits)
         with _timed(timings, "gate"):
             verdict = _dated(gate.inspect(radiograph), radiograph.study, now)
         with _timed(timings, "preprocess"):
-            array = network_input(radiograph.pixels, kit.classifier.manifest.recipe)
+            array = network_input(radiograph.pixels, recipe)
     except Rejected as exc:
+        if isinstance(exc.__cause__, MemoryError):
+            raise exc.__cause__ from None
         notice = Notice(exc.code, exc.message, exc.hint)
-        return refused(notice, kit, raw=raw, radiograph=radiograph, timings_ms=timings)
+    except MemoryError:
+        raise
     except Exception as exc:
         _log_fault("prepare", exc)
-        return refused(INTERNAL, kit, raw=raw, radiograph=radiograph, timings_ms=timings)
-    return Film(radiograph, verdict, array, timings)
+        notice = INTERNAL
+    else:
+        return Film(radiograph, verdict, array, timings)
+    return Unfit(notice, hashlib.sha256(raw).hexdigest(), radiograph, timings)
 
 
 def answer(films: Sequence[Film | Analysis], kit: Kit) -> list[Analysis]:
@@ -122,26 +163,20 @@ def answer(films: Sequence[Film | Analysis], kit: Kit) -> list[Analysis]:
     return [next(answered) if isinstance(film, Film) else film for film in films]
 
 
-def refused(
-    notice: Notice,
-    kit: Kit,
-    *,
-    raw: bytes = b"",
-    radiograph: Radiograph | None = None,
-    timings_ms: dict[str, float] | None = None,
-) -> Analysis:
+def refused(film: Unfit, kit: Kit) -> Analysis:
     """Return the result that says why a person must look instead of the model."""
+    radiograph = film.radiograph
     return Analysis(
-        sha256=radiograph.sha256 if radiograph else hashlib.sha256(raw).hexdigest(),
+        sha256=film.sha256,
         study=radiograph.study if radiograph else Study(),
-        gate=Gate(GateOutcome.REFUSED, (notice,), radiograph.notes if radiograph else ()),
+        gate=Gate(GateOutcome.REFUSED, (film.notice,), radiograph.notes if radiograph else ()),
         predictions=(),
         abnormal=None,
-        triage=refuse(kit.policy, notice),
+        triage=refuse(kit.policy, film.notice),
         versions=kit.versions,
-        refusal=notice,
+        refusal=film.notice,
         radiograph=radiograph,
-        timings_ms=timings_ms or {},
+        timings_ms=film.timings_ms,
     )
 
 
@@ -205,7 +240,7 @@ def _concluded(
 
 
 def _refused_film(film: Film, kit: Kit) -> Analysis:
-    return refused(INTERNAL, kit, radiograph=film.radiograph, timings_ms=film.timings_ms)
+    return refused(Unfit(INTERNAL, film.radiograph.sha256, film.radiograph, film.timings_ms), kit)
 
 
 def _dated(verdict: Gate, study: Study, now: datetime) -> Gate:

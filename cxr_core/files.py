@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from cxr_core.errors import StoreError
 
@@ -14,7 +14,8 @@ SUFFIXES = frozenset(
 )
 """Pictures that cannot be decoded are here too: a film in the wrong format is refused, not overlooked."""
 
-_DICOM_MAGIC_AT = 128
+HEAD_BYTES = 132
+"""How much of a file says whether it is DICOM: 128 bytes of preamble, then `DICM` (PS3.10 7.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +69,29 @@ def _walk(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _is_film(file: Path) -> bool:
-    if file.name.startswith(".") or file.name.upper() == "DICOMDIR":
+def is_film(name: str, head: Callable[[], bytes]) -> bool:
+    """Return whether a file of a folder or a zip is a film, by its name or else its first bytes.
+
+    Args:
+        name: with or without folders.
+        head: gives the first HEAD_BYTES; asked only where the name leaves it open.
+    """
+    base = PurePosixPath(name)
+    if base.name.startswith(".") or base.name.upper() == "DICOMDIR":
         return False
-    if file.suffix.lower() in SUFFIXES:
-        return True
+    return base.suffix.lower() in SUFFIXES or head()[128:HEAD_BYTES] == b"DICM"
+
+
+def _is_film(file: Path) -> bool:
+    return is_film(file.name, lambda: _head(file))
+
+
+def _head(file: Path) -> bytes:
+    """Return the first bytes of a file, none where it cannot be read."""
     try:
         if not file.is_file():
-            return False
+            return b""
         with file.open("rb") as handle:
-            return handle.read(_DICOM_MAGIC_AT + 4)[_DICOM_MAGIC_AT:] == b"DICM"
+            return handle.read(HEAD_BYTES)
     except OSError:
-        return False
+        return b""

@@ -13,6 +13,9 @@ from cxr_core.errors import Rejected
 _DAMAGED = "Export the film again from its source; the file may have been cut off on its way."
 _EXPORT = "Export the film as PNG, JPEG or DICOM and send it again."
 _ORIGINAL = "Send the original film from the archive."
+_PACK = "Pack the files again, in the usual way, or send them unpacked."
+_PARTS = "Send the files unpacked, or in several zip files."
+_UNPACKED = "Send the files unpacked."
 _READ = "Have the study read in the usual way."
 
 REFUSALS: dict[str, tuple[str, str]] = {
@@ -74,6 +77,16 @@ REFUSALS: dict[str, tuple[str, str]] = {
         "The file cannot be read from disk.",
         "Check that it is there and may be read.",
     ),
+    "broken_zip": ("The zip file, or this file in it, is damaged or incomplete.", _PACK),
+    "zip_entries": ("The zip file holds {found} files; at most {limit} are unpacked.", _PARTS),
+    "zip_bytes": ("The zip file unpacks to {found} MB; at most {limit} MB are unpacked.", _PARTS),
+    "zip_ratio": ("The file in the zip is packed far more tightly than a film can be.", _UNPACKED),
+    "zip_nested": ("A zip within a zip is not unpacked.", _UNPACKED),
+    "zip_encrypted": ("The file in the zip is encrypted.", "Pack the files again without a password."),
+    "zip_method": ("The file in the zip is packed by a method that is not read.", _PACK),
+    "zip_link": ("The entry of the zip is a link or a device, not a file.", _PACK),
+    "zip_name": ("The name of the file in the zip points outside of it.", _PACK),
+    "zip_twice": ("The zip file held a film of this name before; only the first was taken.", _UNPACKED),
     "internal": (
         "The film could not be assessed because of a fault in this software.",
         "Have the film read in the usual way and report the fault with its time.",

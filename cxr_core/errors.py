@@ -6,6 +6,7 @@ CxrError
 ├── PolicyError                     the clinical policy is incomplete or contradictory
 ├── StoreError                      what lies on disk or in the database cannot be read, written or added to
 │   └── Busy                        for now: queue or disk full, database locked or away
+├── DecoderDied(code)               the process that decoded a film crashed, stalled or ran out of memory
 ├── Conflict                        the study changed since it was shown; look again, then act
 ├── Forbidden                       the role does not allow it
 └── SettingsError                   a setting is unknown or out of range
@@ -43,6 +44,15 @@ class StoreError(CxrError):
 
 class Busy(StoreError):
     """Nothing was taken in; the same call may succeed later."""
+
+
+class DecoderDied(CxrError):
+    """The process that decoded a film did not survive it; the code says how."""
+
+    def __init__(self, code: str) -> None:
+        """Keep the code."""
+        super().__init__(f"{code}: the film's decoder had to be given up")
+        self.code = code
 
 
 class Conflict(CxrError):

@@ -109,7 +109,7 @@ class StudyRow(Base):
     queued_utc: Mapped[datetime | None]
     """Since when a worker should look at it; NULL when there is nothing to do."""
     priority: Mapped[int] = mapped_column(default=1)
-    """0: somebody is waiting at the screen; 1: batch."""
+    """0: somebody is waiting at the screen; 1: batch; 2: answered before, asked anew."""
     not_before_utc: Mapped[datetime | None]
     lease_owner: Mapped[str | None] = mapped_column(String(100))
     lease_until_utc: Mapped[datetime | None]

@@ -180,10 +180,10 @@ class Service:
 
     def export_csv(self, actor: Actor, query: Query) -> bytes:
         """Return what fits the query as CSV that no spreadsheet takes for formulas; audited."""
-        from cxr_core.worklist import listing
+        from cxr_core.worklist import export
 
         actor.check(Action.EXPORT)
-        return listing.export_csv(self, actor, query)
+        return export.export_csv(self, actor, query)
 
     def workers(self, actor: Actor) -> int:
         """Return how many workers were heard of lately."""

@@ -39,8 +39,8 @@ class ImageStatus(StrEnum):
     CONFLICT = "conflict"
 
 
-INTERACTIVE, BATCH = 0, 1
-"""Priorities: somebody waits at the screen, or not."""
+INTERACTIVE, BATCH, AGAIN = 0, 1, 2
+"""Priorities: somebody waits at the screen, or not, or there is an answer already and another is wanted."""
 
 
 @dataclass(frozen=True, slots=True)

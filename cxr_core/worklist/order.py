@@ -1,0 +1,167 @@
+"""The order of the list, as ranges of one index.
+
+A study is overdue when its wait exceeds its tier's maximum, so the overdue studies of a tier are the first
+stretch of `ix_study_list` (is_open, tier, since_utc, id) in that tier. The list is these stretches one after
+the other; nothing is sorted, and a page deep down is found by counting stretches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, and_, asc, desc, false, func, literal_column, or_, select, union_all
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from cxr_core.domain import Urgency
+from cxr_core.triage.policy import Policy
+from cxr_core.worklist.aggregate import tier_of
+from cxr_core.worklist.schema import IdentityRow, StudyRow
+from cxr_core.worklist.values import Query, Status
+
+FOREVER = timedelta(days=36_500)
+"""Longest maximum wait that is told from none; keeps `now - wait` a date."""
+
+TIERS: tuple[tuple[Urgency, ...], ...] = tuple(
+    tuple(urgency for urgency in Urgency if tier_of(urgency) == tier) for tier in range(4)
+)
+"""The urgencies of each place in the list; those of one tier are told apart by nothing but their wait."""
+
+UNREAD = frozenset(Status) - {Status.READ}
+
+Condition = ColumnElement[bool]
+
+_LOWER = (1, 2, 3)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """A part of the list: ranges of the index, merged by the time since when they wait.
+
+    Attributes:
+        ranges: conditions, no two of which hold for the same study.
+        newest_first: for studies that wait no more.
+    """
+
+    ranges: tuple[Condition, ...]
+    newest_first: bool = False
+
+
+def max_wait(policy: Policy, urgency: Urgency) -> timedelta:
+    """Return the longest wait the policy allows; one above a century is a century."""
+    return timedelta(minutes=min(policy.tiers[urgency].max_wait_minutes, FOREVER // timedelta(minutes=1)))
+
+
+def stretches(policy: Policy, query: Query, now: datetime) -> tuple[Stretch, ...]:
+    """Return the list's stretches, in order: the open studies, then those read, the newest first.
+
+    Open studies: critical, whatever is overdue, then tier by tier; the longest wait first within each.
+    """
+    found: list[Stretch] = []
+    unread = query.statuses - {Status.READ}
+    if unread or not query.statuses:
+        asked = [] if unread in (frozenset(), UNREAD) else [StudyRow.status.in_(sorted(unread))]
+        parts = [
+            _tier(query, 0),
+            [each for tier in _LOWER for each in _waiting(policy, query, now, tier, late=True)],
+            *(_waiting(policy, query, now, tier, late=False) for tier in _LOWER),
+        ]
+        found += [Stretch(tuple(and_(is_open(True), each, *asked) for each in part)) for part in parts]
+    if Status.READ in query.statuses:
+        read = tuple(and_(is_open(False), each) for tier in (0, *_LOWER) for each in _tier(query, tier))
+        found.append(Stretch(read, newest_first=True))
+    return tuple(stretch for stretch in found if stretch.ranges)
+
+
+def is_open(value: bool) -> Condition:
+    """Return the condition in the form that both databases look up in an index."""
+    return StudyRow.is_open == value
+
+
+def in_tier(tier: int) -> Condition:
+    """Return the condition as a literal, so that an index made for one tier is recognised."""
+    return StudyRow.tier == literal_column(str(tier))
+
+
+def _tier(query: Query, tier: int) -> list[Condition]:
+    """Return the one range of a tier's studies, or none if the query leaves its urgencies out."""
+    asked = [urgency for urgency in TIERS[tier] if not query.urgencies or urgency in query.urgencies]
+    return [_of(tier, asked)] if asked else []
+
+
+def _waiting(policy: Policy, query: Query, now: datetime, tier: int, *, late: bool) -> list[Condition]:
+    """Return the ranges of a tier's overdue studies, or of the others: one for each maximum wait in it."""
+    by_wait: dict[timedelta, list[Urgency]] = {}
+    for urgency in TIERS[tier]:
+        if not query.urgencies or urgency in query.urgencies:
+            by_wait.setdefault(max_wait(policy, urgency), []).append(urgency)
+    since = StudyRow.since_utc
+    return [
+        and_(_of(tier, urgencies), since < now - wait if late else since >= now - wait)
+        for wait, urgencies in by_wait.items()
+    ]
+
+
+def _of(tier: int, urgencies: list[Urgency]) -> Condition:
+    if len(urgencies) == len(TIERS[tier]):
+        return in_tier(tier)
+    return and_(in_tier(tier), StudyRow.urgency.in_(urgencies))
+
+
+def matches(query: Query) -> list[Condition]:
+    """Return what else the query asks of a study, besides urgency and status."""
+    conditions: list[Condition] = []
+    if query.finding:
+        conditions.append(_contains(StudyRow.findings, f"|{query.finding}|"))
+    if query.since is not None:
+        conditions.append(StudyRow.received_utc >= query.since)
+    if query.until is not None:
+        conditions.append(StudyRow.received_utc < query.until)
+    if query.text:
+        named = select(IdentityRow.study_id).where(
+            or_(_contains(IdentityRow.patient_id, query.text), _contains(IdentityRow.accession, query.text))
+        )
+        # Named once and used by every range: the identities are looked through once.
+        hits = named.cte("named")
+        conditions.append(or_(StudyRow.id.in_(select(hits.c.study_id)), _contains(StudyRow.id, query.text)))
+    return conditions
+
+
+def _contains(column: InstrumentedAttribute[str], text: str) -> Condition:
+    """Return whether a column holds the text literally; letters A to Z match whatever their case."""
+    if "\0" in text or not _encodable(text):
+        return false()
+    return column.icontains(text, autoescape=True)
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def counts(session: Session, parts: Iterable[Stretch], query: Query) -> list[int]:
+    """Return how many studies each stretch holds, in one statement."""
+    parts, filters = list(parts), matches(query)
+    numbers = [
+        select(func.count()).select_from(StudyRow).where(each, *filters).scalar_subquery()
+        for part in parts
+        for each in part.ranges
+    ]
+    if not numbers:
+        return []
+    found = iter(session.execute(select(*numbers)).one())
+    return [sum(next(found) for _ in part.ranges) for part in parts]
+
+
+def ids(session: Session, part: Stretch, query: Query, offset: int, limit: int) -> list[str]:
+    """Return the ids of a stretch's studies from `offset` on, at most `limit`, in order."""
+    filters = matches(query)
+    arms = [select(StudyRow.id, StudyRow.since_utc).where(each, *filters) for each in part.ranges]
+    names = ("since_utc", "id")
+    order = [desc(name) if part.newest_first else asc(name) for name in names]
+    merged = arms[0].order_by(*order) if len(arms) == 1 else union_all(*arms).order_by(*order)
+    return list(session.scalars(merged.limit(limit).offset(offset)))

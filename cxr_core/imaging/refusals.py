@@ -87,6 +87,14 @@ REFUSALS: dict[str, tuple[str, str]] = {
     "zip_link": ("The entry of the zip is a link or a device, not a file.", _PACK),
     "zip_name": ("The name of the file in the zip points outside of it.", _PACK),
     "zip_twice": ("The zip file held a film of this name before; only the first was taken.", _UNPACKED),
+    "given_up": (
+        "The film was given up: decoding it failed, or its worker was lost, too often.",
+        "Have the film read in the usual way; a lead can have it tried again.",
+    ),
+    "uid_conflict": (
+        "Another film had the same SOPInstanceUID first, with other pixels; this one is kept but not judged.",
+        "Check which of the two is right, and have both read in the usual way.",
+    ),
     "internal": (
         "The film could not be assessed because of a fault in this software.",
         "Have the film read in the usual way and report the fault with its time.",

@@ -10,16 +10,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cxr_core.domain import Notice, State, Triage, Urgency
+from cxr_core.imaging.refusals import refusal
 from cxr_core.triage.policy import Policy
 from cxr_core.worklist.values import ImageStatus
 
 NOT_FOR_THE_MODEL = frozenset({"lateral_view", "unsupported_view", "wrong_body_part", "wrong_modality"})
 """Refusals that say what the film is, not that something is wrong with it."""
 
-GIVEN_UP = "A film was given up: its decoder failed too often."
-CONFLICT = (
-    "Another film had the same SOPInstanceUID first, with other pixels; check which of the two is right."
-)
+_NOTICES = {ImageStatus.DEAD: refusal("given_up"), ImageStatus.CONFLICT: refusal("uid_conflict")}
 
 _TIERS = {Urgency.CRITICAL: 0, Urgency.URGENT: 1, Urgency.REVIEW: 1, Urgency.SIGNIFICANT: 2}
 _STATES = (State.FLAGGED, State.UNABLE_TO_CLASSIFY, State.NO_DISEASE_DETECTED)
@@ -66,6 +64,11 @@ class Verdict:
 def tier_of(urgency: Urgency) -> int:
     """Return the place in the list: 0 critical, 1 urgent and review, 2 significant, 3 routine."""
     return _TIERS.get(urgency, 3)
+
+
+def notice_of(status: ImageStatus) -> Notice | None:
+    """Return why a film of this status was not judged, None where the film's result says it."""
+    return _NOTICES.get(status)
 
 
 def aggregate(outcomes: Sequence[Outcome], policy: Policy) -> Verdict:
@@ -148,7 +151,8 @@ def _action(
     lines: list[str] = []
     if state is State.REFUSED:
         lines.append(policy.states.refused.action)
-        lines += [outcome.refusal.hint for outcome in outcomes if outcome.refusal and outcome.refusal.hint]
+        notices = [outcome.refusal or notice_of(outcome.status) for outcome in outcomes]
+        lines += [notice.hint for notice in notices if notice and notice.hint]
     elif triages and state is not State.NO_DISEASE_DETECTED and urgency is Urgency.REVIEW:
         lines.append(policy.states.unable_to_classify.action)
     for triage in triages:
@@ -172,10 +176,8 @@ def _others(outcomes: Sequence[Outcome], beside: bool) -> Iterable[str]:
                 if beside
                 else outcome.refusal.message
             )
-        if outcome.status is ImageStatus.DEAD:
-            yield GIVEN_UP
-        if outcome.status is ImageStatus.CONFLICT:
-            yield CONFLICT
+        if notice := notice_of(outcome.status):
+            yield notice.message
 
 
 def _queue(waits: Sequence[Outcome]) -> Iterable[str]:

@@ -7,15 +7,23 @@ sets both in one transaction, see `put`; a film's `result_id` stays, so the old 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from cxr_core.worklist.schema import StudyRow
-from cxr_core.worklist.values import BATCH, Answer, Job
+from sqlalchemy import Select, func, or_, select, update
+from sqlalchemy.orm import Session
+
+from cxr_core.worklist import audit
+from cxr_core.worklist.answers import write_answers
+from cxr_core.worklist.judge import judge
+from cxr_core.worklist.schema import ImageRow, StudyRow, WorkerRow
+from cxr_core.worklist.values import BATCH, Answer, ImageStatus, Job
 
 if TYPE_CHECKING:
     from cxr_core.worklist.service import Service
+
+LONGEST_BACK_OFF_S = 60
 
 
 def put(row: StudyRow, now: datetime, priority: int = BATCH) -> None:
@@ -27,13 +35,37 @@ def put(row: StudyRow, now: datetime, priority: int = BATCH) -> None:
 
 
 def claim(service: Service, worker: str, limit: int) -> list[Job]:
-    """Return up to `limit` studies, now leased to the worker: interactive first, then the longest queued."""
-    raise NotImplementedError
+    """Return up to `limit` studies, now leased to the worker: interactive first, then the longest queued.
+
+    A lease that ran out (its worker was killed) is taken back first: its study waits 2, 4, … 60 s, and its
+    films are given up once that has happened `lost_leases_cap` times.
+    """
+    now = service.clock()
+    with service.database.read() as session:
+        if session.scalar(_expired(now).limit(1)) is None and session.scalar(_free(now).limit(1)) is None:
+            return []
+    with service.database.write() as session:
+        _take_back(session, service, worker, now)
+        rows = session.scalars(_free(now).limit(limit).with_for_update(skip_locked=True)).all()
+        films = _waiting_films(session, [row.id for row in rows])
+        for row in rows:
+            if row.id in films:
+                row.lease_owner, row.lease_until_utc = worker, now + _lease(service)
+            else:
+                row.queued_utc = None
+        return [Job(row.id, films[row.id], row.wanted_model) for row in rows if row.id in films]
 
 
 def renew(service: Service, worker: str, study_ids: Sequence[str]) -> None:
     """Extend the leases that are still this worker's."""
-    raise NotImplementedError
+    if not study_ids:
+        return
+    with service.database.write() as session:
+        session.execute(
+            update(StudyRow)
+            .where(StudyRow.id.in_(study_ids), StudyRow.lease_owner == worker)
+            .values(lease_until_utc=service.clock() + _lease(service))
+        )
 
 
 def record(service: Service, worker: str, job: Job, answers: Sequence[Answer]) -> bool:
@@ -41,34 +73,170 @@ def record(service: Service, worker: str, job: Job, answers: Sequence[Answer]) -
 
     Films of the job without answer stay queued. Where some failed, call this first, then `failed`.
     """
-    raise NotImplementedError
+    return record_many(service, worker, [(job, answers)]) == 1
 
 
 def record_many(service: Service, worker: str, done: Sequence[tuple[Job, Sequence[Answer]]]) -> int:
     """Return how many of the studies were written, all in one transaction; see `record`."""
-    raise NotImplementedError
+    now = service.clock()
+    with service.database.write() as session:
+        rows = _locked(session, [job.study_id for job, _ in done])
+        ours = [
+            (rows[job.study_id], job, answers)
+            for job, answers in done
+            if job.study_id in rows and rows[job.study_id].lease_owner == worker
+        ]
+        known, events = write_answers(session, worker, ours, now)
+        still = _waiting_films(session, [row.id for row, _, _ in ours])
+        for row, _, answers in ours:
+            _release(row)
+            row.lost_leases = 0 if answers else row.lost_leases
+            row.queued_utc = row.queued_utc if row.id in still else None
+        judge(session, service.policy, [row for row, _, _ in ours], known)
+        session.flush()
+        audit.append_many(session, events)
+        return len(ours)
 
 
 def failed(service: Service, worker: str, job: Job, sha256: str, code: str) -> None:
-    """Count a failed attempt: the film's decoder died or ran out of time; at the last one it is given up."""
-    raise NotImplementedError
+    """Count a failed attempt: the film's decoder died or ran out of time; at the last one it is given up.
+
+    It counts even where the lease was lost or given up meanwhile: the decoder did die.
+    """
+    now = service.clock()
+    with service.database.write() as session:
+        row = _locked(session, [job.study_id]).get(job.study_id)
+        image = session.get(ImageRow, sha256, with_for_update=True)
+        if row is None or image is None or image.status != ImageStatus.WAITING:
+            return
+        image.attempts += 1
+        if row.lease_owner in (None, worker):
+            _release(row)
+            row.not_before_utc = now + timedelta(seconds=image.attempts)
+        if image.attempts >= service.settings.attempts:
+            _give_up(session, service, worker, row, [sha256], code, now)
 
 
 def give_back(service: Service, worker: str, jobs: Sequence[Job]) -> None:
     """Return leased studies to the queue at once: the worker stops before it came to them."""
-    raise NotImplementedError
+    if not jobs:
+        return
+    with service.database.write() as session:
+        for row in _locked(session, [job.study_id for job in jobs]).values():
+            if row.lease_owner == worker:
+                _release(row)
 
 
 def waiting(service: Service) -> int:
     """Return how many films wait for an answer."""
-    raise NotImplementedError
+    with service.database.read() as session:
+        return films_waiting(session)
+
+
+def films_waiting(session: Session) -> int:
+    """Return how many films wait for an answer, by the index of queued studies."""
+    query = (
+        select(func.count())
+        .select_from(StudyRow)
+        .join(ImageRow, ImageRow.study_id == StudyRow.id)
+        .where(StudyRow.queued_utc.is_not(None), ImageRow.status == ImageStatus.WAITING)
+    )
+    return session.scalar(query) or 0
 
 
 def beat(service: Service, worker: str, answered: int) -> None:
     """Note that the worker lives, and how many films it has answered in all since it started."""
-    raise NotImplementedError
+    now = service.clock()
+    with service.database.write() as session:
+        row = session.get(WorkerRow, worker)
+        if row is None:
+            row = WorkerRow(id=worker, started_utc=now, seen_utc=now, stopped_utc=None, answered=answered)
+            session.add(row)
+        row.seen_utc, row.answered = now, answered
 
 
 def stopped(service: Service, worker: str) -> None:
     """Note that the worker has stopped in order."""
-    raise NotImplementedError
+    with service.database.write() as session:
+        row = session.get(WorkerRow, worker)
+        if row is not None:
+            row.seen_utc = row.stopped_utc = service.clock()
+
+
+def _lease(service: Service) -> timedelta:
+    return timedelta(seconds=service.settings.lease_s)
+
+
+def _free(now: datetime) -> Select[StudyRow]:
+    return (
+        select(StudyRow)
+        .where(
+            StudyRow.queued_utc.is_not(None),
+            StudyRow.lease_owner.is_(None),
+            or_(StudyRow.not_before_utc.is_(None), StudyRow.not_before_utc <= now),
+        )
+        .order_by(StudyRow.priority, StudyRow.queued_utc)
+    )
+
+
+def _expired(now: datetime) -> Select[StudyRow]:
+    return select(StudyRow).where(
+        StudyRow.queued_utc.is_not(None),
+        StudyRow.lease_owner.is_not(None),
+        StudyRow.lease_until_utc <= now,
+    )
+
+
+def _locked(session: Session, study_ids: Iterable[str]) -> dict[str, StudyRow]:
+    """Return the studies by id, locked in one order so that two transactions never wait for each other."""
+    query = select(StudyRow).where(StudyRow.id.in_(list(study_ids))).order_by(StudyRow.id).with_for_update()
+    return {row.id: row for row in session.scalars(query)}
+
+
+def _waiting_films(session: Session, study_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Return per study its films without answer in order of arrival; a study without such is left out."""
+    query = (
+        select(ImageRow.study_id, ImageRow.sha256)
+        .where(ImageRow.study_id.in_(study_ids), ImageRow.status == ImageStatus.WAITING)
+        .order_by(ImageRow.received_utc, ImageRow.sha256)
+    )
+    found: dict[str, tuple[str, ...]] = {}
+    for study_id, sha256 in session.execute(query):
+        found[study_id] = (*found.get(study_id, ()), sha256)
+    return found
+
+
+def _take_back(session: Session, service: Service, worker: str, now: datetime) -> None:
+    """Take back leases that ran out, or give up films whose workers were lost too often."""
+    expired = session.scalars(_expired(now).order_by(StudyRow.id).with_for_update(skip_locked=True)).all()
+    films = _waiting_films(session, [row.id for row in expired])
+    for row in expired:
+        _release(row)
+        row.lost_leases += 1
+        row.not_before_utc = now + timedelta(seconds=min(2**row.lost_leases, LONGEST_BACK_OFF_S))
+        if row.lost_leases >= service.settings.lost_leases_cap:
+            _give_up(session, service, worker, row, films.get(row.id, ()), "lost_leases", now)
+
+
+def _give_up(
+    session: Session,
+    service: Service,
+    worker: str,
+    row: StudyRow,
+    films: Sequence[str],
+    code: str,
+    now: datetime,
+) -> None:
+    """Make dead letters of a study's films and let a person see it."""
+    session.flush()
+    session.execute(update(ImageRow).where(ImageRow.sha256.in_(films)).values(status=ImageStatus.DEAD))
+    if row.id not in _waiting_films(session, [row.id]):
+        row.queued_utc = row.not_before_utc = None
+    judge(session, service.policy, [row])
+    session.flush()
+    detail = {"study": row.id, "code": code}
+    audit.append_many(session, [audit.Event(now, worker, "dead_letter", sha256, detail) for sha256 in films])
+
+
+def _release(row: StudyRow) -> None:
+    row.lease_owner = row.lease_until_utc = row.not_before_utc = None

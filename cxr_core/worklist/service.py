@@ -18,6 +18,7 @@ from cxr_core.imaging.limits import Limits
 from cxr_core.inference.manifest import read_manifest
 from cxr_core.settings import Settings
 from cxr_core.triage.policy import Policy, load_policy
+from cxr_core.worklist import actions, batches, export, films, intake, listing
 from cxr_core.worklist.blobs import Blobs
 from cxr_core.worklist.database import Database, open_database
 from cxr_core.worklist.schema import WorkerRow
@@ -97,8 +98,6 @@ class Service:
             Rejected: empty_file or too_many_bytes; whatever else is wrong with it, it is stored and judged.
             Busy: queue or disk full, or the database cannot be written; nothing was taken in.
         """
-        from cxr_core.worklist import intake
-
         actor.check(Action.SUBMIT)
         return intake.submit(self, actor, file, source=source, priority=priority, typed=typed)
 
@@ -106,15 +105,11 @@ class Service:
         self, actor: Actor, files: Sequence[Incoming], *, source: Source, priority: int = BATCH
     ) -> list[Receipt | Rejected]:
         """Return a receipt or a refusal for each file, in order, once all are on disk; raises as `submit`."""
-        from cxr_core.worklist import intake
-
         actor.check(Action.SUBMIT)
         return intake.submit_many(self, actor, files, source=source, priority=priority)
 
     def start_batch(self, actor: Actor, total: int, source: Source) -> str:
         """Return the id of a new batch of `total` files."""
-        from cxr_core.worklist import batches
-
         actor.check(Action.SUBMIT)
         return batches.start(self, actor, total, source)
 
@@ -122,36 +117,26 @@ class Service:
         self, actor: Actor, batch_id: str, files: Sequence[Incoming], *, priority: int = BATCH
     ) -> list[Item]:
         """Return what became of each file, once all are on disk and in the batch; raises as `submit`."""
-        from cxr_core.worklist import batches
-
         actor.check(Action.SUBMIT)
         return batches.add(self, actor, batch_id, files, priority=priority)
 
     def refuse_in_batch(self, actor: Actor, batch_id: str, name: str, notice: Notice) -> None:
         """Note a file of the batch that could not even be read."""
-        from cxr_core.worklist import batches
-
         actor.check(Action.SUBMIT)
         batches.refuse(self, actor, batch_id, name, notice)
 
     def finish_batch(self, actor: Actor, batch_id: str) -> None:
         """Note that the batch's last file has been handed in."""
-        from cxr_core.worklist import batches
-
         actor.check(Action.SUBMIT)
         batches.finish(self, actor, batch_id)
 
     def batch(self, actor: Actor, batch_id: str) -> BatchView:
         """Return how far a batch of the actor's has come."""
-        from cxr_core.worklist import batches
-
         actor.check(Action.SUBMIT)
         return batches.batch(self, actor, batch_id)
 
     def batches(self, actor: Actor, limit: int = 5) -> tuple[BatchView, ...]:
         """Return the actor's own batches, newest first."""
-        from cxr_core.worklist import batches
-
         actor.check(Action.SUBMIT)
         return batches.batches(self, actor, limit)
 
@@ -159,29 +144,21 @@ class Service:
 
     def page(self, actor: Actor, query: Query) -> Page:
         """Return a page of the list."""
-        from cxr_core.worklist import listing
-
         actor.check(Action.VIEW_LIST)
         return listing.page(self, query)
 
     def tiers(self, actor: Actor) -> tuple[Tier, ...]:
         """Return the open studies counted by urgency, most urgent first."""
-        from cxr_core.worklist import listing
-
         actor.check(Action.VIEW_LIST)
         return listing.tiers(self)
 
     def alerts(self, actor: Actor) -> tuple[Alert, ...]:
         """Return the unacknowledged critical studies, oldest first."""
-        from cxr_core.worklist import listing
-
         actor.check(Action.VIEW_LIST)
         return listing.alerts(self)
 
     def export_csv(self, actor: Actor, query: Query) -> bytes:
         """Return what fits the query as CSV that no spreadsheet takes for formulas; audited."""
-        from cxr_core.worklist import export
-
         actor.check(Action.EXPORT)
         return export.export_csv(self, actor, query)
 
@@ -201,8 +178,6 @@ class Service:
         Raises:
             StoreError: there is no such study.
         """
-        from cxr_core.worklist import films
-
         actor.check(Action.VIEW_STUDY)
         return films.study(self, actor, study_id, audited=audited)
 
@@ -221,22 +196,16 @@ class Service:
         Raises:
             Conflict: the study is no longer at `version`.
         """
-        from cxr_core.worklist import films
-
         actor.check(Action.COMPLETE)
         films.complete(self, actor, study_id, typed, version)
 
     def claim(self, actor: Actor, study_id: str, version: int) -> None:
         """Note that the actor has the study; raises Conflict where `version` has passed."""
-        from cxr_core.worklist import actions
-
         actor.check(Action.CLAIM)
         actions.claim(self, actor, study_id, version)
 
     def release(self, actor: Actor, study_id: str, version: int) -> None:
         """Note that the actor no longer has the study; raises as `claim`."""
-        from cxr_core.worklist import actions
-
         actor.check(Action.CLAIM)
         actions.release(self, actor, study_id, version)
 
@@ -251,15 +220,11 @@ class Service:
         read_back: bool = False,
     ) -> None:
         """Note that the result was taken note of, and who was told how; raises as `claim`."""
-        from cxr_core.worklist import actions
-
         actor.check(Action.ACKNOWLEDGE)
         actions.acknowledge(self, actor, study_id, version, told=told, how=how, read_back=read_back)
 
     def mark_read(self, actor: Actor, study_id: str, version: int) -> None:
         """Note that the study was read, which takes it off the open list; raises as `claim`."""
-        from cxr_core.worklist import actions
-
         actor.check(Action.READ)
         actions.mark_read(self, actor, study_id, version)
 
@@ -271,15 +236,11 @@ class Service:
             study_ids: these; None means every open study answered by another model or policy than asked for.
             model: id of a model folder; None means the one in force.
         """
-        from cxr_core.worklist import actions
-
         actor.check(Action.REANALYSE)
         return actions.reanalyse(self, actor, study_ids, model)
 
     def retry(self, actor: Actor, sha256: str) -> None:
         """Put a dead letter back in the queue."""
-        from cxr_core.worklist import actions
-
         actor.check(Action.RETRY)
         actions.retry(self, actor, sha256)
 

@@ -1,0 +1,134 @@
+"""A study as a reader opens it, and what a reader says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from cxr_core.access import Actor
+from cxr_core.domain import Sex, Study, View
+from cxr_core.errors import Conflict, StoreError
+from cxr_core.worklist import audit, codec, listing
+from cxr_core.worklist.aggregate import notice_of
+from cxr_core.worklist.filing import identity
+from cxr_core.worklist.judge import as_typed, completed, decided, judge
+from cxr_core.worklist.schema import IdentityRow, ImageRow, ResultRow, ReviewRow, StudyRow
+from cxr_core.worklist.values import FilmView, ImageStatus, Review, StudyView
+
+if TYPE_CHECKING:
+    from cxr_core.worklist.service import Service
+
+
+def study(service: Service, actor: Actor, study_id: str, *, audited: bool) -> StudyView:
+    """Return the study with its films in order of arrival and what people did with it.
+
+    Raises:
+        StoreError: there is no such study.
+    """
+    now = service.clock()
+    with service.database.read() as session:
+        row = session.get(StudyRow, study_id)
+        lines = listing.lines(session, service.policy, [study_id], now)
+        if row is None or not lines:
+            raise StoreError("there is no such study")
+        said = _said(session, row)
+        films = tuple(_films(service, session, row, said))
+        reviews = tuple(_reviews(session, study_id))
+    if audited:
+        with service.database.write() as session:
+            audit.append(session, at=now, actor=actor.name, event="view", subject=study_id)
+    return StudyView(
+        line=lines[0],
+        study=said,
+        films=films,
+        reasons=tuple(row.reasons),
+        action=row.action,
+        reviews=reviews,
+    )
+
+
+def complete(service: Service, actor: Actor, study_id: str, typed: Study, version: int) -> None:
+    """Keep who it is and what a person says of age, sex and view, and decide anew with it.
+
+    Raises:
+        Conflict: the study is no longer at `version`.
+        StoreError: there is no such study.
+    """
+    now = service.clock()
+    with service.database.write() as session:
+        row = session.get(StudyRow, study_id, with_for_update=True)
+        if row is None:
+            raise StoreError("there is no such study")
+        if row.version != version:
+            raise Conflict("the study changed since it was shown; look again, then complete it")
+        session.merge(IdentityRow(study_id=study_id, **identity(typed)))
+        row.typed = as_typed(typed)
+        shown = completed(Study(age_years=row.age_years, sex=Sex(row.sex), view=View(row.view)), row.typed)
+        row.age_years, row.sex, row.view = shown.age_years, shown.sex.value, shown.view.value
+        told = {key: str(value) for key, value in row.typed.items() if value is not None}
+        session.add(ReviewRow(study_id=study_id, at_utc=now, actor=actor.name, kind="complete", data=told))
+        judge(session, service.policy, [row])
+        session.flush()
+        audit.append(session, at=now, actor=actor.name, event="complete", subject=study_id)
+
+
+def _said(session: Session, row: StudyRow) -> Study:
+    """Return who it is and what the list says of the examination."""
+    who = session.get(IdentityRow, row.id)
+    return Study(
+        **{name: getattr(who, name) for name in codec.IDENTITY if who is not None},
+        sex=Sex(row.sex),
+        age_years=row.age_years,
+        view=View(row.view),
+        acquired=row.acquired_utc,
+        StudyInstanceUID=row.study_uid,
+    )
+
+
+def _films(service: Service, session: Session, row: StudyRow, said: Study) -> Sequence[FilmView]:
+    query = (
+        select(ImageRow, ResultRow)
+        .outerjoin(ResultRow, ResultRow.id == ImageRow.result_id)
+        .where(ImageRow.study_id == row.id)
+        .order_by(ImageRow.received_utc, ImageRow.sha256)
+    )
+    found = session.execute(query).all()
+    counts = select(ResultRow.sha256, func.count()).group_by(ResultRow.sha256)
+    counts = counts.where(ResultRow.sha256.in_([image.sha256 for image, _ in found]))
+    results: dict[str, int] = {sha256: count for sha256, count in session.execute(counts)}
+    return [_film(service, row, said, image, result, results.get(image.sha256, 0)) for image, result in found]
+
+
+def _film(
+    service: Service, row: StudyRow, said: Study, image: ImageRow, result: ResultRow | None, results: int
+) -> FilmView:
+    analysis, maps = None, {}
+    status = ImageStatus(image.status)
+    if result is not None and status is not ImageStatus.CONFLICT:
+        analysis = decided(codec.decode(image.sha256, result.body), row.typed, service.policy)
+        who = {name: getattr(said, name) for name in codec.IDENTITY}
+        analysis = replace(analysis, study=replace(analysis.study, **who))
+        maps = {} if analysis.refusal else codec.decode_heatmaps(result.body, result.heatmaps)
+    return FilmView(
+        sha256=image.sha256,
+        file=image.file_name,
+        status=status,
+        received=image.received_utc,
+        size_bytes=image.size_bytes,
+        analysis=analysis,
+        heatmaps=maps,
+        notice=notice_of(status),
+        previous=results - (result is not None),
+    )
+
+
+def _reviews(session: Session, study_id: str) -> Sequence[Review]:
+    query = select(ReviewRow).where(ReviewRow.study_id == study_id).order_by(ReviewRow.id)
+    return [
+        Review(each.at_utc, each.actor, each.kind, {key: str(value) for key, value in each.data.items()})
+        for each in session.scalars(query)
+    ]

@@ -1,0 +1,145 @@
+"""A study's row brought up to date with its films, and whether a person must see it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cxr_core.domain import Analysis, Sex, Study, Urgency, View
+from cxr_core.triage.policy import Policy
+from cxr_core.worklist import codec
+from cxr_core.worklist.aggregate import Outcome, Verdict, aggregate
+from cxr_core.worklist.amend import amended
+from cxr_core.worklist.schema import ImageRow, ResultRow, StudyRow
+from cxr_core.worklist.values import ImageStatus, Status
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    sha256: str
+    status: ImageStatus
+    result_id: int | None
+
+
+def judge(
+    session: Session, policy: Policy, rows: Sequence[StudyRow], known: Mapping[int, Analysis] | None = None
+) -> None:
+    """Write into the rows, which the caller has locked, what their films say; their versions rise.
+
+    Args:
+        session: the caller's transaction; what it changed in images must be flushed.
+        policy: in force.
+        rows: the studies.
+        known: results by id that need not be read again.
+    """
+    films = _films(session, rows)
+    results = _results(session, (image.result_id for each in films.values() for image in each), known or {})
+    for row in rows:
+        outcomes = [
+            _outcome(image, results.get(image.result_id or 0), row.typed, policy) for image in films[row.id]
+        ]
+        apply(row, aggregate(outcomes, policy))
+        row.version += 1
+
+
+def apply(row: StudyRow, verdict: Verdict) -> None:
+    """Write a verdict into the row; a graver one than a person has seen must be seen again."""
+    before, seen = Urgency(row.urgency), {label for label in row.findings.split("|") if label}
+    graver = verdict.urgency.rank < before.rank
+    if verdict.urgency is Urgency.CRITICAL and (graver or not seen.issuperset(verdict.findings)):
+        forget_acknowledgement(row)
+    if graver:
+        reopen(row)
+    for column, value in columns(verdict).items():
+        setattr(row, column, value)
+
+
+def columns(verdict: Verdict) -> dict[str, Any]:
+    """Return the verdict as columns of `study`."""
+    return {
+        "state": verdict.state.value if verdict.state else None,
+        "urgency": verdict.urgency.value,
+        "tier": verdict.tier,
+        "findings": "".join(f"|{label}" for label in verdict.findings) + "|" * bool(verdict.findings),
+        "action": verdict.action,
+        "reasons": list(verdict.reasons),
+        "cover": verdict.cover,
+    }
+
+
+def reopen(row: StudyRow) -> None:
+    """Put a study that was read back on the list; what was done with it stays in its reviews."""
+    if row.is_open:
+        return
+    row.is_open = True
+    row.status = Status.NEW if row.acknowledged_utc is None else Status.ACKNOWLEDGED
+    row.claimed_by = row.claimed_utc = row.read_by = row.read_utc = None
+
+
+def forget_acknowledgement(row: StudyRow) -> None:
+    """Let the alert stand again; who had acknowledged what stays in the study's reviews."""
+    if row.status == Status.ACKNOWLEDGED:
+        row.status = Status.CLAIMED if row.claimed_by else Status.NEW
+    row.acknowledged_by = row.acknowledged_utc = None
+
+
+def completed(film: Study, typed: Mapping[str, Any] | None) -> Study:
+    """Return what a film says of its study, overlaid with what a person typed of age, sex and view."""
+    if not typed:
+        return film
+    age, sex, view = typed["age_years"], Sex(typed["sex"]), View(typed["view"])
+    return replace(
+        film,
+        age_years=film.age_years if age is None else age,
+        sex=film.sex if sex is Sex.UNKNOWN else sex,
+        view=film.view if view is View.UNKNOWN else view,
+    )
+
+
+def as_typed(study: Study) -> dict[str, Any]:
+    """Return what `StudyRow.typed` keeps of a study as a person completed it."""
+    return {"age_years": study.age_years, "sex": study.sex.value, "view": study.view.value}
+
+
+def decided(analysis: Analysis, typed: Mapping[str, Any] | None, policy: Policy) -> Analysis:
+    """Return the analysis as it counts: as it was recorded, or decided anew with what a person typed."""
+    if not typed:
+        return analysis
+    versions = replace(analysis.versions, policy=policy.version)
+    return replace(amended(analysis, completed(analysis.study, typed), policy), versions=versions)
+
+
+def _films(session: Session, rows: Sequence[StudyRow]) -> dict[str, list[_Image]]:
+    found: dict[str, list[_Image]] = {row.id: [] for row in rows}
+    query = (
+        select(ImageRow.sha256, ImageRow.study_id, ImageRow.status, ImageRow.result_id)
+        .where(ImageRow.study_id.in_(found))
+        .order_by(ImageRow.received_utc, ImageRow.sha256)
+    )
+    for sha256, study_id, status, result_id in session.execute(query):
+        found[study_id].append(_Image(sha256, ImageStatus(status), result_id))
+    return found
+
+
+def _results(
+    session: Session, ids: Iterable[int | None], known: Mapping[int, Analysis]
+) -> dict[int, Analysis]:
+    wanted = {id_ for id_ in ids if id_ is not None}
+    query = select(ResultRow.id, ResultRow.sha256, ResultRow.body).where(
+        ResultRow.id.in_(wanted - set(known))
+    )
+    read = {id_: codec.decode(sha256, body) for id_, sha256, body in session.execute(query)}
+    return {**known, **read}
+
+
+def _outcome(
+    image: _Image, analysis: Analysis | None, typed: Mapping[str, Any] | None, policy: Policy
+) -> Outcome:
+    if analysis is None:
+        return Outcome(image.sha256, image.status)
+    analysis = decided(analysis, typed, policy)
+    return Outcome(image.sha256, image.status, analysis.triage, analysis.refusal)

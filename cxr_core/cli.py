@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxr_core import cli_models, settings
+from cxr_core import cli_models, cli_worker, settings
 from cxr_core.cli_models import failures
 from cxr_core.errors import StoreError
 
@@ -36,6 +36,7 @@ app = typer.Typer(
     help="Chest X-ray triage. Not a medical device: it suggests, a clinician decides.",
 )
 app.add_typer(cli_models.app, name="models")
+app.command()(cli_worker.worker)
 
 Paths = Annotated[
     list[Path],

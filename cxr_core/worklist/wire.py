@@ -134,7 +134,7 @@ def read_answer(head: bytes, parts: Sequence[bytes], side: int) -> Decoded:
             sha256=said.sha256,
             source=said.source,
             study=said.study,
-            spacing_mm=said.spacing_mm and (said.spacing_mm[0], said.spacing_mm[1]),
+            spacing_mm=(said.spacing_mm[0], said.spacing_mm[1]) if said.spacing_mm else None,
             burned_in=said.burned_in,
             notes=said.notes,
         )

@@ -1,0 +1,54 @@
+"""The models that a worker has loaded: the one in force, and the last other one that somebody asked for."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from cxr_core.errors import ModelError
+from cxr_core.imaging.limits import Limits
+from cxr_core.pipeline import Kit
+from cxr_core.settings import Settings
+from cxr_core.triage.policy import Policy
+
+RETRY_S = 30.0
+"""A model that could not be loaded is not looked at again for so long: reading it takes a second."""
+
+
+class Kits:
+    """Kits by id of their model; at most two are held."""
+
+    def __init__(self, settings: Settings, limits: Limits, policy: Policy) -> None:
+        """Load nothing yet."""
+        self._settings, self._limits, self._policy = settings, limits, policy
+        self._kits: dict[str, Kit] = {}
+        self._unsound: dict[str, tuple[float, str]] = {}
+
+    def get(self, model: str | None) -> Kit:
+        """Return the kit of a model; None means the one in force.
+
+        Raises:
+            ModelError: the model is not there or not what its manifest says.
+        """
+        wanted = model or self._settings.model
+        if wanted not in self._kits:
+            self._make_room(wanted)
+            self._kits[wanted] = self._load(wanted)
+        return self._kits[wanted]
+
+    def _make_room(self, wanted: str) -> None:
+        if wanted != self._settings.model:
+            self._kits = {key: kit for key, kit in self._kits.items() if key == self._settings.model}
+
+    def _load(self, model: str) -> Kit:
+        from cxr_core.inference import registry  # ONNX Runtime: not before a worker needs it
+
+        until, why = self._unsound.get(model, (0.0, ""))
+        if monotonic() < until:
+            raise ModelError(why)
+        try:
+            classifier = registry.load(self._settings.models_dir / model, threads=self._settings.threads)
+        except ModelError as exc:
+            self._unsound[model] = (monotonic() + RETRY_S, str(exc))
+            raise
+        self._unsound.pop(model, None)
+        return Kit(self._limits, classifier, self._policy)

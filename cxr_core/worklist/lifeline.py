@@ -1,0 +1,70 @@
+"""What a worker says while it works: that it lives, and that the studies it has leased are still its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from time import monotonic
+
+from cxr_core.errors import StoreError
+from cxr_core.worklist import queue
+from cxr_core.worklist.service import Service
+
+BEAT_S = 3.0
+_log = logging.getLogger(__name__)
+
+
+class Lifeline:
+    """A thread that renews leases in time, however long a film takes, and beats every few seconds.
+
+    Attributes:
+        answered: films answered so far, for whoever watches.
+    """
+
+    def __init__(self, service: Service, worker: str) -> None:
+        """Say nothing yet; `with` starts the thread."""
+        self._service, self._worker = service, worker
+        self._held: set[str] = set()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="lifeline", daemon=True)
+        self.answered = 0
+
+    def hold(self, study_ids: Iterable[str]) -> None:
+        """Renew these from now on; they were claimed just now."""
+        with self._lock:
+            self._held.update(study_ids)
+
+    def drop(self, study_ids: Iterable[str]) -> None:
+        """Renew these no more."""
+        with self._lock:
+            self._held.difference_update(study_ids)
+
+    def __enter__(self) -> Lifeline:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        with suppress(StoreError):
+            queue.beat(self._service, self._worker, self.answered)
+            queue.stopped(self._service, self._worker)
+
+    def _run(self) -> None:
+        pause = min(BEAT_S, self._service.settings.lease_s / 4)
+        beaten = -BEAT_S
+        while True:
+            try:
+                with self._lock:
+                    held = sorted(self._held)
+                queue.renew(self._service, self._worker, held)
+                if monotonic() - beaten >= BEAT_S:
+                    queue.beat(self._service, self._worker, self.answered)
+                    beaten = monotonic()
+            except StoreError as exc:
+                _log.warning("event=lifeline_failed worker=%s error=%s", self._worker, type(exc).__name__)
+            if self._stop.wait(pause):
+                return

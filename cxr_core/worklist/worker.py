@@ -1,0 +1,276 @@
+"""The worker: claims studies, has their films decoded, asks the network in batches, records the answers.
+
+While the network answers one group of studies, the decoding children are at the next. Answers are those
+of `pipeline.analyse`, whatever came before or beside them. Whatever kills a worker costs nothing but its
+lease, after which others claim the studies; an answer that comes too late is not written.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import TypeVar
+
+import numpy as np
+
+from cxr_core import pipeline
+from cxr_core.batch import BATCH, batched
+from cxr_core.domain import Analysis
+from cxr_core.errors import Busy, DecoderDied, ModelError, StoreError
+from cxr_core.pipeline import Film, Kit
+from cxr_core.settings import Settings
+from cxr_core.worklist import queue
+from cxr_core.worklist.decoder import CRASHED, DecoderPool
+from cxr_core.worklist.kits import Kits
+from cxr_core.worklist.lifeline import Lifeline
+from cxr_core.worklist.service import Service, open_service
+from cxr_core.worklist.values import Answer, Job
+from cxr_core.worklist.wire import Decoded
+
+POLL_S = 0.08
+"""Between two looks at an empty queue: somebody may be waiting at the screen."""
+
+LONGEST_PAUSE_S = 10.0
+MODEL_UNAVAILABLE, UNREADABLE, UNRECORDED = "model_unavailable", "unreadable_blob", "not_recorded"
+
+_log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A leased study under way: its kit, and each film's decoding by its SHA-256."""
+
+    job: Job
+    kit: Kit = field(repr=False)
+    films: dict[str, Future[Decoded]] = field(repr=False)
+
+
+def run(settings: Settings, *, once: bool, stop: threading.Event, processes: int = 1) -> None:
+    """Answer films until `stop` is set, or with `once` until none waits.
+
+    Args:
+        settings: name the worklist, the model and the bounds.
+        once: return when the queue is empty.
+        stop: set by whoever wants the worker to finish its batch and go.
+        processes: workers; with more than one, this process only watches over them.
+
+    Raises:
+        StoreError, ModelError, PolicyError: it cannot even start.
+    """
+    if processes > 1:
+        from cxr_core.worklist.supervisor import supervise
+
+        supervise(processes, once=once, stop=stop)
+        return
+    service = open_service(settings)
+    try:
+        with open_pool(service) as pool:
+            Worker(service, pool, stop).work(once=once)
+    finally:
+        service.close()
+
+
+def open_pool(service: Service, *, hook: str = "") -> DecoderPool:
+    """Return the decoding children that the settings ask for; `hook` is for tests, see DecoderPool."""
+    settings = service.settings
+    return DecoderPool(
+        service.limits,
+        None,
+        processes=settings.worker_processes or os.cpu_count() or 1,
+        timeout_s=settings.decode_timeout_s,
+        memory_mb=settings.decode_memory_mb,
+        hook=hook,
+    )
+
+
+class Worker:
+    """One loop over the queue; `work` returns when told to stop."""
+
+    def __init__(self, service: Service, pool: DecoderPool, stop: threading.Event) -> None:
+        """Choose an id that no other process ever bears."""
+        self.service, self.pool, self.stop = service, pool, stop
+        self.id = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.kits = Kits(service.settings, service.limits, service.policy)
+        self.lifeline = Lifeline(service, self.id)
+        decoding = service.settings.worker_processes or os.cpu_count() or 1
+        self._threads = ThreadPoolExecutor(decoding, thread_name_prefix="decode")
+        self._failures = 0
+
+    def work(self, *, once: bool) -> None:
+        """Answer films until told to stop, or with `once` until none waits."""
+        _log.info("event=started worker=%s", self.id)
+        with self._threads, self.lifeline:
+            if not self._ready(once):
+                return
+            group: list[Task] = []
+            while not self.stop.is_set():
+                following = self._claimed()
+                self._finish(group)
+                if not group and not following:
+                    if once and self._tried(lambda: queue.waiting(self.service)) == 0:
+                        break
+                    self.stop.wait(POLL_S)
+                group = following
+            self._wind_up(group)
+        _log.info("event=stopped worker=%s answered=%d", self.id, self.lifeline.answered)
+
+    def _ready(self, once: bool) -> bool:
+        """Return whether the model in force is loaded; until then nothing is claimed.
+
+        Raises:
+            ModelError: it cannot be, and only the films waiting now were to be answered.
+        """
+        while not self.stop.is_set():
+            try:
+                self.kits.get(None)
+            except ModelError as exc:
+                if once:
+                    raise
+                self._pause("model_unavailable", exc)
+            else:
+                self._failures = 0
+                return True
+        return False
+
+    def _claimed(self) -> list[Task]:
+        """Return newly leased studies, their decoding begun."""
+        jobs = self._tried(lambda: queue.claim(self.service, self.id, BATCH)) or []
+        self.lifeline.hold(job.study_id for job in jobs)
+        return [task for job in jobs if (task := self._begun(job))]
+
+    def _begun(self, job: Job) -> Task | None:
+        try:
+            kit = self.kits.get(job.model)
+        except ModelError as exc:
+            _log.error("event=%s study=%s error=%s", MODEL_UNAVAILABLE, job.study_id, type(exc).__name__)
+            self._failed(job, dict.fromkeys(job.films, MODEL_UNAVAILABLE))
+            return None
+        return Task(job, kit, {sha: self._threads.submit(self._decode, sha, kit) for sha in job.films})
+
+    def _decode(self, sha256: str, kit: Kit) -> Decoded:
+        """Return what a child makes of a stored film; runs in a thread that mostly waits."""
+        raw = self.service.blobs.get(sha256)
+        recipe = kit.classifier.manifest.recipe
+        decoded = self.pool.prepare(raw, now=self.service.clock(), recipe=recipe)
+        film = decoded.film
+        if (film.radiograph.sha256 if isinstance(film, Film) else film.sha256) != sha256:
+            raise DecoderDied(CRASHED)
+        return decoded
+
+    def _finish(self, group: Sequence[Task]) -> None:
+        """Record the answers of a group, and count its films that killed or stalled their decoder."""
+        if not group:
+            return
+        start = monotonic()
+        decoded, codes = self._decoded(group)
+        answers = {answer.analysis.sha256: answer for answer in self._answers(group, decoded)}
+        done = [
+            (task.job, [answers[sha] for sha in task.films if sha in answers])
+            for task in group
+            if not answers.keys().isdisjoint(task.films)
+        ]
+        studies = self._recorded(done) if done else 0
+        for task in group:
+            self._failed(task.job, {sha: codes[sha] for sha in task.films if sha in codes})
+        nothing = [task.job for task in group if not (answers.keys() | codes).intersection(task.films)]
+        self._tried(lambda: queue.give_back(self.service, self.id, nothing))
+        self.lifeline.drop(task.job.study_id for task in group)
+        _log.info(
+            "event=group worker=%s studies=%d recorded=%d films=%d failed=%d ms=%.0f",
+            self.id, len(group), studies, len(answers), len(codes), (monotonic() - start) * 1e3,
+        )  # fmt: skip
+
+    def _decoded(self, group: Sequence[Task]) -> tuple[dict[str, Decoded], dict[str, str]]:
+        """Return the decoded films, and codes of those whose decoder died; busy ones are in neither."""
+        decoded: dict[str, Decoded] = {}
+        codes: dict[str, str] = {}
+        for sha256, future in ((sha, future) for task in group for sha, future in task.films.items()):
+            try:
+                decoded[sha256] = future.result()
+            except DecoderDied as exc:
+                codes[sha256] = exc.code
+            except Busy as exc:
+                self._pause("store_busy", exc)
+            except StoreError:
+                codes[sha256] = UNREADABLE
+        for sha256, code in codes.items():
+            _log.error("event=film_failed film=%s code=%s", sha256, code)
+        return decoded, codes
+
+    def _answers(self, group: Sequence[Task], decoded: dict[str, Decoded]) -> Iterator[Answer]:
+        """Yield the answers of all decoded films, the network asked for up to BATCH at a time."""
+        kits = {id(task.kit): task.kit for task in group}
+        for key, kit in kits.items():
+            wanted = [sha for task in group if id(task.kit) == key for sha in task.films if sha in decoded]
+            for shas in batched(wanted, BATCH):
+                films = [decoded[sha].film for sha in shas]
+                ready = [film if isinstance(film, Film) else pipeline.refused(film, kit) for film in films]
+                for sha, analysis in zip(shas, pipeline.answer(ready, kit), strict=True):
+                    yield _answer(analysis, kit, decoded[sha].thumbnail)
+
+    def _recorded(self, done: Sequence[tuple[Job, Sequence[Answer]]]) -> int:
+        """Return how many studies were written; one that the store will not take spoils no other."""
+        try:
+            studies = self._tried(lambda: queue.record_many(self.service, self.id, done)) or 0
+        except StoreError as exc:
+            if len(done) > 1:
+                return sum(self._recorded([each]) for each in done)
+            _log.error("event=%s study=%s error=%s", UNRECORDED, done[0][0].study_id, type(exc).__name__)
+            self._failed(done[0][0], dict.fromkeys(done[0][0].films, UNRECORDED))
+            return 0
+        self.lifeline.answered += sum(len(answers) for _, answers in done)
+        return studies
+
+    def _failed(self, job: Job, codes: dict[str, str]) -> None:
+        for sha256, code in codes.items():
+            self._tried(lambda sha256=sha256, code=code: queue.failed(  # type: ignore[misc]
+                self.service, self.id, job, sha256, code
+            ))  # fmt: skip
+
+    def _wind_up(self, group: Sequence[Task]) -> None:
+        """Finish the films whose decoding has begun and give back the studies of all others."""
+        begun: list[Task] = []
+        back: list[Task] = []
+        for task in group:
+            cancelled = [future.cancel() for future in task.films.values()]
+            (back if any(cancelled) else begun).append(task)
+        self._finish(begun)
+        self._tried(lambda: queue.give_back(self.service, self.id, [task.job for task in back]))
+        self.lifeline.drop(task.job.study_id for task in back)
+
+    def _tried(self, call: Callable[[], Result]) -> Result | None:
+        """Return what the store says, asked again while it is busy, or None once the lease may be gone."""
+        until = monotonic() + self.service.settings.lease_s
+        while True:
+            try:
+                result = call()
+            except Busy as exc:
+                self._pause("store_busy", exc)
+                if monotonic() > until or self.stop.is_set():
+                    return None
+            else:
+                self._failures = 0
+                return result
+
+    def _pause(self, event: str, exc: Exception) -> None:
+        """Say what is the matter and wait, longer each time."""
+        self._failures += 1
+        seconds = min(LONGEST_PAUSE_S, 0.1 * 2 ** min(self._failures, 10))
+        _log.warning("event=%s worker=%s error=%s pause_s=%.1f", event, self.id, type(exc).__name__, seconds)
+        self.stop.wait(seconds)
+
+
+def _answer(analysis: Analysis, kit: Kit, thumbnail: bytes | None) -> Answer:
+    """Return the analysis with its heatmaps, small enough to be stored."""
+    if analysis.features is None:
+        return Answer(analysis, None, (), thumbnail)
+    maps = pipeline.heatmaps(analysis, kit)
+    return Answer(analysis, np.stack(list(maps.values())).astype(np.float16), tuple(maps), thumbnail)

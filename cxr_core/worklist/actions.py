@@ -20,6 +20,7 @@ from cxr_core.domain import Urgency
 from cxr_core.errors import Conflict, Forbidden, StoreError
 from cxr_core.files import printable
 from cxr_core.worklist import audit, queue
+from cxr_core.worklist.judge import judge
 from cxr_core.worklist.schema import ImageRow, ResultRow, ReviewRow, StudyRow
 from cxr_core.worklist.values import AGAIN, ImageStatus, Status
 
@@ -90,7 +91,7 @@ def acknowledge(
         Conflict: it is no longer at `version`, is not critical, or was acknowledged before.
         StoreError: there is no such study.
     """
-    said = {"told": _note(told), "how": _note(how), "read_back": "yes" if read_back else "no"}
+    said = {"told": _one_line(told), "how": _one_line(how), "read_back": "yes" if read_back else "no"}
     with _change(service, actor, "acknowledge", study_id, version, said) as (study, now):
         if study.urgency != Urgency.CRITICAL:
             raise Conflict("only a critical result is acknowledged; this study is not critical")
@@ -153,15 +154,19 @@ def retry(service: Service, actor: Actor, sha256: str) -> None:
     """
     now = service.clock()
     with service.database.write() as session:
-        image = session.get(ImageRow, sha256, with_for_update=True)
-        study = session.get(StudyRow, image.study_id, with_for_update=True) if image else None
-        if image is None or study is None:
+        image = session.get(ImageRow, sha256)
+        if image is None:
             raise StoreError("there is no such film")
+        # The study first, as everybody does: else two transactions could wait for each other.
+        study = session.get_one(StudyRow, image.study_id, with_for_update=True)
+        session.refresh(image, with_for_update=True)
         if image.status != ImageStatus.DEAD:
             raise Conflict("this film was not given up, or waits again already")
         image.status, image.attempts = ImageStatus.WAITING, 0
         queue.put(study, now)
-        _note_change(session, actor, study, now, "retry", {"sha256": sha256}, subject=sha256)
+        session.flush()
+        judge(session, service.policy, [study])
+        _note(session, actor, study, now, "retry", {"sha256": sha256}, subject=sha256)
 
 
 @contextmanager
@@ -183,7 +188,8 @@ def _change(
             raise Conflict("this study changed since it was shown; look again, then act")
         yield study, now
         study.status = _status(study)
-        _note_change(session, actor, study, now, kind, said, subject=study.id)
+        study.version += 1
+        _note(session, actor, study, now, kind, said, subject=study.id)
 
 
 def _status(study: StudyRow) -> Status:
@@ -194,7 +200,7 @@ def _status(study: StudyRow) -> Status:
     return Status.CLAIMED if study.claimed_by is not None else Status.NEW
 
 
-def _note_change(
+def _note(
     session: Session,
     actor: Actor,
     study: StudyRow,
@@ -204,8 +210,7 @@ def _note_change(
     *,
     subject: str,
 ) -> None:
-    """Raise the version and append the review row and the audit row; what was said is in the former only."""
-    study.version += 1
+    """Append the review row and the audit row; what was said is in the former only."""
     session.add(ReviewRow(study_id=study.id, at_utc=now, actor=actor.name, kind=kind, data=dict(said)))
     audit.append(session, at=now, actor=actor.name, event=kind, subject=subject)
 
@@ -249,11 +254,11 @@ def _queue(service: Service, session: Session, actor: Actor, study_ids: list[str
         queue.put(study, now, AGAIN)
         session.add(ReviewRow(study_id=study.id, at_utc=now, actor=actor.name, kind="reanalyse", data={}))
         study.version += 1
-    events = [audit.Event(at=now, actor=actor.name, event="reanalyse", subject=each.id) for each in studies]
-    audit.append_many(session, events)
+    session.flush()
+    audit.append_many(session, [audit.Event(now, actor.name, "reanalyse", each.id) for each in studies])
     return len(studies)
 
 
-def _note(text: str) -> str:
+def _one_line(text: str) -> str:
     """Return what a person typed on one line, without control characters, at most LONGEST_NOTE long."""
     return printable(" ".join(text.split()))[:LONGEST_NOTE]

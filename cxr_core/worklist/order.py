@@ -11,7 +11,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, asc, desc, false, func, literal_column, or_, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    UnaryExpression,
+    and_,
+    asc,
+    desc,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from cxr_core.domain import Urgency
@@ -162,6 +174,6 @@ def ids(session: Session, part: Stretch, query: Query, offset: int, limit: int) 
     filters = matches(query)
     arms = [select(StudyRow.id, StudyRow.since_utc).where(each, *filters) for each in part.ranges]
     names = ("since_utc", "id")
-    order = [desc(name) if part.newest_first else asc(name) for name in names]
+    order: list[UnaryExpression[str]] = [desc(name) if part.newest_first else asc(name) for name in names]
     merged = arms[0].order_by(*order) if len(arms) == 1 else union_all(*arms).order_by(*order)
     return list(session.scalars(merged.limit(limit).offset(offset)))

@@ -93,7 +93,10 @@ def upgrade() -> None:
         postgresql_where=sa.text("tier = 0 AND acknowledged_utc IS NULL"),
     )
     op.create_index(
-        "ix_study_list", "study", ["is_open", "tier", "since_utc", "id", "urgency", "status"], unique=False
+        "ix_study_list",
+        "study",
+        ["is_open", "tier", "since_utc", "id", "urgency", "status", "received_utc", "findings"],
+        unique=False,
     )
     op.create_index(
         "ix_study_queue",

@@ -8,20 +8,20 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
+import psycopg
 import pytest
 
 from cxr_core.settings import Settings
 from cxr_core.worklist.blobs import Blobs
 from cxr_core.worklist.database import BLOBS_FOLDER, SQLITE_FILE, Database, open_database
+from cxr_core.worklist.schema import Base
 from tests.worklist.cluster import Cluster, find_programs
 from tests.worklist.films import Films
 
 if TYPE_CHECKING:
     from cxr_core.worklist.service import Service
 
-TEMPLATE = "newest_schema"
 BOTH = ("sqlite", pytest.param("postgresql", marks=pytest.mark.postgres))
 """For `parametrize` of tests that make their own databases."""
 
@@ -64,10 +64,10 @@ def newest_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def newest_postgresql(postgres: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Name of an empty database of the newest schema; to be copied."""
-    url = postgres.create(TEMPLATE)
+    """Address of a database of the newest schema; whoever uses it empties it first."""
+    url = postgres.create("newest")
     open_database(Settings(home=tmp_path_factory.mktemp("newest"), database_url=url)).close()
-    return TEMPLATE
+    return url
 
 
 @pytest.fixture
@@ -77,18 +77,27 @@ def home(tmp_path: Path, tiny_model: Path) -> Settings:
 
 
 @pytest.fixture(params=BOTH)
-def store_settings(request: pytest.FixtureRequest, home: Settings) -> Iterator[Settings]:
+def store_settings(request: pytest.FixtureRequest, home: Settings) -> Settings:
     """Settings of an empty database of the newest schema, on each of the two kinds."""
     if request.param == "sqlite":
         home.home.mkdir(mode=0o700)
         shutil.copy(request.getfixturevalue("newest_sqlite"), home.home / SQLITE_FILE)
-        yield home
-        return
-    postgres: Cluster = request.getfixturevalue("postgres")
-    name = f"test_{uuid4().hex}"
-    url = postgres.create(name, request.getfixturevalue("newest_postgresql"))
-    yield replace(home, database_url=url)
-    postgres.drop(name)
+        return home
+    url = request.getfixturevalue("newest_postgresql")
+    empty(url)
+    return replace(home, database_url=url)
+
+
+def empty(url: str) -> None:
+    """Make a PostgreSQL database as new; ten times as fast as a new one."""
+    tables = ", ".join(table.name for table in Base.metadata.sorted_tables)
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        connection.execute(f"TRUNCATE {tables} RESTART IDENTITY")
+        connection.execute("INSERT INTO audit_head VALUES (1, 0, repeat('0', 64))")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
@@ -158,7 +159,7 @@ class Archive:
             if info.filename.endswith("/") and not info.file_size:
                 continue
             why = _closed(info)
-            if why is None and not is_film(info.filename, lambda info=info: self._head(info)):
+            if why is None and not is_film(info.filename, partial(self._head, info)):
                 self.others += 1
                 continue
             if why is None and info.filename in seen:

@@ -9,7 +9,8 @@ st.set_page_config(page_title="NeuraRay", page_icon="🩻", layout="wide", initi
 user = require(Role.VIEWER)
 
 PAGES = (
-    (Role.CLINICIAN, st.Page("pages/triage.py", title="Triage", icon=":material/radiology:", default=True)),
+    (Role.VIEWER, st.Page("pages/triage.py", title="Triage", icon=":material/radiology:", default=True)),
+    (Role.VIEWER, st.Page("pages/worklist.py", title="Worklist", icon=":material/list_alt:")),
 )
 
 theme.brand()

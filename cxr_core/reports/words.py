@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from cxr_core.domain import ABNORMAL, Analysis, Prediction, State, Study, Urgency, View
 from cxr_core.triage.policy import Policy
@@ -63,7 +64,13 @@ def when(study: Study) -> str:
     taken = study.acquired
     if taken is None:
         return "time unknown"
-    return f"{taken.day} {_MONTHS[taken.month - 1]} {taken.year} {taken:%H:%M}"
+    return when_short(taken, with_year=True)
+
+
+def when_short(taken: datetime, *, with_year: bool) -> str:
+    """Return a time for a narrow column: `21 Nov 02:41`, or `21 Nov 2025 02:41`."""
+    year = f" {taken.year}" if with_year else ""
+    return f"{taken.day} {_MONTHS[taken.month - 1]}{year} {taken:%H:%M}"
 
 
 def age(years: float) -> str:

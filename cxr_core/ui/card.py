@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 import streamlit as st
 
-from cxr_core.domain import Analysis, GateOutcome, Prediction, State
+from cxr_core.domain import Analysis, GateOutcome, Prediction, State, Study, Urgency
 from cxr_core.reports.words import (
     MARKS,
     SCALE,
@@ -31,14 +32,13 @@ ROWS = 9
 """Findings in sight; the others, all below their threshold, are one click away."""
 
 
-def show_who(analysis: Analysis, file: str) -> None:
+def show_who(study: Study, file: str) -> None:
     """Show patient, time and view as plain text elements, which no name can turn into markup.
 
     Args:
-        analysis: the result.
+        study: whose film it is.
         file: its file's name, shown where neither name nor id say whose film it is.
     """
-    study = analysis.study
     with st.container(key="who", gap=None):
         with st.container(key="name"):
             st.text(patient(study))
@@ -83,6 +83,17 @@ def urgency_html(analysis: Analysis, policy: Policy) -> str:
         f'<div class="due">{escape(banner(urgency, policy))}</div>'
         f'<div class="headline">{escape(policy.states[analysis.triage.state].headline)}</div>'
         f'<div class="beneath">{escape(beneath(analysis, policy))}</div></div></div>'
+    )
+
+
+def study_html(urgency: Urgency, state: State, reasons: Sequence[str]) -> str:
+    """Return what several films together make of a study."""
+    mark = MARKS[urgency]
+    lines = "</p><p>".join(escape(reason) for reason in reasons)
+    word = f"{mark.shape} {urgency.value.capitalize()} · {state.value.replace('_', ' ')}"
+    return (
+        f'<div class="panel whole" style="--tier:{mark.colour}"><h3>THE WHOLE STUDY</h3>'
+        f"<p><b>{escape(word)}</b></p><p>{lines}</p></div>"
     )
 
 

@@ -11,15 +11,20 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from cxr_core.domain import Analysis
-from cxr_core.pipeline import Kit
 from cxr_core.reports.record import as_record
 from cxr_core.reports.words import study_id
+from cxr_core.triage.policy import Policy
 
 
-def show(analysis: Analysis, name: str, kit: Kit, heatmaps: Mapping[str, NDArray[np.float32]]) -> None:
+def show(
+    analysis: Analysis,
+    name: str,
+    policy: Policy,
+    heatmaps: Mapping[str, NDArray[np.float32]],
+    evaluation: Mapping[str, float],
+) -> None:
     """Show the buttons; a file that was no picture has no annotated one."""
     stem, key = f"neuraray-{study_id(analysis)}", analysis.sha256[:16]
-    evaluation = kit.classifier.manifest.evaluation
 
     def as_json() -> bytes:
         return json.dumps(as_record(analysis, name), indent=2, ensure_ascii=False).encode()
@@ -27,13 +32,13 @@ def show(analysis: Analysis, name: str, kit: Kit, heatmaps: Mapping[str, NDArray
     def as_png() -> bytes:
         from cxr_core.reports.picture import annotated
 
-        return annotated(analysis, kit.policy, heatmaps)
+        return annotated(analysis, policy, heatmaps)
 
     def as_pdf() -> bytes:
         from cxr_core.reports.page import report  # fpdf takes longer to import than a film to assess
 
         now = datetime.now().astimezone()
-        return report(analysis, kit.policy, heatmaps, evaluation=evaluation, now=now)
+        return report(analysis, policy, heatmaps, evaluation=evaluation, now=now)
 
     files = [("PDF", as_pdf, "application/pdf"), ("JSON", as_json, "application/json")]
     if analysis.radiograph is not None:

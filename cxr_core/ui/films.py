@@ -1,148 +1,230 @@
-"""The films of one session and their results: a bounded list, and a bounded cache keyed by content."""
+"""The studies of one session, and what a card needs of a film; the worklist holds all of it."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from time import monotonic
 from typing import Any
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
-from PIL import Image
 
-from cxr_core.domain import Analysis, Radiograph, Study
-from cxr_core.pipeline import Kit, analyse, heatmaps
-from cxr_core.ui import viewer
-from cxr_core.worklist.amend import amended
+from cxr_core import __version__, settings
+from cxr_core.access import Actor
+from cxr_core.domain import Analysis, Gate, GateOutcome, Notice, Radiograph, Study, Versions
+from cxr_core.errors import DecoderDied, Rejected
+from cxr_core.imaging.limits import Limits
+from cxr_core.triage.decide import refuse
+from cxr_core.ui import services, viewer
+from cxr_core.worklist.decoder import DecoderPool
+from cxr_core.worklist.service import Service
+from cxr_core.worklist.values import FilmView, Item, Line, StudyView
 
-MAX_FILMS = 50
-MAX_BYTES = 256 * 2**20
-"""A session's list: beyond this, files are not taken and the page says so."""
+DECODERS = 2
+"""Films of the screen that are decoded at the same time."""
+
+
+REFUSED = "refused-"
+"""How the names of entries begin that are no studies."""
+
+
+@dataclass(slots=True)
+class Mine:
+    """One entry of the session's list: a study, or a file that could not be stored.
+
+    Attributes:
+        name: of the file as the browser gave it; shown, never used as a path.
+        line: of the study when last looked at, or None.
+        refusal: why the file was not stored, or None.
+        since: monotonic seconds when it was handed in.
+        saves: how often the form was saved; a new one is shown each time.
+    """
+
+    name: str
+    line: Line | None = None
+    refusal: Notice | None = None
+    since: float = field(default_factory=monotonic)
+    saves: int = 0
+
+    @property
+    def waits(self) -> bool:
+        """No answer has been seen yet."""
+        return self.refusal is None and (self.line is None or self.line.state is None)
+
+    @property
+    def rank(self) -> int:
+        """Place in the list: most urgent first, then what is still being assessed."""
+        if self.line is not None and not self.waits:
+            return self.line.urgency.rank
+        return 2 if self.refusal is not None else 9
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What a card needs of one film; pixels no finer than the browser gets, no feature maps.
+    """What a card needs of one film.
 
     Attributes:
-        analysis: as the film's tags and the model say.
-        heatmaps: per label (h, w) float32; empty when refused.
+        analysis: with pixels no finer than the browser gets; without where nothing could be decoded.
         payload: what the viewer draws, or empty when there is no film.
     """
 
     analysis: Analysis
-    heatmaps: dict[str, NDArray[np.float32]] = field(repr=False)
     payload: dict[str, Any] = field(repr=False)
 
 
-@dataclass(slots=True)
-class Film:
-    """One file of the session's list.
-
-    Attributes:
-        name: as the browser gave it; shown, never used as a path.
-        raw: the file.
-        light: its result without pixels.
-        typed: the study as a person completed it, or None.
-        saves: how often that happened; a new form is shown each time.
-    """
-
-    name: str
-    raw: bytes = field(repr=False)
-    light: Analysis
-    typed: Study | None = None
-    saves: int = 0
+def mine() -> dict[str, Mine]:
+    """Return the session's list by study id, most urgent first, then in order of arrival."""
+    held: dict[str, Mine] = st.session_state.setdefault("mine", {})
+    return dict(sorted(held.items(), key=lambda item: item[1].rank))
 
 
-@st.cache_resource(max_entries=6, show_spinner=False)
-def _shown(sha256: str, model: str, policy: str, code: str, _raw: bytes, _kit: Kit) -> Shown:
-    """Return the result of a file; every argument without underscore is part of the key."""
-    analysis = analyse(_raw, _kit, now=datetime.now(UTC))
-    maps = heatmaps(analysis, _kit) if analysis.features is not None else {}
-    small = replace(analysis, radiograph=_shrunk(analysis.radiograph), features=None)
-    evaluation = _kit.classifier.manifest.evaluation
-    picture = viewer.payload(small, _kit.policy, maps, evaluation) if small.radiograph else {}
-    return Shown(small, maps, picture)
-
-
-def shown(film_sha256: str, raw: bytes, kit: Kit) -> Shown:
-    """Return the result of a file, from the cache where the same bytes were asked before."""
-    versions = kit.versions
-    return _shown(film_sha256, versions.model, versions.policy, versions.code, raw, kit)
-
-
-def current(film: Film, kit: Kit) -> tuple[Analysis, Shown]:
-    """Return the film's result with what a person typed, and what is drawn for it."""
-    base = shown(film.light.sha256, film.raw, kit)
-    if film.typed is None:
-        return base.analysis, base
-    analysis = amended(base.analysis, film.typed, kit.policy)
-    if analysis.triage == base.analysis.triage:
-        return analysis, base
-    maps = {} if analysis.refusal else base.heatmaps
-    if analysis.radiograph is None:
-        return analysis, base
-    picture = viewer.payload(analysis, kit.policy, maps, kit.classifier.manifest.evaluation)
-    return analysis, Shown(base.analysis, maps, picture)
-
-
-def listed() -> dict[str, Film]:
-    """Return the session's films by SHA-256, most urgent first, then in order of arrival."""
-    films: dict[str, Film] = st.session_state.setdefault("films", {})
-    return dict(sorted(films.items(), key=lambda item: item[1].light.triage.urgency.rank))
-
-
-def add(files: Iterable[tuple[str, bytes]], kit: Kit) -> list[str]:
-    """Assess files one after the other with a progress bar; return sentences on what was not taken."""
-    files = list(files)
-    films: dict[str, Film] = st.session_state.setdefault("films", {})
-    problems: list[str] = []
+def add(items: Iterable[Item]) -> list[str]:
+    """Put what was dropped into the session's list; return sentences about it."""
+    held: dict[str, Mine] = st.session_state.setdefault("mine", {})
     arrived: list[str] = []
-    bar = st.progress(0.0, text="Reading")
-    for number, (name, raw) in enumerate(files, start=1):
-        bar.progress((number - 1) / len(files), text=f"Assessing film {number} of {len(files)}")
-        sha256 = hashlib.sha256(raw).hexdigest()
-        if sha256 in films:
-            arrived.append(sha256)
-            problems.append("A file was already in the list; it is shown once.")
-        elif len(films) >= MAX_FILMS or len(raw) + sum(len(film.raw) for film in films.values()) > MAX_BYTES:
-            problems.append(f"The list is full ({len(films)} films). Remove some, then add the others.")
+    problems: list[str] = []
+    for item in items:
+        if item.receipt is None:
+            number = st.session_state["refusals"] = st.session_state.get("refusals", 0) + 1
+            key = f"{REFUSED}{number}"
+            held[key] = Mine(item.name, refusal=item.refusal)
         else:
-            light = replace(shown(sha256, raw, kit).analysis, radiograph=None)
-            films[sha256] = Film(name, raw, light)
-            arrived.append(sha256)
-    bar.empty()
+            key = item.receipt.study_id
+            if key in held:
+                problems.append("A film was already in the list; it is shown once.")
+            elif not item.receipt.new:
+                problems.append("A film was already on the worklist; it was not stored twice.")
+            held.setdefault(key, Mine(item.name))
+        arrived.append(key)
     if arrived:
-        st.session_state["chosen"] = min(arrived, key=lambda key: films[key].light.triage.urgency.rank)
+        choose(arrived[0])
+        st.session_state["arrived"] = arrived
     return list(dict.fromkeys(problems))
 
 
-def chosen(films: dict[str, Film]) -> str:
-    """Return the key of the film whose card is shown: the one picked, else the most urgent."""
-    picked: str = st.session_state.get("chosen", "")
-    return picked if picked in films else next(iter(films))
+def choose(key: str) -> None:
+    """Show this entry; its name stands in the address, so that a reload shows it again."""
+    st.session_state.pop("arrived", None)
+    if key:
+        st.query_params["study"] = key
+    else:
+        st.query_params.pop("study", None)
 
 
-def complete(film: Film, study: Study, kit: Kit) -> None:
-    """Keep what a person typed about a film, and its result for the list."""
-    film.typed = study
-    film.saves += 1
-    film.light = replace(current(film, kit)[0], radiograph=None)
+def chosen() -> str:
+    """Return the entry to show: the one in the address, or the first of the list, or none."""
+    asked: str = st.query_params.get("study", "")
+    held = mine()
+    return asked or next(iter(held), "")
 
 
-def remove(sha256: str) -> None:
-    """Take a film off the session's list."""
-    st.session_state.get("films", {}).pop(sha256, None)
+def settle() -> None:
+    """Of what was dropped together show the most urgent, once, as soon as answers are there."""
+    held = mine()
+    arrived = [key for key in st.session_state.get("arrived", []) if key in held]
+    answered = [key for key in arrived if not held[key].waits]
+    if answered and len(arrived) > 1:
+        choose(min(answered, key=lambda key: held[key].rank))
+    elif answered:
+        st.session_state.pop("arrived", None)
 
 
-def _shrunk(radiograph: Radiograph | None) -> Radiograph | None:
-    if radiograph is None or max(radiograph.pixels.shape) <= viewer.MAX_SIDE:
-        return radiograph
-    height, width = radiograph.pixels.shape
-    scale = viewer.MAX_SIDE / max(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    pixels = np.asarray(Image.fromarray(radiograph.pixels).resize(size, Image.Resampling.BILINEAR))
-    return replace(radiograph, pixels=pixels.astype(np.float32, copy=False))
+def refresh(service: Service, actor: Actor, keys: Iterable[str]) -> bool:
+    """Look again at these studies; return whether one of them was answered meanwhile."""
+    held = mine()
+    answered = False
+    for key in keys:
+        entry = held.get(key)
+        if entry is None or entry.refusal is not None:
+            continue
+        waited = entry.waits
+        entry.line = service.study(actor, key, audited=False).line
+        answered = answered or (waited and not entry.waits)
+    return answered
+
+
+def waiting_s(keys: Iterable[str]) -> float:
+    """Return for how long the first of these entries has been waiting."""
+    held = mine()
+    return max((monotonic() - held[key].since for key in keys if key in held), default=0.0)
+
+
+def opened(service: Service, actor: Actor, study_id: str) -> StudyView:
+    """Return the study; the session's first look at it is audited.
+
+    Raises:
+        StoreError: there is no such study.
+    """
+    view = service.study(actor, study_id, audited=st.session_state.get("opened") != study_id)
+    st.session_state["opened"] = study_id
+    held: dict[str, Mine] = st.session_state.setdefault("mine", {})
+    held.setdefault(study_id, Mine(view.line.file)).line = view.line
+    return view
+
+
+def put_away(key: str) -> None:
+    """Take an entry off the session's list; the study stays on the worklist."""
+    st.session_state.get("mine", {}).pop(key, None)
+    choose("")
+
+
+def shown(service: Service, actor: Actor, film: FilmView) -> Shown:
+    """Return what a card needs of a film that has an answer."""
+    if film.analysis is None:
+        raise ValueError("this film has no answer yet")
+    return _shown(film.sha256, _answer(film.analysis), film, service, actor)
+
+
+def refused(notice: Notice, service: Service) -> Analysis:
+    """Return the card of a file that was not stored, or of a film that nobody could answer."""
+    return Analysis(
+        sha256="",
+        study=Study(),
+        gate=Gate(GateOutcome.REFUSED, (notice,)),
+        predictions=(),
+        abnormal=None,
+        triage=refuse(service.policy, notice),
+        versions=Versions(service.model, service.policy.version, __version__),
+        refusal=notice,
+    )
+
+
+def _answer(analysis: Analysis) -> str:
+    """Return what tells one answer about a film from another."""
+    return repr((analysis.versions, analysis.triage, analysis.refusal, analysis.study))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _shown(sha256: str, answer: str, _film: FilmView, _service: Service, _actor: Actor) -> Shown:
+    """Return the film as shown; every argument without underscore is part of the key."""
+    analysis = _film.analysis
+    if analysis is None:
+        raise ValueError("this film has no answer yet")
+    pixels = _pixels(_service.film_bytes(_actor, sha256))
+    if pixels is None:
+        return Shown(analysis, {})
+    whole = replace(analysis, radiograph=replace(pixels, study=analysis.study))
+    maps: dict[str, NDArray[np.float32]] = {} if analysis.refusal else _film.heatmaps
+    evaluation = services.evaluation(_service, analysis.versions.model)
+    return Shown(whole, viewer.payload(whole, _service.policy, maps, evaluation))
+
+
+def _pixels(raw: bytes) -> Radiograph | None:
+    """Return the film, or None where nothing of it can be shown; decoded in a process of its own."""
+    try:
+        return _decoders(settings.load()).view(raw)
+    except (Rejected, DecoderDied):
+        return None
+
+
+@st.cache_resource(max_entries=1, show_spinner=False, on_release=DecoderPool.close)
+def _decoders(table: settings.Settings) -> DecoderPool:
+    return DecoderPool(
+        Limits(),
+        None,
+        processes=DECODERS,
+        timeout_s=table.decode_timeout_s,
+        memory_mb=table.decode_memory_mb,
+    )

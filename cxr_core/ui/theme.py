@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from cxr_core.ui.guard import User
+from cxr_core.access import Actor
 
 _CSS = Path(__file__).with_name("theme.css").read_text(encoding="utf-8")
 
@@ -22,7 +22,7 @@ def brand() -> None:
     st.sidebar.html('<div class="brand"><b>NeuraRay</b><span>chest X-ray triage</span></div>')
 
 
-def signed_in(user: User) -> None:
+def signed_in(user: Actor) -> None:
     """Show who is at the screen at the foot of the sidebar."""
     st.sidebar.html(
         f'<div class="user">{escape(user.name)} · {user.role.value}<br>on this machine only</div>'

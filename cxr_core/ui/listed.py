@@ -1,0 +1,124 @@
+"""The list as the browser gets it: lines become a table of plain columns, tiers become tiles. Pure."""
+
+from __future__ import annotations
+
+import io
+from base64 import b64encode
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from html import escape
+
+import pandas as pd
+from PIL import Image
+
+from cxr_core.domain import Sex, State, Urgency, View
+from cxr_core.reports.words import MARKS, age, name_of, wait
+from cxr_core.triage.policy import Policy
+from cxr_core.ui.moments import clock, moment, waited
+from cxr_core.worklist.values import Line, Tier
+
+THUMBNAIL_PX = 64
+"""Of the longer side; a page's pictures weigh about 150 kB then."""
+
+OVERDUE = "overdue"
+
+
+def tier_word(urgency: Urgency) -> str:
+    """Return shape and word: `▲ Critical`."""
+    return f"{MARKS[urgency].shape} {urgency.value.capitalize()}"
+
+
+def table(lines: Sequence[Line], policy: Policy, now: datetime) -> pd.DataFrame:
+    """Return one row a study, only what is shown: whatever is in the frame reaches the browser."""
+    rows = [
+        (
+            picture(line.thumbnail),
+            [tier_word(line.urgency)],
+            said(line, policy),
+            line.patient_id or "–",
+            person(line),
+            f"{clock(line.waiting_s)} / {wait(round(line.limit_s / 60))}",
+            [OVERDUE] if line.overdue else [],
+            standing(line),
+            moment(line.acquired, now),
+            moment(line.received, now),
+            line.source,
+            line.films,
+        )
+        for line in lines
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+COLUMNS = (
+    "Film",
+    "Urgency",
+    "Findings",
+    "Patient ID",
+    "Patient",
+    "Wait / limit",
+    "Due",
+    "Status",
+    "Acquired",
+    "Received",
+    "Source",
+    "Films",
+)
+
+
+def said(line: Line, policy: Policy) -> str:
+    """Return the findings, or the state and its first reason."""
+    if line.state is None:
+        return line.reason or "being assessed"
+    if line.state is State.NO_DISEASE_DETECTED:
+        return policy.states[line.state].headline
+    if line.state is State.FLAGGED and line.findings:
+        return ", ".join(_named(label, policy) for label in line.findings)
+    word = "refused" if line.state is State.REFUSED else line.state.value.replace("_", " ")
+    return f"{word}: {line.reason}" if line.reason else word
+
+
+def _named(label: str, policy: Policy) -> str:
+    rule = policy.rule(label)
+    return f"{name_of(label, policy)}{' ⚑' if rule is not None and rule.cancer else ''}"
+
+
+def person(line: Line) -> str:
+    """Return sex, age and view: `F 38 · PA`."""
+    sex = "" if line.sex is Sex.UNKNOWN else line.sex.value
+    years = "" if line.age_years is None else age(line.age_years)
+    view = "" if line.view is View.UNKNOWN else line.view.value
+    return " · ".join(part for part in (f"{sex} {years}".strip() or "–", view) if part)
+
+
+def standing(line: Line) -> str:
+    """Return what people have done with the study: `claimed · dr.lee`."""
+    return f"{line.status.value} · {line.claimed_by}" if line.claimed_by else line.status.value
+
+
+@lru_cache(maxsize=4096)
+def picture(thumbnail: bytes | None) -> str | None:
+    """Return a thumbnail as data URL, small enough for a list, or None."""
+    if thumbnail is None:
+        return None
+    with Image.open(io.BytesIO(thumbnail)) as image:
+        image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+        shrunk = io.BytesIO()
+        image.save(shrunk, "PNG")
+    return "data:image/png;base64," + b64encode(shrunk.getvalue()).decode("ascii")
+
+
+def tiles_html(tiers: Sequence[Tier], now: datetime) -> str:
+    """Return one tile a tier: how many open studies, since when the oldest waits, how many overdue."""
+    tiles = []
+    for tier in tiers:
+        mark = MARKS[tier.urgency]
+        oldest = f"oldest {waited((now - tier.oldest).total_seconds())}" if tier.oldest else "none waiting"
+        late = f"<em>{tier.overdue} overdue</em>" if tier.overdue else ""
+        tiles.append(
+            f'<div class="tile{" none" if not tier.count else ""}" style="--tier:{mark.colour}">'
+            f"<b><i>{mark.shape}</i>{tier.urgency.value.capitalize()}</b>"
+            f"<strong>{tier.count:,}</strong><span>{escape(oldest)}{' · ' if late else ''}{late}</span></div>"
+        )
+    return f'<div class="tiles">{"".join(tiles)}</div>'

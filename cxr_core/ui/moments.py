@@ -1,0 +1,39 @@
+"""Times and waits as a reading room writes them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from cxr_core.reports.words import when_short
+
+
+def clock(seconds: float) -> str:
+    """Return hours and minutes that have passed, from 100 hours on days: `00:12`, `73:05`, `12 d`."""
+    minutes = max(0, int(seconds)) // 60
+    if minutes >= 6000:
+        return f"{minutes // 1440} d"
+    return f"{minutes // 60:02}:{minutes % 60:02}"
+
+
+def waited(seconds: float) -> str:
+    """Return a wait in words: `under 1 min`, `12 min`, `1 h 38`, `3 d 4 h`."""
+    minutes = max(0, int(seconds)) // 60
+    hours, days = minutes // 60, minutes // 1440
+    if minutes < 1:
+        return "under 1 min"
+    if hours < 1:
+        return f"{minutes} min"
+    if days < 3:
+        return f"{hours} h {minutes % 60:02}"
+    return f"{days} d {hours % 24} h"
+
+
+def moment(value: datetime | None, now: datetime) -> str:
+    """Return a time on this machine's clock: `21 Nov 02:41`, with the year where it is not this year's.
+
+    A time without zone is the modality's own and stays as it is.
+    """
+    if value is None:
+        return "–"
+    local = value.astimezone() if value.tzinfo else value
+    return when_short(local, with_year=local.year != now.astimezone().year)

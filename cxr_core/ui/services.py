@@ -1,0 +1,84 @@
+"""The one worklist service of this process, and what is said when it cannot answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import streamlit as st
+
+from cxr_core import settings
+from cxr_core.errors import Busy, Conflict, CxrError, Forbidden, ModelError, PolicyError
+from cxr_core.inference.manifest import read_manifest
+from cxr_core.worklist.service import Service, open_service
+
+RETRY_S = 3.0
+"""How often a page that could not be shown tries again by itself."""
+
+
+@st.cache_resource(max_entries=1, show_spinner="Opening the worklist", on_release=Service.close)
+def _service(table: settings.Settings) -> Service:
+    return open_service(table)
+
+
+def current() -> Service:
+    """Return the service, or say why there is none, try again by and by, and stop the page here."""
+    try:
+        return _service(settings.load())
+    except (ModelError, PolicyError) as exc:
+        st.error("No film can be assessed: the model or the policy cannot be used.", icon=":material/error:")
+        st.text(str(exc))
+        st.text(
+            "Restore the model folder or the policy, or choose another by CXR_MODEL, then reload this page."
+        )
+    except CxrError as exc:
+        say(exc)
+        _until_it_opens()
+    st.stop()
+
+
+@st.fragment(run_every=RETRY_S)
+def _until_it_opens() -> None:
+    """Show the page as soon as the worklist can be opened."""
+    st.caption("Trying again every few seconds. Nothing that was stored is lost.")
+    try:
+        _service(settings.load())
+    except CxrError:
+        return
+    st.rerun()
+
+
+def say(exc: CxrError) -> None:
+    """Say plainly what went wrong and what happens next; our own words, then the error's as plain text."""
+    if isinstance(exc, Conflict):
+        st.warning("Not done: the study changed meanwhile. What you see now is its present state.")
+    elif isinstance(exc, Forbidden):
+        st.error("Not done: your role does not allow it.")
+    elif isinstance(exc, Busy):
+        st.error("The worklist cannot take this just now. Nothing that was stored is lost; try again soon.")
+    else:
+        st.error("The worklist cannot be read or written just now. Nothing that was stored is lost.")
+    st.text(str(exc))
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Say what goes wrong within the block, instead of a fault of the page."""
+    try:
+        yield
+    except CxrError as exc:
+        say(exc)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _evaluation(table: settings.Settings, model: str) -> Mapping[str, float]:
+    try:
+        manifest = read_manifest(table.models_dir / model.split(" ")[0])
+    except ModelError:
+        return {}
+    return manifest.evaluation if f"{manifest.id} {manifest.version}" == model else {}
+
+
+def evaluation(service: Service, model: str) -> Mapping[str, float]:
+    """Return the measured figures of a model named "id version"; none where that model is not here."""
+    return _evaluation(service.settings, model)

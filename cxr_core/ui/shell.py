@@ -1,0 +1,26 @@
+"""What every page has around it: style, the worklist's service, its worker, the alert."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from cxr_core.access import Actor
+from cxr_core.ui import alert, services, theme, worker_watch
+from cxr_core.worklist.service import Service
+
+PULSE_S = 3.0
+
+
+def opened(actor: Actor) -> Service:
+    """Return the service with everything around the page shown; stops the page where there is none."""
+    theme.apply()
+    service = services.current()
+    _pulse(service, actor)
+    return service
+
+
+@st.fragment(run_every=PULSE_S)
+def _pulse(service: Service, actor: Actor) -> None:
+    """Keep a worker going and the alert up, also where nobody touches the page."""
+    worker_watch.ensure(service.settings)
+    alert.show(service, actor)

@@ -1,0 +1,118 @@
+"""Dropped files become a batch: zips opened, films stored, refusals noted; on disk before a word is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from cxr_core.access import Actor
+from cxr_core.domain import Notice
+from cxr_core.errors import CxrError, Rejected
+from cxr_core.worklist.service import Service
+from cxr_core.worklist.unpack import Archive, Turned, is_zip
+from cxr_core.worklist.values import Incoming, Item, Source
+
+CHUNK_FILES, CHUNK_BYTES = 32, 32 * 2**20
+"""Stored in one go: a reader never waits long for the database, memory stays flat for large zips."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of dropped files.
+
+    Attributes:
+        items: of every file that was dealt with, in order.
+        announced: how many files there were, those within zips counted.
+        trouble: why it stopped before the last file, or None.
+    """
+
+    items: tuple[Item, ...]
+    announced: int
+    trouble: CxrError | None
+
+
+def summary(taken: Taken) -> str:
+    """Return how many files were taken in before it stopped, and what to do."""
+    return (
+        f"{len(taken.items)} of {taken.announced} files were taken in. Hand them all in again later: "
+        "what is stored already is not stored twice."
+    )
+
+
+def take(service: Service, actor: Actor, dropped: Sequence[Incoming], *, priority: int) -> Taken:
+    """Return what became of the files once all are on disk, or once no more can be taken.
+
+    Nothing is shown meanwhile: whoever calls this from a page and is then reloaded away does not
+    interrupt it, and sees its progress among the actor's batches.
+    """
+    items: list[Item] = []
+    with ExitStack() as stack:
+        parts = [_opened(each, stack) for each in dropped]
+        announced = sum(part.films if isinstance(part, _Zip) else 1 for part in parts)
+        try:
+            batch = service.start_batch(actor, announced, Source.PAGE)
+            for chunk in _chunks(each for part in parts for each in _films(part)):
+                items += _stored(service, actor, batch, chunk, priority)
+            service.finish_batch(actor, batch)
+        except CxrError as exc:
+            return Taken(tuple(items), announced, exc)
+    return Taken(tuple(items), announced, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Zip:
+    name: str
+    archive: Archive
+
+    @property
+    def films(self) -> int:
+        return self.archive.films
+
+
+def _opened(file: Incoming, stack: ExitStack) -> Incoming | Turned | _Zip:
+    """Return the file itself, or the zip that it is, or why that zip cannot be opened."""
+    if not is_zip(file.name, file.raw[:4]):
+        return file
+    try:
+        return _Zip(file.name, stack.enter_context(Archive(file.raw)))
+    except Rejected as exc:
+        return Turned(file.name, Notice(exc.code, exc.message, exc.hint))
+
+
+def _films(part: Incoming | Turned | _Zip) -> Iterator[Incoming | Turned]:
+    if not isinstance(part, _Zip):
+        yield part
+        return
+    for each in part.archive:
+        name = f"{part.name}/{each.name}"
+        yield Incoming(name, each.raw) if isinstance(each, Incoming) else Turned(name, each.notice)
+
+
+def _chunks(films: Iterator[Incoming | Turned]) -> Iterator[list[Incoming | Turned]]:
+    chunk: list[Incoming | Turned] = []
+    size = 0
+    for film in films:
+        chunk.append(film)
+        size += len(film.raw) if isinstance(film, Incoming) else 0
+        if len(chunk) >= CHUNK_FILES or size >= CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _stored(
+    service: Service, actor: Actor, batch: str, chunk: Sequence[Incoming | Turned], priority: int
+) -> list[Item]:
+    """Return the chunk's items in order: films stored in one go, refusals noted."""
+    films = [each for each in chunk if isinstance(each, Incoming)]
+    stored = iter(service.add_to_batch(actor, batch, films, priority=priority) if films else [])
+    items: list[Item] = []
+    for each in chunk:
+        if isinstance(each, Turned):
+            service.refuse_in_batch(actor, batch, each.name, each.notice)
+            items.append(Item(each.name, None, each.notice))
+        else:
+            items.append(next(stored))
+    return items

@@ -1,0 +1,103 @@
+"""Films onto the list: many at once, zips too; how far they are stands in the database, not in the page."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from cxr_core.access import Action, Actor
+from cxr_core.ui import recent, services, taking
+from cxr_core.ui.moments import moment
+from cxr_core.worklist.service import Service
+from cxr_core.worklist.values import BATCH, BatchView, Incoming
+
+SHOWN = 2
+_TURN, _TAKEN, _CLOSED = "wl-upload-turn", "wl-taken", "wl-batches-closed"
+
+
+def add(service: Service, actor: Actor) -> None:
+    """Show the button that opens the drop zone; what is dropped is on disk when the zone is empty again."""
+    if not actor.may(Action.SUBMIT):
+        return
+    turn = st.session_state.setdefault(_TURN, 0)
+    with st.popover("Add films", type="primary", key=f"add-films-{turn}"):
+        dropped = st.file_uploader(
+            "Films as DICOM, PNG or JPEG, or zips of them",
+            accept_multiple_files=True,
+            key=f"wl-films-{turn}",
+        )
+    if not dropped:
+        return
+    with st.spinner(f"Storing {len(dropped)} files; this goes on if you leave the page"):
+        files = [Incoming(file.name, file.getvalue()) for file in dropped]
+        taken = taking.take(service, actor, files, priority=BATCH)
+    st.session_state[_TURN] = turn + 1
+    st.session_state[_TAKEN] = taken if taken.trouble else None
+    recent.forget()
+    st.rerun(scope="fragment")
+
+
+def say_what_was_taken() -> None:
+    """Say what kept the last drop from being taken in as a whole, until the next drop."""
+    taken: taking.Taken | None = st.session_state.get(_TAKEN)
+    if taken is not None and taken.trouble is not None:
+        services.say(taken.trouble)
+        st.text(taking.summary(taken))
+
+
+def progress(service: Service, actor: Actor) -> None:
+    """Show how far the person's last batches have come; a reload, or another browser, shows the same."""
+    if not actor.may(Action.SUBMIT):
+        return
+    closed = st.session_state.setdefault(_CLOSED, frozenset[str]())
+    shown = [
+        each for each in service.batches(actor, SHOWN) if each.id not in closed and _current(service, each)
+    ]
+    for batch in shown:
+        with st.container(key=f"batch-{batch.id}", gap=None):
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.progress(share(batch), text=sentence(batch, moment(batch.created, service.clock())))
+                if settled(batch):
+                    st.button(
+                        "Close", key=f"close-{batch.id}", on_click=_close, args=(batch.id,), type="tertiary"
+                    )
+            if batch.refused:
+                with st.expander(f"{len(batch.refused)} refused, and why"):
+                    st.dataframe(refusals(batch), hide_index=True, key=f"refused-{batch.id}")
+
+
+def share(batch: BatchView) -> float:
+    """Return how much of the batch is dealt with, 0 to 1."""
+    if settled(batch) and not batch.broken_off:
+        return 1.0
+    return min(1.0, (batch.stored + batch.answered) / max(1, 2 * batch.total))
+
+
+def settled(batch: BatchView) -> bool:
+    """Return whether nothing more is going to happen to the batch."""
+    everything = batch.stored + len(batch.refused) >= batch.total
+    return batch.answered >= batch.stored and (batch.broken_off or everything)
+
+
+def sentence(batch: BatchView, when: str) -> str:
+    """Return the batch in figures: `30 files, 21 Nov 02:41: 26 stored, 18 answered, 4 refused`."""
+    known = f" ({batch.known} known before)" if batch.known else ""
+    refused = f", {len(batch.refused)} refused" if batch.refused else ""
+    broken = ". Broken off: hand in the rest again" if batch.broken_off else ""
+    files = "1 file" if batch.total == 1 else f"{batch.total:,} files"
+    return f"{files}, {when}: {batch.stored:,} stored{known}, {batch.answered:,} answered{refused}{broken}"
+
+
+def refusals(batch: BatchView) -> pd.DataFrame:
+    """Return name, reason and what to do of each refused file; plain columns show names literally."""
+    rows = [(name, notice.message, notice.hint) for name, notice in batch.refused]
+    return pd.DataFrame(rows, columns=["File", "Why", "What to do"])
+
+
+def _current(service: Service, batch: BatchView) -> bool:
+    """Return whether the batch is under way, or so recent that its outcome is still of interest."""
+    return not settled(batch) or (service.clock() - batch.created).total_seconds() < 900
+
+
+def _close(batch_id: str) -> None:
+    st.session_state[_CLOSED] |= {batch_id}

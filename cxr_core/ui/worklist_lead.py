@@ -1,0 +1,59 @@
+"""What only a lead does on the list: take it away as CSV, have studies analysed again."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from cxr_core.access import Action, Actor
+from cxr_core.errors import CxrError
+from cxr_core.inference.manifest import MANIFEST
+from cxr_core.ui import recent, services
+from cxr_core.worklist.service import Service
+from cxr_core.worklist.values import Line, Query
+
+_QUEUED = "wl-queued"
+
+
+def export(service: Service, actor: Actor, query: Query) -> None:
+    """Show the button for what fits the filters as CSV; made when it is pressed."""
+    if actor.may(Action.EXPORT):
+        st.download_button(
+            "CSV",
+            lambda: service.export_csv(actor, query),
+            "neuraray-worklist.csv",
+            "text/csv",
+            key="wl-csv",
+            on_click="ignore",
+            help="All studies that fit the filters",
+        )
+
+
+def reanalyse(service: Service, actor: Actor, line: Line) -> None:
+    """Show the choice of model, for this study or for all open ones."""
+    if not actor.may(Action.REANALYSE):
+        return
+    with st.popover("Re-analyse", key="wl-again"):
+        models = models_of(service)
+        known = models.index(service.settings.model) if service.settings.model in models else 0
+        model = st.selectbox("Model", models, known, key="wl-model")
+        st.caption("The answers there are stay until the new ones come.")
+        for label, ids in (("This study", [line.study_id]), ("All open studies answered otherwise", None)):
+            st.button(label, key=f"wl-again-{bool(ids)}", on_click=_again, args=(service, actor, ids, model))
+        if (queued := st.session_state.pop(_QUEUED, None)) is not None:
+            if isinstance(queued, CxrError):
+                services.say(queued)
+            else:
+                st.caption(f"{queued} studies queued." if queued != 1 else "1 study queued.")
+
+
+def models_of(service: Service) -> list[str]:
+    """Return the ids of the model folders there are."""
+    return sorted(path.parent.name for path in service.settings.models_dir.glob(f"*/{MANIFEST}"))
+
+
+def _again(service: Service, actor: Actor, ids: list[str] | None, model: str) -> None:
+    try:
+        st.session_state[_QUEUED] = service.reanalyse(actor, ids, model)
+    except CxrError as exc:
+        st.session_state[_QUEUED] = exc
+    recent.forget()

@@ -1,0 +1,112 @@
+"""Studies written straight into the tables, as no page could make them so quickly or so odd."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import delete, insert
+
+from cxr_core.domain import Urgency
+from cxr_core.worklist.aggregate import tier_of
+from cxr_core.worklist.database import Database
+from cxr_core.worklist.schema import IdentityRow, ImageRow, ResultRow, ReviewRow, StudyRow
+
+THEN = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
+
+
+def study(number: int, urgency: str = "routine", since: datetime = THEN, **columns: Any) -> dict[str, Any]:
+    """Columns of a study; its id is the number in hexadecimal."""
+    status = columns.get("status", "new")
+    row = {
+        "id": f"{number:032x}",
+        "key": f"{number:064x}",
+        "study_uid": "",
+        "source": "cli",
+        "received_utc": since,
+        "acquired_utc": None,
+        "since_utc": since,
+        "age_years": None,
+        "sex": "unknown",
+        "view": "unknown",
+        "typed": None,
+        "state": "flagged",
+        "urgency": urgency,
+        "tier": tier_of(Urgency(urgency)),
+        "findings": "",
+        "action": "",
+        "reasons": [],
+        "cover": None,
+        "is_open": status != "read",
+        "status": status,
+        "claimed_by": "somebody" if status == "claimed" else None,
+        "acknowledged_utc": since if status == "acknowledged" else None,
+        "read_utc": since if status == "read" else None,
+        "version": 1,
+        "priority": 1,
+        "lost_leases": 0,
+        "queued_utc": None,
+        "lease_owner": None,
+        "wanted_model": None,
+    }
+    return row | columns
+
+
+def put(
+    database: Database,
+    studies: Sequence[dict[str, Any]],
+    identities: Sequence[dict[str, Any]] = (),
+    images: Sequence[dict[str, Any]] = (),
+    results: Sequence[dict[str, Any]] = (),
+) -> None:
+    """Make these the only rows of their tables."""
+    with database.write() as session:
+        for table in (ReviewRow, ResultRow, ImageRow, IdentityRow, StudyRow):
+            session.execute(delete(table))
+        given = ((StudyRow, studies), (IdentityRow, identities), (ImageRow, images), (ResultRow, results))
+        for table, rows in given:
+            if rows:
+                session.execute(insert(table), list(rows))
+
+
+def identity(number: int, **columns: Any) -> dict[str, Any]:
+    """Who study `number` is of."""
+    names = ("patient_id", "patient_name", "accession", "referrer", "referrer_phone", "question")
+    return {"study_id": f"{number:032x}"} | dict.fromkeys(names, "") | columns
+
+
+def image(number: int, study_number: int, received: datetime = THEN, **columns: Any) -> dict[str, Any]:
+    """Film `number` of a study; its SHA-256 is the number."""
+    row = {
+        "sha256": f"{number:064x}",
+        "study_id": f"{study_number:032x}",
+        "received_utc": received,
+        "source": "cli",
+        "file_name": f"film {number}.png",
+        "size_bytes": 1000,
+        "sop_uid": None,
+        "status": "assessed",
+        "attempts": 0,
+        "conflicts_with": None,
+        "result_id": None,
+        "thumbnail": None,
+    }
+    return row | columns
+
+
+def result(id_: int, film: int, model: str, policy: str, **columns: Any) -> dict[str, Any]:
+    """Result `id_` of a film; its body is empty."""
+    row = {
+        "id": id_,
+        "sha256": f"{film:064x}",
+        "model": model,
+        "policy": policy,
+        "code": "0",
+        "created_utc": THEN,
+        "state": "flagged",
+        "urgency": "routine",
+        "body": {},
+        "heatmaps": None,
+    }
+    return row | columns

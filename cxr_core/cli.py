@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxr_core import cli_models, cli_worker, settings
-from cxr_core.cli_models import failures
+from cxr_core import cli_models, cli_submit, cli_worker, settings
+from cxr_core.cli_models import REFUSED_EXIT, failures, progress
 from cxr_core.errors import StoreError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from cxr_core.domain import Analysis
     from cxr_core.pipeline import Kit
 
-REFUSED_EXIT = 3
 STYLES = {
     "critical": "bold red",
     "urgent": "bold yellow",
@@ -36,6 +33,7 @@ app = typer.Typer(
     help="Chest X-ray triage. Not a medical device: it suggests, a clinician decides.",
 )
 app.add_typer(cli_models.app, name="models")
+app.command()(cli_submit.submit)
 app.command()(cli_worker.worker)
 
 Paths = Annotated[
@@ -82,7 +80,7 @@ def triage(
             batch=4 if pictures else 16,
             keep_pixels=pictures,
         )
-        with _progress() as bar:
+        with progress() as bar:
             task = bar.add_task("triage", total=len(files))
             for file, analysis in results:
                 record = as_record(analysis, name(file))
@@ -117,7 +115,7 @@ def predict(
     with failures():
         files = _found(paths)
         kit = _kit(model)
-        with _progress() as bar:
+        with progress() as bar:
             task = bar.add_task("predict", total=len(files))
             tally = batch.predict(
                 files,
@@ -162,15 +160,6 @@ def _kit(model: str | None = None) -> Kit:
 
     chosen = settings.load()
     return load_kit(replace(chosen, model=model) if model else chosen)
-
-
-def _progress() -> Progress:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _save_pictures(

@@ -12,9 +12,12 @@ from cxr_core import settings
 from cxr_core.errors import CxrError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from cxr_core.inference.manifest import Manifest
 
 FAILED_EXIT = 1
+REFUSED_EXIT = 3
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="What models there are, and whether to trust them."
@@ -29,6 +32,16 @@ def failures() -> Iterator[None]:
     except CxrError as error:
         typer.echo(f"cxr: {error}", err=True)
         raise typer.Exit(FAILED_EXIT) from error
+
+
+def progress() -> Progress:
+    """Return a bar on stderr, silent where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 @app.command("list")

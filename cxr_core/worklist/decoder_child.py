@@ -78,11 +78,12 @@ def _child(fd: int, memory_mb: int, hook: Hook | None) -> None:
     status = 1
     try:
         _confine(memory_mb)
-        with socket.socket(fileno=fd) as channel:
-            while True:
-                head, parts = wire.receive(channel)
-                decoded = _work(wire.read_request(head), parts[0], hook)
-                wire.send(channel, *wire.answer_parts(decoded))
+        # Closed by the end of the process, never before: whoever sees it closed may ask at once why.
+        channel = socket.socket(fileno=fd)
+        while True:
+            head, parts = wire.receive(channel)
+            decoded = _work(wire.read_request(head), parts[0], hook)
+            wire.send(channel, *wire.answer_parts(decoded))
     except EOFError:
         status = 0
     except MemoryError:

@@ -9,21 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxr_core import cli_models, cli_submit, cli_worker, settings
+from cxr_core import cli_list, cli_models, cli_submit, cli_worker, settings
+from cxr_core.cli_list import STYLES
 from cxr_core.cli_models import REFUSED_EXIT, failures, progress
 from cxr_core.errors import StoreError
 
 if TYPE_CHECKING:
     from cxr_core.domain import Analysis
     from cxr_core.pipeline import Kit
-
-STYLES = {
-    "critical": "bold red",
-    "urgent": "bold yellow",
-    "review": "bold cyan",
-    "significant": "yellow",
-    "routine": "dim",
-}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -35,6 +28,7 @@ app = typer.Typer(
 app.add_typer(cli_models.app, name="models")
 app.command()(cli_submit.submit)
 app.command()(cli_worker.worker)
+app.command()(cli_list.worklist)
 
 Paths = Annotated[
     list[Path],

@@ -40,7 +40,7 @@ COLUMNS: dict[str, str] = {
 }
 """Each column and what it says, in order."""
 
-_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@")
 
 
 def export_csv(service: Service, actor: Actor, query: Query) -> bytes:
@@ -66,7 +66,7 @@ def export_csv(service: Service, actor: Actor, query: Query) -> bytes:
 
 def guarded(cell: str) -> str:
     """Return text that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.lstrip(" ").startswith(_STARTS) else cell
+    return f"'{cell}" if cell.startswith(("\t", "\r", "\n")) or cell.lstrip().startswith(_FORMULA) else cell
 
 
 def _cells(line: Line) -> tuple[str, ...]:

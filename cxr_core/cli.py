@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxr_core import cli_list, cli_models, cli_submit, cli_worker, settings
+from cxr_core import cli_list, cli_models, cli_store, cli_submit, cli_worker, settings
 from cxr_core.cli_list import STYLES
 from cxr_core.cli_models import REFUSED_EXIT, failures, progress
 from cxr_core.errors import StoreError
@@ -29,6 +29,9 @@ app.add_typer(cli_models.app, name="models")
 app.command()(cli_submit.submit)
 app.command()(cli_worker.worker)
 app.command()(cli_list.worklist)
+app.add_typer(cli_store.audit_app, name="audit")
+app.command()(cli_store.backup)
+app.command()(cli_store.restore)
 
 Paths = Annotated[
     list[Path],

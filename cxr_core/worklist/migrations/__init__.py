@@ -11,6 +11,9 @@ from sqlalchemy import Connection
 
 from cxr_core.errors import StoreError
 
+VERSION_TABLE = "alembic_version"
+"""Alembic's own table: the revision of the others."""
+
 
 def config() -> Config:
     """Return Alembic's configuration; there is no alembic.ini."""

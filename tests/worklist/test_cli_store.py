@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from sqlalchemy import text
+from typer.testing import CliRunner, Result
+
+from cxr_core.cli import app
+from cxr_core.settings import Settings
+from cxr_core.worklist import audit
+from cxr_core.worklist.blobs import Blobs
+from cxr_core.worklist.database import BLOBS_FOLDER, open_database
+from tests.worklist.released.__main__ import fill
+
+
+@pytest.fixture
+def cxr(home: Settings, monkeypatch: pytest.MonkeyPatch):
+    """Run a command of a lead on a CXR_HOME that holds a little of everything."""
+    monkeypatch.setenv("CXR_HOME", str(home.home))
+    monkeypatch.setenv("CXR_LOCAL_ROLE", "lead")
+    database = open_database(home)
+    fill(database, Blobs(home.home / BLOBS_FOLDER))
+    database.close()
+
+    def run(*arguments: object) -> Result:
+        return CliRunner().invoke(app, [str(each) for each in arguments])
+
+    return run
+
+
+def events(home: Settings) -> list[str]:
+    database = open_database(home)
+    with database.read() as session:
+        found = [link.event for link in audit.links(session)]
+    database.close()
+    return found
+
+
+def test_audit_verify_says_how_many_and_the_last_digest(cxr, home):
+    done = cxr("audit", "verify")
+    assert done.exit_code == 0
+    assert re.fullmatch(r"whole: 3 events, the last one [0-9a-f]{64}\n", done.stdout)
+    assert len(events(home)) == 3, "looking leaves no event"
+
+
+def test_audit_verify_finds_an_edit_and_exits_1(cxr, home):
+    database = open_database(home)
+    with database.write() as session:
+        session.execute(text("UPDATE audit SET actor = 'x' WHERE seq = 2"))
+    database.close()
+    done = cxr("audit", "verify")
+    assert (done.exit_code, done.stdout) == (
+        1,
+        "BROKEN at event 2: it was changed; 1 events before it are sound\n",
+    )
+
+
+@pytest.mark.parametrize("command", ["verify", "export"])
+def test_the_audit_trail_is_for_leads(cxr, command, monkeypatch, home):
+    monkeypatch.setenv("CXR_LOCAL_ROLE", "clinician")
+    done = cxr("audit", command)
+    assert done.exit_code == 1
+    assert "needs the role lead" in done.stderr
+    assert done.stdout == ""
+    assert len(events(home)) == 3
+
+
+def test_audit_export_writes_every_event_its_own_too(cxr, home, tmp_path):
+    done = cxr("audit", "export")
+    assert done.exit_code == 0
+    assert [json.loads(line)["event"] for line in done.stdout.splitlines()] == events(home)
+    assert events(home)[-1] == "export"
+    out = tmp_path / "audit.jsonl"
+    assert cxr("audit", "export", "--out", out).exit_code == 0
+    assert len(out.read_text().splitlines()) == 5
+    again = cxr("audit", "export", "--out", out)
+    assert again.exit_code == 1
+    assert "File exists" in again.stderr
+
+
+def test_backup_and_restore_by_command(cxr, home, tmp_path, monkeypatch):
+    done = cxr("backup", tmp_path / "copy")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith(
+        "copied and verified: 2 studies, 2 films (0.0 MB), 1 results\naudit trail whole"
+    )
+    assert events(home)[-1] == "backup"
+    refused = cxr("restore", tmp_path / "copy")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "expected an empty CXR_HOME" in refused.stderr
+
+    monkeypatch.setenv("CXR_HOME", str(tmp_path / "fresh"))
+    restored = cxr("restore", tmp_path / "copy")
+    assert restored.exit_code == 0, restored.stderr
+    assert restored.stdout == done.stdout.replace("copied", "restored")
+    assert cxr("audit", "verify").stdout.startswith("whole: 4 events")
+
+
+def test_backup_names_what_is_missing_and_exits_1(cxr, home, tmp_path):
+    film = next((home.home / BLOBS_FOLDER).glob("??/*"))
+    film.unlink()
+    done = cxr("backup", tmp_path / "copy")
+    assert done.exit_code == 1
+    assert f"MISSING: film {film.name}" in done.stdout

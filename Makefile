@@ -2,10 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: app test check model bench clean
+.PHONY: app demo test check model bench clean
 
 app: .venv/app
 	$(BIN)/streamlit run streamlit_app.py
+
+# The app on a worklist of invented films in .demo/, offline; `make demo DEMO=--keep` goes on with the last one.
+demo: .venv/app
+	$(BIN)/python -m cxr_core.demo $(DEMO)
 
 test: check
 	$(BIN)/pytest -n auto
@@ -34,4 +38,4 @@ bench: .venv/app
 	touch $@
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .demo build *.egg-info .mypy_cache .pytest_cache .ruff_cache

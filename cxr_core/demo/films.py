@@ -1,0 +1,134 @@
+"""The demo's invented films: who, when, what was drawn, and how the file differs from a plain chest film."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import cycle, islice
+from typing import Any
+
+from cxr_core.domain import View
+from cxr_core.imaging.phantom import make_phantom, phantom_png
+from cxr_core.imaging.phantom_dicom import phantom_dicom
+
+SIZE = 512
+STUDIES = 60
+"""Made at once; those of LATER arrive while the app runs."""
+
+Findings = tuple[tuple[str, float], ...]
+
+_DRAWN: tuple[Findings, ...] = (
+    (),
+    (("Effusion", 0.9),),
+    (("Pneumothorax", 0.9),),
+    (),
+    (("Cardiomegaly", 0.8), ("Edema", 0.6)),
+    (("Nodule", 0.7),),
+    (("Pneumonia", 0.8),),
+    (),
+    (("Atelectasis", 0.7),),
+    (("Mass", 0.8),),
+    (("Emphysema", 0.9),),
+    (("Infiltration", 0.6),),
+    (("Pneumothorax", 0.5), ("Effusion", 0.5)),
+    (),
+    (("Fibrosis", 0.8),),
+    (("Consolidation", 0.9),),
+    (("Hernia", 0.8),),
+    (("Pleural_Thickening", 0.6),),
+)
+_AGES = (34, 71, 58, 46, 83, 62, 9, 29, 77, 51, 66, 90, 41)
+_MINUTES = (4, 11, 26, 47, 75, 100, 140, 190, 260, 350, 480, 700, 1100, 1700, 2900, 4700)
+"""Since exposure; a tier's longest wait is 15 minutes (critical) to three days (routine)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One film of the demo.
+
+    Attributes:
+        file: its name.
+        seed: of the phantom, and the number of the invented patient.
+        findings: what is drawn; what the model says of it stands for itself.
+        age_years: of the patient.
+        minutes_ago: since exposure.
+        view: what the tags say.
+        drawn_as: projection of the phantom.
+        kind: "DICOM", "PNG" (no tags), or "broken" (cut off on its way).
+        body_part: BodyPartExamined.
+        number: of the film in its study.
+    """
+
+    file: str
+    seed: int
+    findings: Findings
+    age_years: int
+    minutes_ago: int
+    view: View = View.PA
+    drawn_as: View = View.PA
+    kind: str = "DICOM"
+    body_part: str = "CHEST"
+    number: int = 1
+
+
+def draw(case: Case, now: datetime) -> bytes:
+    """Return the file, its times set back from `now`, which is aware."""
+    phantom = make_phantom(case.seed, dict(case.findings), size=SIZE, view=case.drawn_as)
+    if case.kind == "PNG":
+        return phantom_png(phantom)
+    raw = phantom_dicom(
+        phantom,
+        patient_id=f"SYNTHETIC-{case.seed:04}",
+        patient_name=f"Synthetic^Patient {case.seed}",
+        age_years=case.age_years,
+        acquired=now - timedelta(minutes=case.minutes_ago),
+        view=case.view,
+        extra=_tags(case),
+    )
+    return raw[: len(raw) // 3] if case.kind == "broken" else raw
+
+
+def _tags(case: Case) -> dict[str, Any]:
+    """Return UIDs that follow from study and film, so that several films can be of one study."""
+    return {
+        "TimezoneOffsetFromUTC": "+0000",
+        "BodyPartExamined": case.body_part,
+        "StudyInstanceUID": _uid(f"study {case.seed}"),
+        "SeriesInstanceUID": _uid(f"series {case.seed} {case.number}"),
+        "SOPInstanceUID": _uid(f"film {case.seed} {case.number}"),
+        "ReferringPhysicianName": "Synthetic^Referrer",
+    }
+
+
+def _uid(said: str) -> str:
+    return f"2.25.{int.from_bytes(hashlib.sha256(f'demo {said}'.encode()).digest()[:16], 'big')}"
+
+
+def _plain(first: int, count: int, minutes: Iterator[int]) -> Iterator[Case]:
+    """Yield frontal films, one a study; every fifth lies in bed (AP)."""
+    for seed, findings, age in zip(range(first, first + count), cycle(_DRAWN), cycle(_AGES), strict=False):
+        view = View.AP if seed % 5 == 0 else View.PA
+        yield Case(f"chest-{seed:03}.dcm", seed, findings, age, next(minutes), view, view)
+
+
+def _odd() -> tuple[Case, ...]:
+    """Return the films that are more, or less, than one frontal film with sound tags."""
+    lateral = View.LATERAL
+    return (
+        Case("chest-201-lateral.dcm", 201, (("Effusion", 0.8),), 68, 95, lateral, number=2),
+        Case("chest-201-frontal.dcm", 201, (("Effusion", 0.8),), 68, 96),
+        Case("chest-202-frontal.dcm", 202, (), 49, 31),
+        Case("chest-202-lateral.dcm", 202, (), 49, 30, lateral, number=2),
+        Case("chest-203-lateral-only.dcm", 203, (), 55, 150, lateral),
+        Case("knee-204.dcm", 204, (), 37, 20, body_part="KNEE"),
+        Case("cut-off-on-its-way-205.dcm", 205, (), 60, 44, kind="broken"),
+        Case("without-tags-206.png", 206, (("Mass", 0.9),), 0, 0, kind="PNG"),
+        Case("without-tags-207.png", 207, (), 0, 0, kind="PNG"),
+    )
+
+
+_ODD_STUDIES = len({case.seed for case in _odd()})
+CASES: tuple[Case, ...] = (*_plain(1, STUDIES - _ODD_STUDIES, cycle(_MINUTES)), *_odd())
+LATER: tuple[Case, ...] = tuple(islice(_plain(301, 12, cycle((2, 3, 1))), 12))

@@ -1,0 +1,143 @@
+"""A study as a reader opens it, and what a reader says of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import func, select
+
+from cxr_core.access import Actor, Role
+from cxr_core.domain import Sex, State, Study, Urgency, View
+from cxr_core.errors import Conflict, Forbidden, StoreError
+from cxr_core.pipeline import analyse
+from cxr_core.worklist import queue
+from cxr_core.worklist.schema import AuditRow, IdentityRow, ImageRow, StudyRow
+from cxr_core.worklist.values import Answer, ImageStatus, Incoming, Source
+from tests.worklist.work import NURSE, one, work
+
+
+def hand_in(service, raw, name="film.dcm"):
+    return service.submit(NURSE, Incoming(name, raw), source=Source.PAGE)
+
+
+def events(service, event):
+    with service.database.read() as session:
+        query = select(func.count()).select_from(AuditRow).where(AuditRow.event == event)
+        return session.scalar(query)
+
+
+def test_a_study_shows_what_the_pipeline_said_with_who_it_is(service, films, kit):
+    raw = films.dicom(1, patient_id="P-1")
+    receipt = hand_in(service, raw)
+    work(service, kit)
+    view = service.study(NURSE, receipt.study_id)
+    film, fresh = one(view.films), analyse(raw, kit, now=service.clock())
+    assert film.analysis == fresh
+    assert film.analysis.study.patient_id == view.study.patient_id == view.line.patient_id == "P-1"
+    assert set(film.heatmaps) == set(kit.classifier.manifest.labels)
+    assert (film.file, film.size_bytes, film.previous, film.notice) == ("film.dcm", len(raw), 0, None)
+    assert (view.action, view.reasons) == (fresh.triage.action, fresh.triage.reasons)
+    assert service.film_bytes(NURSE, film.sha256) == raw
+
+
+def test_a_waiting_film_has_no_analysis_yet(service, films):
+    receipt = hand_in(service, films.png(1))
+    film = one(service.study(NURSE, receipt.study_id).films)
+    assert (film.status, film.analysis, film.notice, film.heatmaps) == (ImageStatus.WAITING, None, None, {})
+
+
+def test_every_view_is_audited_but_not_every_refresh(service, films):
+    receipt = hand_in(service, films.png(1))
+    for audited in (True, True, False):
+        service.study(NURSE, receipt.study_id, audited=audited)
+    assert events(service, "view") == 2
+
+
+def test_an_unknown_study_or_film_is_an_error(service):
+    with pytest.raises(StoreError, match="no such study"):
+        service.study(NURSE, "nothing")
+    with pytest.raises(StoreError, match="no such study"):
+        service.complete(NURSE, "nothing", Study(), 1)
+    with pytest.raises(StoreError, match="missing"):
+        service.film_bytes(NURSE, "ab" * 32)
+    assert events(service, "view") == 0
+
+
+def test_what_a_person_types_is_shown_kept_and_decided_by(service, films, kit):
+    receipt = hand_in(service, films.png(1))
+    work(service, kit)
+    before = service.study(NURSE, receipt.study_id)
+    typed = Study(patient_id="T-1", patient_name="Typed, Name", age_years=6.0, sex=Sex.MALE, view=View.AP)
+    service.complete(NURSE, receipt.study_id, typed, before.line.version)
+    after = service.study(NURSE, receipt.study_id)
+    film = one(after.films)
+    assert (after.study.patient_name, after.line.patient_id, after.line.age_years) == (
+        "Typed, Name",
+        "T-1",
+        6.0,
+    )
+    assert film.analysis.gate.codes == ("child",)
+    assert film.analysis.predictions == before.films[0].analysis.predictions
+    assert after.line.state in (State.FLAGGED, State.UNABLE_TO_CLASSIFY)
+    assert after.line.urgency.rank <= Urgency.REVIEW.rank
+    assert after.line.version == before.line.version + 1
+    assert one(after.reviews).kind == "complete"
+    assert events(service, "complete") == 1
+
+
+def test_typing_a_lateral_view_refuses_the_film(service, films, kit):
+    receipt = hand_in(service, films.png(1))
+    work(service, kit)
+    service.complete(NURSE, receipt.study_id, Study(view=View.LATERAL), 2)
+    view = service.study(NURSE, receipt.study_id)
+    assert (view.line.state, view.line.urgency) == (State.REFUSED, Urgency.REVIEW)
+    assert (one(view.films).analysis.refusal.code, one(view.films).heatmaps) == ("lateral_view", {})
+
+
+def test_what_was_typed_before_the_answer_counts_in_it(service, films, kit):
+    receipt = hand_in(service, films.png(1))
+    service.complete(NURSE, receipt.study_id, Study(age_years=6.0), 1)
+    work(service, kit)
+    assert one(service.study(NURSE, receipt.study_id).films).analysis.gate.codes == ("child",)
+
+
+def test_what_the_film_says_stays_where_a_person_leaves_it_open(service, films):
+    receipt = hand_in(service, films.dicom(1, PatientAge="044Y", PatientSex="F", ViewPosition="PA"))
+    service.complete(NURSE, receipt.study_id, Study(patient_id="T-1"), 1)
+    line = service.study(NURSE, receipt.study_id).line
+    assert (line.age_years, line.sex, line.view) == (44.0, Sex.FEMALE, View.PA)
+
+
+def test_who_names_an_old_version_looks_again(service, films):
+    receipt = hand_in(service, films.png(1))
+    with pytest.raises(Conflict):
+        service.complete(NURSE, receipt.study_id, Study(patient_id="T-1"), 7)
+    with service.database.read() as session:
+        assert session.get(IdentityRow, receipt.study_id).patient_id == ""
+
+
+def test_a_viewer_may_look_but_not_complete(service, films):
+    viewer = Actor("v", Role.VIEWER)
+    receipt = hand_in(service, films.png(1))
+    assert service.study(viewer, receipt.study_id).line.study_id == receipt.study_id
+    with pytest.raises(Forbidden):
+        service.complete(viewer, receipt.study_id, Study(), 1)
+
+
+def test_older_answers_are_counted(service, films, kit):
+    receipt = hand_in(service, films.png(1))
+    work(service, kit)
+    job = one(_again(service, receipt))
+    analysis = analyse(films.png(1), kit, now=service.clock())
+    other = replace(analysis, versions=replace(analysis.versions, model="another 1.0.0"))
+    queue.record(service, "w1", job, [Answer(other, None, (), None)])
+    film = one(service.study(NURSE, receipt.study_id).films)
+    assert (film.previous, film.analysis.versions.model) == (1, "another 1.0.0")
+
+
+def _again(service, receipt):
+    with service.database.write() as session:
+        session.get(ImageRow, receipt.sha256).status = ImageStatus.WAITING
+        queue.put(session.get(StudyRow, receipt.study_id), service.clock())
+    return queue.claim(service, "w1", 1)

@@ -98,10 +98,10 @@ def standing(line: Line) -> str:
 
 
 @lru_cache(maxsize=4096)
-def picture(thumbnail: bytes | None) -> str | None:
-    """Return a thumbnail as data URL, small enough for a list, or None."""
+def picture(thumbnail: bytes | None) -> str:
+    """Return a thumbnail as data URL, small enough for a list, or empty text."""
     if thumbnail is None:
-        return None
+        return ""
     with Image.open(io.BytesIO(thumbnail)) as image:
         image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
         shrunk = io.BytesIO()

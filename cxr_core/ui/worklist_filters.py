@@ -25,7 +25,7 @@ STATUSES: dict[str, frozenset[Status]] = {
 def ask(policy: Policy, now: datetime) -> Query:
     """Show the choices and return the query, its page the first."""
     tier = st.selectbox(
-        "Urgency", [None, *Urgency], format_func=_tier, label_visibility="collapsed", width=150, key="f-tier"
+        "Urgency", ["", *Urgency], format_func=_tier, label_visibility="collapsed", width=150, key="f-tier"
     )
     finding = st.selectbox(
         "Finding",
@@ -56,7 +56,7 @@ def ask(policy: Policy, now: datetime) -> Query:
     )
     since, until = received(span, day, now)
     return Query(
-        urgencies=frozenset({tier} if tier else ()),
+        urgencies=frozenset({Urgency(tier)} if tier else ()),
         statuses=STATUSES[status],
         finding=finding,
         since=since,
@@ -76,5 +76,5 @@ def received(span: str, day: date | None, now: datetime) -> tuple[datetime | Non
     return None, None
 
 
-def _tier(urgency: Urgency | None) -> str:
-    return tier_word(urgency) if urgency else "All tiers"
+def _tier(urgency: str) -> str:
+    return tier_word(Urgency(urgency)) if urgency else "All tiers"

@@ -40,6 +40,7 @@ CHIPS = {
 @st.fragment(run_every=EVERY_S)
 def live(service: Service, actor: Actor) -> None:
     """Show everything that changes by itself; what cannot be read is said, and tried again."""
+    worklist_strip.perform(service, actor)
     head, tiles = st.container(key="wl-head"), st.container()
     with st.container(key="filters", horizontal=True, gap="small", vertical_alignment="center"):
         query = _on_its_page(worklist_filters.ask(service.policy, service.clock()))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 
@@ -19,7 +20,23 @@ from cxr_core.ui.recent import Snapshot
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import Line, Query, Status
 
-_SAID, _TELLING = "wl-said", "wl-telling"
+_SAID, _ASKED, _TELLING = "wl-said", "wl-asked", "wl-telling"
+LABELS = {
+    "claim": ("Claim", "T"),
+    "release": ("Release", "T"),
+    "acknowledge": ("Acknowledge", "A"),
+    "read": ("Mark read", None),
+}
+"""What can be asked: words and key (C and R belong to Streamlit)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person asked for, of the study and version that were on the screen."""
+
+    what: str
+    study_id: str
+    version: int
 
 
 def show(service: Service, actor: Actor, seen: Snapshot) -> None:
@@ -27,7 +44,7 @@ def show(service: Service, actor: Actor, seen: Snapshot) -> None:
     line = _line(service, actor, seen)
     with st.container(key="strip", gap="small"):
         if (trouble := st.session_state.pop(_SAID, None)) is not None:
-            services.say(trouble)
+            _say(trouble)
         if line is not None:
             _about(line, service.policy, seen.at)
         else:
@@ -36,6 +53,13 @@ def show(service: Service, actor: Actor, seen: Snapshot) -> None:
             _telling(service, actor, line)
         else:
             _buttons(service, actor, line)
+
+
+def _say(trouble: CxrError | str) -> None:
+    if isinstance(trouble, CxrError):
+        services.say(trouble)
+    else:
+        st.warning(trouble)
 
 
 def _line(service: Service, actor: Actor, seen: Snapshot) -> Line | None:
@@ -65,69 +89,81 @@ def _about(line: Line, policy: Policy, now: datetime) -> None:
     st.text(" · ".join(parts))
 
 
-def _buttons(service: Service, actor: Actor, line: Line | None) -> None:
-    """Show what can be done; every button names study and version that were on the screen."""
-    with st.container(key="acts", horizontal=True, gap="small", vertical_alignment="center"):
-        if line is not None:
-            if st.button("Open", key=f"open-{line.study_id}", type="primary", shortcut="Enter"):
-                st.switch_page("pages/triage.py", query_params={"study": line.study_id})
-            _claiming(service, actor, line)
-            if _alarming(line) and actor.may(Action.ACKNOWLEDGE):
-                st.button(
-                    "Acknowledge",
-                    key=f"ack-{line.study_id}",
-                    shortcut="A",
-                    on_click=_ask_whom,
-                    args=(line.study_id,),
-                )
-            if actor.may(Action.READ) and line.status is not Status.READ and not _alarming(line):
-                _act("Mark read", "read", line, service.mark_read, actor)
-            worklist_lead.reanalyse(service, actor, line)
-        st.button("Next", key="wl-next", shortcut="J", on_click=selection.step, args=(1,))
-        st.button("Previous", key="wl-previous", shortcut="K", on_click=selection.step, args=(-1,))
+def perform(service: Service, actor: Actor) -> None:
+    """Do what was asked for last, if the study that it was asked of is still the picked one.
 
-
-def _claiming(service: Service, actor: Actor, line: Line) -> None:
-    if not actor.may(Action.CLAIM) or line.status is Status.READ:
+    To be called before the list is read. Under load several keys arrive together, and the study may
+    not be the one that the person had in mind any more; then nothing is done, and that is said.
+    """
+    asked: Asked | None = st.session_state.pop(_ASKED, None)
+    if asked is None:
         return
-    if line.claimed_by is None:
-        _act("Claim", "claim", line, service.claim, actor, shortcut="T")
-    elif line.claimed_by == actor.name or actor.role.covers(Role.LEAD):
-        _act("Release", "release", line, service.release, actor, shortcut="T")
+    if asked.study_id != selection.chosen():
+        st.session_state[_SAID] = "Not done: another study was picked at the same moment. Look again."
+        return
+    if asked.what == "acknowledge":
+        st.session_state[_TELLING] = asked.study_id
+        return
+    calls: dict[str, Callable[[Actor, str, int], None]] = {
+        "claim": service.claim,
+        "release": service.release,
+        "read": service.mark_read,
+    }
+    _tried(lambda: calls[asked.what](actor, asked.study_id, asked.version))
 
 
-def _act(
-    label: str,
-    key: str,
-    line: Line,
-    call: Callable[[Actor, str, int], None],
-    actor: Actor,
-    shortcut: str | None = None,
-) -> None:
-    st.button(
-        label,
-        key=f"{key}-{line.study_id}",
-        shortcut=shortcut,
-        on_click=_done,
-        args=(call, actor, line.study_id, line.version),
-    )
-
-
-def _done(call: Callable[[Actor, str, int], None], actor: Actor, study_id: str, version: int) -> None:
+def _tried(call: Callable[[], None]) -> None:
     """Do it, and keep what went wrong for the showing that follows."""
     try:
-        call(actor, study_id, version)
+        call()
     except CxrError as exc:
         st.session_state[_SAID] = exc
     recent.forget()
 
 
+def _buttons(service: Service, actor: Actor, line: Line | None) -> None:
+    """Show what can be done; every button names study and version that are on the screen.
+
+    Keys are the same for all studies: two studies' buttons are never on the page at once, also not
+    while one replaces the other, so that a key is never heard twice.
+    """
+    with st.container(key="acts", horizontal=True, gap="small", vertical_alignment="center"):
+        if line is not None:
+            if st.button("Open", key="wl-open", type="primary", shortcut="Enter"):
+                st.switch_page("pages/triage.py", query_params={"study": line.study_id})
+            for what in _possible(actor, line):
+                st.button(
+                    LABELS[what][0],
+                    key=f"wl-{what}",
+                    shortcut=LABELS[what][1],
+                    on_click=_ask,
+                    args=(Asked(what, line.study_id, line.version),),
+                )
+            worklist_lead.reanalyse(service, actor, line)
+        st.button("Next", key="wl-next", shortcut="J", on_click=selection.step, args=(1,))
+        st.button("Previous", key="wl-previous", shortcut="K", on_click=selection.step, args=(-1,))
+
+
+def _possible(actor: Actor, line: Line) -> Iterator[str]:
+    """Yield what this person can do with the study as it stands."""
+    unread = line.status is not Status.READ
+    if actor.may(Action.CLAIM) and unread:
+        if line.claimed_by is None:
+            yield "claim"
+        elif line.claimed_by == actor.name or actor.role.covers(Role.LEAD):
+            yield "release"
+    if _alarming(line) and actor.may(Action.ACKNOWLEDGE):
+        yield "acknowledge"
+    elif actor.may(Action.READ) and unread and line.claimed_by in (None, actor.name):
+        yield "read"
+
+
+def _ask(asked: Asked) -> None:
+    st.session_state[_ASKED] = asked
+
+
 def _alarming(line: Line) -> bool:
     return line.urgency is Urgency.CRITICAL and not line.acknowledged
-
-
-def _ask_whom(study_id: str) -> None:
-    st.session_state[_TELLING] = study_id
 
 
 def _telling(service: Service, actor: Actor, line: Line) -> None:
@@ -149,12 +185,5 @@ def _telling(service: Service, actor: Actor, line: Line) -> None:
     st.session_state.pop(_TELLING, None)
     version = st.session_state.pop("wl-telling-version", line.version)
     if sent:
-        _done(
-            lambda who, study_id, at: service.acknowledge(
-                who, study_id, at, told=told, how=how, read_back=back
-            ),
-            actor,
-            line.study_id,
-            version,
-        )
+        _tried(lambda: service.acknowledge(actor, line.study_id, version, told=told, how=how, read_back=back))
     st.rerun(scope="fragment")

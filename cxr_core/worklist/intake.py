@@ -108,7 +108,8 @@ def check_room(service: Service, raws: dict[str, bytes]) -> None:
     settings = service.settings
     with service.database.read() as session:
         known = set(session.scalars(select(ImageRow.sha256).where(ImageRow.sha256.in_(raws))))
-        waits = queue.films_waiting(session)
+        # Those asked about anew need no room: a lead who has everything analysed again stops no intake.
+        waits = queue.films_waiting(session, first=True)
     new = raws.keys() - known
     if new and waits + len(new) > settings.queue_limit:
         raise Busy(

@@ -133,15 +133,15 @@ def waiting(service: Service) -> int:
         return films_waiting(session)
 
 
-def films_waiting(session: Session) -> int:
-    """Return how many films wait for an answer, by the index of queued studies."""
+def films_waiting(session: Session, *, first: bool = False) -> int:
+    """Return how many films wait for an answer, or for their first, by the index of queued studies."""
     query = (
         select(func.count())
         .select_from(StudyRow)
         .join(ImageRow, ImageRow.study_id == StudyRow.id)
         .where(StudyRow.queued_utc.is_not(None), ImageRow.status == ImageStatus.WAITING)
     )
-    return session.scalar(query) or 0
+    return session.scalar(query.where(ImageRow.result_id.is_(None)) if first else query) or 0
 
 
 def beat(service: Service, worker: str, answered: int) -> None:

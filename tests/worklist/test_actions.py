@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
 
 from cxr_core.access import Actor, Role
-from cxr_core.errors import Conflict, Forbidden, ModelError, StoreError
+from cxr_core.errors import Busy, Conflict, Forbidden, ModelError, StoreError
 from cxr_core.worklist import audit, queue
 from cxr_core.worklist.schema import AuditRow, ImageRow, ReviewRow, StudyRow
-from cxr_core.worklist.values import AGAIN, Query, Status
+from cxr_core.worklist.values import AGAIN, Incoming, Query, Source, Status
 from tests.worklist.rows import image, put, result, study
 
 ANN = Actor("Ann", Role.CLINICIAN)
@@ -272,3 +273,13 @@ def test_the_roles_of_the_table_are_asked_for(several):
         several.export_csv(ANN, Query())
     assert events(several) == []
     assert row(several).claimed_utc is None
+
+
+def test_asking_everything_anew_neither_stops_nor_delays_what_comes_in(several, clock, films):
+    several.settings = replace(several.settings, queue_limit=1)
+    assert several.reanalyse(LEAD, None, None) == 3
+    clock.advance(60)
+    receipt = several.submit(ANN, Incoming("new.png", films.png(1)), source=Source.CLI)
+    assert [job.study_id for job in queue.claim(several, "w", 1)] == [receipt.study_id]
+    with pytest.raises(Busy):
+        several.submit(ANN, Incoming("next.png", films.png(2)), source=Source.CLI)

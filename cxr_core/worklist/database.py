@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from cxr_core.errors import SettingsError, StoreError
 from cxr_core.settings import Settings
@@ -144,16 +146,38 @@ def _alone(home: Path, name: str) -> Iterator[None]:
 
 
 def _sqlite(file: Path) -> Engine:
+    """Return an engine that never makes the file: a database that is gone is an error, not an empty one."""
     engine = create_engine(
-        URL.create("sqlite+pysqlite", database=str(file)),
+        URL.create(
+            "sqlite+pysqlite", database=f"file:{quote(str(file))}", query={"mode": "rw", "uri": "true"}
+        ),
         connect_args={"timeout": LOCK_WAIT_S},
         hide_parameters=True,
         pool_timeout=LOCK_WAIT_S,
         **_POOL,
     )
-    event.listen(engine, "connect", _prepare_sqlite)
+
+    def prepare(connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401 -- the driver's own
+        record.info["file"] = _identity(file)
+        _prepare_sqlite(connection)
+
+    def check(connection: object, record: ConnectionPoolEntry, proxy: object) -> None:
+        """Leave a file that was moved or removed: what is written to it would be lost without a word."""
+        if record.info["file"] != _identity(file):
+            raise DisconnectionError
+
+    event.listen(engine, "connect", prepare)
+    event.listen(engine, "checkout", check)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _make_sqlite(file: Path) -> None:
@@ -164,7 +188,7 @@ def _make_sqlite(file: Path) -> None:
             disk.sync_folder(file.parent)
 
 
-def _prepare_sqlite(connection: Any, record: object) -> None:  # noqa: ANN401 -- the driver's own connection
+def _prepare_sqlite(connection: Any) -> None:  # noqa: ANN401 -- the driver's own
     """Set up a new connection; all but the first find WAL switched on.
 
     Raises:
@@ -204,7 +228,7 @@ def _postgresql(url: str) -> Engine:
     return engine
 
 
-def _prepare_postgresql(connection: Any, record: object) -> None:  # noqa: ANN401 -- the driver's own connection
+def _prepare_postgresql(connection: Any, record: object) -> None:  # noqa: ANN401 -- the driver's own
     """Bound every wait, also the one of others for a program that hangs inside a transaction."""
     connection.autocommit = True
     connection.execute(f"SET lock_timeout = '{LOCK_WAIT_S}s'")

@@ -17,7 +17,7 @@ _SQLITE = {
     sqlite3.SQLITE_READONLY: "cannot be written: it, its folder or its disk is read-only",
     sqlite3.SQLITE_FULL: "cannot be written: the disk is full",
     sqlite3.SQLITE_IOERR: "cannot be read or written: the disk is full or failing",
-    sqlite3.SQLITE_CANTOPEN: "cannot be opened: its folder is missing, read-only or somebody else's",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: it is missing, or its folder is read-only or somebody else's",
     sqlite3.SQLITE_NOMEM: "has no memory left",
 }
 """Primary result codes that pass."""

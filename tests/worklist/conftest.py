@@ -83,9 +83,15 @@ def store_settings(request: pytest.FixtureRequest, home: Settings) -> Settings:
         home.home.mkdir(mode=0o700)
         shutil.copy(request.getfixturevalue("newest_sqlite"), home.home / SQLITE_FILE)
         return home
-    url = request.getfixturevalue("newest_postgresql")
-    empty(url)
-    return replace(home, database_url=url)
+    settings: Settings = request.getfixturevalue("postgresql_settings")
+    return settings
+
+
+@pytest.fixture
+def postgresql_settings(newest_postgresql: str, home: Settings) -> Settings:
+    """Settings of an empty PostgreSQL database of the newest schema."""
+    empty(newest_postgresql)
+    return replace(home, database_url=newest_postgresql)
 
 
 def empty(url: str) -> None:

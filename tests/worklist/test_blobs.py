@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
 import threading
 import time
+from functools import partial
+from pathlib import Path
 
 import pytest
 
-from cxr_core.errors import StoreError
+from cxr_core.errors import Busy, StoreError
 from cxr_core.worklist.blobs import Blobs
 
 
@@ -91,3 +94,77 @@ def test_sweeping_removes_old_leftovers_only(blobs):
         os.utime(path, (time.time() - age_s,) * 2)
     blobs.sweep()
     assert [path.name for path in leftovers(blobs)] == ["young"]
+
+
+class Trace:
+    """Write down what is asked of the operating system, while it is done."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.calls: list[tuple[str, str]] = []
+        self._folder = folder
+        self._open: dict[int, str] = {}
+        for name in ("open", "write", "fsync", "rename", "mkdir"):
+            monkeypatch.setattr(os, name, partial(self._call, name, getattr(os, name)))
+
+    def _call(self, name, function, first, *rest, **options):
+        done = function(first, *rest, **options)
+        if name == "open":
+            self._open[done] = self._short(first)
+        elif name == "rename":
+            self.calls.append((name, self._short(rest[0])))
+        else:
+            self.calls.append((name, self._open[first] if isinstance(first, int) else self._short(first)))
+        return done
+
+    def _short(self, path: str | Path) -> str:
+        """Return the path below the folder; drafts have random names."""
+        inside = Path(path).relative_to(self._folder)
+        return "tmp/draft" if inside.parent.name == "tmp" else inside.as_posix()
+
+
+def test_r2_a_film_is_written_synced_renamed_and_its_folder_synced_in_this_order(tmp_path, monkeypatch):
+    folder = tmp_path / "blobs"
+    trace = Trace(monkeypatch, tmp_path)
+    Blobs(folder).put(b"film", "ab" * 32)
+    assert trace.calls == [
+        *(("mkdir", "blobs"), ("fsync", ".")),
+        *(("mkdir", "blobs/tmp"), ("fsync", "blobs")),
+        *(("mkdir", "blobs/ab"), ("fsync", "blobs")),
+        *(("write", "tmp/draft"), ("fsync", "tmp/draft")),
+        *(("rename", f"blobs/ab/{'ab' * 32}"), ("fsync", "blobs/ab")),
+    ]
+
+
+def test_r2_a_film_that_is_there_already_is_made_durable_too(tmp_path, monkeypatch):
+    """Whoever wrote it may have been killed before the folder was on disk."""
+    blobs = Blobs(tmp_path)
+    ((sha256, raw),) = named(b"film").items()
+    blobs.put(raw, sha256)
+    trace = Trace(monkeypatch, tmp_path)
+    blobs.put(raw, sha256)
+    assert trace.calls == [("fsync", sha256[:2])]
+
+
+def test_r2_each_of_many_films_is_synced_before_its_name_and_its_folder_after(tmp_path, monkeypatch):
+    trace = Trace(monkeypatch, tmp_path)
+    Blobs(tmp_path).put_many({f"{i:02x}" * 32: bytes([i]) for i in (1, 2, 3)})
+    renamed = [place for place, (name, _) in enumerate(trace.calls) if name == "rename"]
+    synced = [place for place, call in enumerate(trace.calls) if call == ("fsync", "tmp/draft")]
+    assert (len(renamed), len(synced)) == (3, 3)
+    assert max(synced) < min(renamed)
+    assert sorted(trace.calls[max(renamed) + 1 :]) == [("fsync", f"{i:02x}") for i in (1, 2, 3)]
+
+
+def test_r2_a_failing_fsync_is_busy_and_leaves_no_name(tmp_path, monkeypatch):
+    def fails(handle: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    blobs = Blobs(tmp_path)
+    blobs.put(b"first", "cd" * 32)
+    blobs.put(b"second", f"ab{'00' * 31}")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fails)
+        with pytest.raises(Busy, match="Input/output error"):
+            blobs.put(b"film", "ab" * 32)
+    assert not blobs.has("ab" * 32)
+    assert leftovers(blobs) == []

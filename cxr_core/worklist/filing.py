@@ -277,9 +277,7 @@ def _hurry(session: Session, known: Iterable[Receipt], arrival: Arrival) -> None
     )
 
 
-def _events(
-    receipts: Sequence[Receipt], conflicts: dict[str, str], arrival: Arrival
-) -> Iterable[audit.Event]:
+def _events(receipts: Sequence[Receipt], conflicts: dict[str, str], arrival: Arrival) -> list[audit.Event]:
     events: list[audit.Event] = []
     for receipt in receipts:
         detail: dict[str, str | int | bool | None] = {"study": receipt.study_id, "new": receipt.new}

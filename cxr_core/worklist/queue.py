@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Select, func, or_, select, update
+from sqlalchemy import Select, func, literal_column, or_, select, update
 from sqlalchemy.orm import Session
 
 from cxr_core.worklist import audit
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from cxr_core.worklist.service import Service
 
 LONGEST_BACK_OFF_S = 60
+
+_WAITING = ImageRow.status == literal_column("'waiting'")
+"""As a literal: SQLite recognises the index of waiting films by it."""
 
 
 def put(row: StudyRow, now: datetime, priority: int = BATCH) -> None:
@@ -134,13 +137,8 @@ def waiting(service: Service) -> int:
 
 
 def films_waiting(session: Session, *, first: bool = False) -> int:
-    """Return how many films wait for an answer, or for their first, by the index of queued studies."""
-    query = (
-        select(func.count())
-        .select_from(StudyRow)
-        .join(ImageRow, ImageRow.study_id == StudyRow.id)
-        .where(StudyRow.queued_utc.is_not(None), ImageRow.status == ImageStatus.WAITING)
-    )
+    """Return how many films wait for an answer, or for their first."""
+    query = select(func.count()).select_from(ImageRow).where(_WAITING)
     return session.scalar(query.where(ImageRow.result_id.is_(None)) if first else query) or 0
 
 
@@ -181,7 +179,6 @@ def _free(now: datetime) -> Select[StudyRow]:
 
 def _expired(now: datetime) -> Select[StudyRow]:
     return select(StudyRow).where(
-        StudyRow.queued_utc.is_not(None),
         StudyRow.lease_owner.is_not(None),
         StudyRow.lease_until_utc <= now,
     )
@@ -195,9 +192,11 @@ def _locked(session: Session, study_ids: Iterable[str]) -> dict[str, StudyRow]:
 
 def _waiting_films(session: Session, study_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return per study its films without answer in order of arrival; a study without such is left out."""
+    if not study_ids:
+        return {}
     query = (
         select(ImageRow.study_id, ImageRow.sha256)
-        .where(ImageRow.study_id.in_(study_ids), ImageRow.status == ImageStatus.WAITING)
+        .where(ImageRow.study_id.in_(study_ids), _WAITING)
         .order_by(ImageRow.received_utc, ImageRow.sha256)
     )
     found: dict[str, tuple[str, ...]] = {}

@@ -140,6 +140,12 @@ class StudyRow(Base):
             sqlite_where=text("queued_utc IS NOT NULL"),
             postgresql_where=text("queued_utc IS NOT NULL"),
         ),
+        Index(
+            "ix_study_lease",
+            "lease_until_utc",
+            sqlite_where=text("lease_owner IS NOT NULL"),
+            postgresql_where=text("lease_owner IS NOT NULL"),
+        ),
     )
 
 
@@ -188,6 +194,13 @@ class ImageRow(Base):
             unique=True,
             sqlite_where=text("conflicts_with IS NULL"),
             postgresql_where=text("conflicts_with IS NULL"),
+        ),
+        Index(
+            "ix_image_waiting",
+            "study_id",
+            "result_id",
+            sqlite_where=text("status = 'waiting'"),
+            postgresql_where=text("status = 'waiting'"),
         ),
     )
 

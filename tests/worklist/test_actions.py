@@ -276,7 +276,7 @@ def test_the_roles_of_the_table_are_asked_for(several):
 
 
 def test_asking_everything_anew_neither_stops_nor_delays_what_comes_in(several, clock, films):
-    several.settings = replace(several.settings, queue_limit=1)
+    several.settings = replace(several.settings, queue_limit=2)  # the fourth film waits already
     assert several.reanalyse(LEAD, None, None) == 3
     clock.advance(60)
     receipt = several.submit(ANN, Incoming("new.png", films.png(1)), source=Source.CLI)

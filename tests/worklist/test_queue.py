@@ -7,12 +7,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import event, func, select, update
 
 from cxr_core.access import Actor, Role
 from cxr_core.domain import State, Urgency
 from cxr_core.worklist import audit, queue
 from cxr_core.worklist.schema import AuditRow, ImageRow, ResultRow, StudyRow, WorkerRow
+from cxr_core.worklist.service import open_service
 from cxr_core.worklist.values import ImageStatus, Incoming, Source
 from tests.worklist.work import NURSE, THUMBNAIL, answers, one, work
 
@@ -305,3 +306,29 @@ def test_the_chain_holds_after_all_of_this(service, films, kit, clock):
     with service.database.read() as session:
         verdict = audit.verify(session)
     assert (verdict.events, verdict.broken_at) == (6, None)
+
+
+@pytest.mark.parametrize(
+    ("ask", "index"),
+    [
+        (queue.waiting, "ix_image_waiting"),
+        (lambda service: queue.claim(service, "w1", 1), "ix_study_lease"),
+        (lambda service: queue.claim(service, "w1", 1), "ix_study_queue"),
+    ],
+)
+def test_a_long_list_does_not_slow_the_queue_down(home, films, ask, index):
+    """By the plan of every statement on SQLite: each question has an index of its own, of open work only."""
+    service = open_service(home)
+    hand_in(service, films.png(1))
+    plans: list[str] = []
+
+    @event.listens_for(service.database.engine, "before_cursor_execute")
+    def explain(connection, cursor, statement, parameters, context, executemany):
+        if statement.startswith("SELECT"):
+            cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.extend(row[-1] for row in cursor.fetchall())
+
+    ask(service)
+    assert any(index in plan for plan in plans)
+    assert not {"SCAN study", "SCAN image"}.intersection(plans)
+    service.close()

@@ -158,11 +158,13 @@ INSERT INTO "worker" VALUES('worker-1','2026-01-05 08:00:00.000000','2026-01-05 
 CREATE INDEX ix_audit_subject ON audit (subject);
 CREATE INDEX ix_batch_actor ON batch (actor);
 CREATE INDEX ix_study_alert ON study (since_utc, id) WHERE tier = 0 AND acknowledged_utc IS NULL;
+CREATE INDEX ix_study_lease ON study (lease_until_utc) WHERE lease_owner IS NOT NULL;
 CREATE INDEX ix_study_list ON study (is_open, tier, since_utc, id, urgency, status, received_utc, findings);
 CREATE INDEX ix_study_queue ON study (priority, queued_utc) WHERE queued_utc IS NOT NULL;
 CREATE INDEX ix_study_received ON study (received_utc);
 CREATE INDEX ix_identity_patient_id ON identity (patient_id);
 CREATE INDEX ix_image_study_id ON image (study_id);
+CREATE INDEX ix_image_waiting ON image (study_id, result_id) WHERE status = 'waiting';
 CREATE UNIQUE INDEX uq_image_sop_uid ON image (sop_uid) WHERE conflicts_with IS NULL;
 CREATE INDEX ix_review_study_id ON review (study_id);
 COMMIT;

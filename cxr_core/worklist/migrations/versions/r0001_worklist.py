@@ -93,6 +93,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("tier = 0 AND acknowledged_utc IS NULL"),
     )
     op.create_index(
+        "ix_study_lease",
+        "study",
+        ["lease_until_utc"],
+        unique=False,
+        sqlite_where=sa.text("lease_owner IS NOT NULL"),
+        postgresql_where=sa.text("lease_owner IS NOT NULL"),
+    )
+    op.create_index(
         "ix_study_list",
         "study",
         ["is_open", "tier", "since_utc", "id", "urgency", "status", "received_utc", "findings"],
@@ -160,6 +168,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sha256", name=op.f("pk_image")),
     )
     op.create_index(op.f("ix_image_study_id"), "image", ["study_id"], unique=False)
+    op.create_index(
+        "ix_image_waiting",
+        "image",
+        ["study_id", "result_id"],
+        unique=False,
+        sqlite_where=sa.text("status = 'waiting'"),
+        postgresql_where=sa.text("status = 'waiting'"),
+    )
     op.create_index(
         "uq_image_sop_uid",
         "image",

@@ -32,6 +32,7 @@ def worker(
         signal.signal(number, lambda *_: stop.set())
     if child_of:
         die_with(child_of)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("cxr_core").setLevel(logging.INFO)
     with failures():
         run(settings.load(), once=once, processes=processes, stop=stop)

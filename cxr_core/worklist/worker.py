@@ -1,6 +1,6 @@
 """The worker: claims studies, has their films decoded, asks the network in batches, records the answers.
 
-While the network answers one group of studies, the decoding children are at the next. Answers are those
+While the network answers some studies, the decoding children are at the next. Answers are those
 of `pipeline.analyse`, whatever came before or beside them. Whatever kills a worker costs nothing but its
 lease, after which others claim the studies; an answer that comes too late is not written.
 """
@@ -12,11 +12,10 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import TypeVar
 
 import numpy as np
 
@@ -30,6 +29,7 @@ from cxr_core.worklist import queue
 from cxr_core.worklist.decoder import CRASHED, DecoderPool
 from cxr_core.worklist.kits import Kits
 from cxr_core.worklist.lifeline import Lifeline
+from cxr_core.worklist.patience import Patience
 from cxr_core.worklist.service import Service, open_service
 from cxr_core.worklist.values import Answer, Job
 from cxr_core.worklist.wire import Decoded
@@ -37,20 +37,26 @@ from cxr_core.worklist.wire import Decoded
 POLL_S = 0.08
 """Between two looks at an empty queue: somebody may be waiting at the screen."""
 
-LONGEST_PAUSE_S = 10.0
+LINGER_S = 0.25
+"""A decoded film waits no longer for others to fill its batch."""
+
 MODEL_UNAVAILABLE, UNREADABLE, UNRECORDED = "model_unavailable", "unreadable_blob", "not_recorded"
 
 _log = logging.getLogger(__name__)
-Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Task:
     """A leased study under way: its kit, and each film's decoding by its SHA-256."""
 
     job: Job
     kit: Kit = field(repr=False)
     films: dict[str, Future[Decoded]] = field(repr=False)
+
+    @property
+    def decoded(self) -> bool:
+        """Whether all its films are, or never will be."""
+        return all(future.done() for future in self.films.values())
 
 
 def run(settings: Settings, *, once: bool, stop: threading.Event, processes: int = 1) -> None:
@@ -102,7 +108,8 @@ class Worker:
         self.lifeline = Lifeline(service, self.id)
         decoding = service.settings.worker_processes or os.cpu_count() or 1
         self._threads = ThreadPoolExecutor(decoding, thread_name_prefix="decode")
-        self._failures = 0
+        self._patience = Patience(self.id, stop, service.settings.lease_s)
+        self._look_at = self._since = 0.0
 
     def work(self, *, once: bool) -> None:
         """Answer films until told to stop, or with `once` until none waits."""
@@ -110,16 +117,22 @@ class Worker:
         with self._threads, self.lifeline:
             if not self._ready(once):
                 return
-            group: list[Task] = []
+            tasks: list[Task] = []
             while not self.stop.is_set():
-                following = self._claimed()
-                self._finish(group)
-                if not group and not following:
-                    if once and self._tried(lambda: queue.waiting(self.service)) == 0:
-                        break
+                tasks += self._claimed(sum(len(task.films) for task in tasks))
+                if group := self._due(tasks):
+                    self._finish(group)
+                    tasks = [task for task in tasks if task not in group]
+                elif tasks:
+                    pending = [
+                        future for task in tasks for future in task.films.values() if not future.done()
+                    ]
+                    wait(pending, timeout=POLL_S, return_when=FIRST_COMPLETED)
+                elif once and self._patience.tried(lambda: queue.waiting(self.service)) == 0:
+                    break
+                else:
                     self.stop.wait(POLL_S)
-                group = following
-            self._wind_up(group)
+            self._wind_up(tasks)
         _log.info("event=stopped worker=%s answered=%d", self.id, self.lifeline.answered)
 
     def _ready(self, once: bool) -> bool:
@@ -134,17 +147,32 @@ class Worker:
             except ModelError as exc:
                 if once:
                     raise
-                self._pause("model_unavailable", exc)
+                self._patience.pause("model_unavailable", exc)
             else:
-                self._failures = 0
                 return True
         return False
 
-    def _claimed(self) -> list[Task]:
-        """Return newly leased studies, their decoding begun."""
-        jobs = self._tried(lambda: queue.claim(self.service, self.id, BATCH)) or []
+    def _claimed(self, under_way: int) -> list[Task]:
+        """Return newly leased studies, their decoding begun; none while a batch's worth is under way."""
+        if under_way >= BATCH or monotonic() < self._look_at:
+            return []
+        jobs = self._patience.tried(lambda: queue.claim(self.service, self.id, BATCH)) or []
+        if not jobs:
+            self._look_at = monotonic() + POLL_S
         self.lifeline.hold(job.study_id for job in jobs)
         return [task for job in jobs if (task := self._begun(job))]
+
+    def _due(self, tasks: Sequence[Task]) -> list[Task]:
+        """Return the decoded studies once they fill a batch, or there is nothing left worth waiting for.
+
+        A film that keeps its decoder busy delays nobody's answer for long.
+        """
+        decoded = [task for task in tasks if task.decoded]
+        if not decoded:
+            self._since = monotonic()
+        full = sum(len(task.films) for task in decoded) >= BATCH
+        late = monotonic() - self._since >= LINGER_S
+        return decoded if full or late or len(decoded) == len(tasks) else []
 
     def _begun(self, job: Job) -> Task | None:
         try:
@@ -152,6 +180,7 @@ class Worker:
         except ModelError as exc:
             _log.error("event=%s study=%s error=%s", MODEL_UNAVAILABLE, job.study_id, type(exc).__name__)
             self._failed(job, dict.fromkeys(job.films, MODEL_UNAVAILABLE))
+            self.lifeline.drop([job.study_id])
             return None
         return Task(job, kit, {sha: self._threads.submit(self._decode, sha, kit) for sha in job.films})
 
@@ -167,8 +196,7 @@ class Worker:
 
     def _finish(self, group: Sequence[Task]) -> None:
         """Record the answers of a group, and count its films that killed or stalled their decoder."""
-        if not group:
-            return
+        self._since = monotonic()
         start = monotonic()
         decoded, codes = self._decoded(group)
         answers = {answer.analysis.sha256: answer for answer in self._answers(group, decoded)}
@@ -181,7 +209,7 @@ class Worker:
         for task in group:
             self._failed(task.job, {sha: codes[sha] for sha in task.films if sha in codes})
         nothing = [task.job for task in group if not (answers.keys() | codes).intersection(task.films)]
-        self._tried(lambda: queue.give_back(self.service, self.id, nothing))
+        self._patience.tried(lambda: queue.give_back(self.service, self.id, nothing))
         self.lifeline.drop(task.job.study_id for task in group)
         _log.info(
             "event=group worker=%s studies=%d recorded=%d films=%d failed=%d ms=%.0f",
@@ -198,7 +226,7 @@ class Worker:
             except DecoderDied as exc:
                 codes[sha256] = exc.code
             except Busy as exc:
-                self._pause("store_busy", exc)
+                self._patience.pause("store_busy", exc)
             except StoreError:
                 codes[sha256] = UNREADABLE
         for sha256, code in codes.items():
@@ -219,7 +247,7 @@ class Worker:
     def _recorded(self, done: Sequence[tuple[Job, Sequence[Answer]]]) -> int:
         """Return how many studies were written; one that the store will not take spoils no other."""
         try:
-            studies = self._tried(lambda: queue.record_many(self.service, self.id, done)) or 0
+            studies = self._patience.tried(lambda: queue.record_many(self.service, self.id, done)) or 0
         except StoreError as exc:
             if len(done) > 1:
                 return sum(self._recorded([each]) for each in done)
@@ -231,7 +259,7 @@ class Worker:
 
     def _failed(self, job: Job, codes: dict[str, str]) -> None:
         for sha256, code in codes.items():
-            self._tried(lambda sha256=sha256, code=code: queue.failed(  # type: ignore[misc]
+            self._patience.tried(lambda sha256=sha256, code=code: queue.failed(  # type: ignore[misc]
                 self.service, self.id, job, sha256, code
             ))  # fmt: skip
 
@@ -242,30 +270,10 @@ class Worker:
         for task in group:
             cancelled = [future.cancel() for future in task.films.values()]
             (back if any(cancelled) else begun).append(task)
-        self._finish(begun)
-        self._tried(lambda: queue.give_back(self.service, self.id, [task.job for task in back]))
+        if begun:
+            self._finish(begun)
+        self._patience.tried(lambda: queue.give_back(self.service, self.id, [task.job for task in back]))
         self.lifeline.drop(task.job.study_id for task in back)
-
-    def _tried(self, call: Callable[[], Result]) -> Result | None:
-        """Return what the store says, asked again while it is busy, or None once the lease may be gone."""
-        until = monotonic() + self.service.settings.lease_s
-        while True:
-            try:
-                result = call()
-            except Busy as exc:
-                self._pause("store_busy", exc)
-                if monotonic() > until or self.stop.is_set():
-                    return None
-            else:
-                self._failures = 0
-                return result
-
-    def _pause(self, event: str, exc: Exception) -> None:
-        """Say what is the matter and wait, longer each time."""
-        self._failures += 1
-        seconds = min(LONGEST_PAUSE_S, 0.1 * 2 ** min(self._failures, 10))
-        _log.warning("event=%s worker=%s error=%s pause_s=%.1f", event, self.id, type(exc).__name__, seconds)
-        self.stop.wait(seconds)
 
 
 def _answer(analysis: Analysis, kit: Kit, thumbnail: bytes | None) -> Answer:

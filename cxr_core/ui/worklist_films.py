@@ -34,7 +34,7 @@ def add(service: Service, actor: Actor) -> None:
     st.session_state[_TURN] = turn + 1
     st.session_state[_TAKEN] = taken if taken.trouble else None
     recent.forget()
-    st.rerun(scope="fragment")
+    st.rerun()
 
 
 def say_what_was_taken() -> None:

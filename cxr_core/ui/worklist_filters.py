@@ -13,6 +13,7 @@ from cxr_core.ui.listed import tier_word
 from cxr_core.worklist.values import Query, Status
 
 PAGE = 50
+KEYS = ("f-tier", "f-finding", "f-status", "f-span", "f-day", "f-text")
 ANY_TIME, ON_A_DAY = "Any time", "On a day …"
 SPANS = {"Last 24 h": 24, "Last 72 h": 72, "Last 7 days": 168}
 STATUSES: dict[str, frozenset[Status]] = {
@@ -64,6 +65,11 @@ def ask(policy: Policy, now: datetime) -> Query:
         text=text.strip(),
         limit=PAGE,
     )
+
+
+def chosen() -> tuple[object, ...]:
+    """Return the choices as they stand; unlike the query they do not move with the clock."""
+    return tuple(st.session_state.get(key) for key in KEYS)
 
 
 def received(span: str, day: date | None, now: datetime) -> tuple[datetime | None, datetime | None]:

@@ -108,13 +108,10 @@ def _columns() -> dict[str, ColumnConfig | str | None]:
 
 def _on_its_page(query: Query) -> Query:
     """Return the query at the page last turned to; other filters start at the first."""
-    if st.session_state.get("wl-query") != query:
-        known = st.session_state.get("wl-query")
-        # The span of hours moves on with the clock; that alone does not turn the page back.
-        if known is None or replace(known, since=None) != replace(query, since=None):
-            st.session_state["wl-page"] = 0
-        st.session_state["wl-query"] = query
-    return replace(query, offset=st.session_state.get("wl-page", 0) * query.limit)
+    chosen = worklist_filters.chosen()
+    if st.session_state.get("wl-filters") != chosen:
+        st.session_state["wl-filters"], st.session_state["wl-page"] = chosen, 0
+    return replace(query, offset=st.session_state["wl-page"] * query.limit)
 
 
 def _foot(query: Query, seen: Snapshot) -> None:
@@ -129,10 +126,8 @@ def _foot(query: Query, seen: Snapshot) -> None:
             "· A acknowledge · Enter open</div>"
         )
         if pages > 1:
-            st.button("◀", key="wl-back", disabled=number == 0, on_click=_turn, args=(-1,), help="Page back")
-            st.button(
-                "▶", key="wl-on", disabled=number + 1 >= pages, on_click=_turn, args=(1,), help="Page on"
-            )
+            st.button("Page back", key="wl-back", disabled=number == 0, on_click=_turn, args=(-1,))
+            st.button("Page on", key="wl-on", disabled=number + 1 >= pages, on_click=_turn, args=(1,))
 
 
 def _turn(pages: int) -> None:

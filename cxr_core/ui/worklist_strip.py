@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from html import escape
 
 import streamlit as st
@@ -21,6 +22,7 @@ from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import Line, Query, Status
 
 _SAID, _ASKED, _TELLING = "wl-said", "wl-asked", "wl-telling"
+_TOLD, _HOW, _BACK = "wl-told", "wl-how", "wl-read-back"
 LABELS = {
     "claim": ("Claim", "T"),
     "release": ("Release", "T"),
@@ -37,6 +39,9 @@ class Asked:
     what: str
     study_id: str
     version: int
+    told: str = ""
+    how: str = ""
+    read_back: bool = False
 
 
 def show(service: Service, actor: Actor, seen: Snapshot) -> None:
@@ -50,7 +55,7 @@ def show(service: Service, actor: Actor, seen: Snapshot) -> None:
         else:
             st.html('<div class="muted">Pick a study by a click, or with J.</div>')
         if line is not None and st.session_state.get(_TELLING) == line.study_id and _alarming(line):
-            _telling(service, actor, line)
+            _telling(line)
         else:
             _buttons(service, actor, line)
 
@@ -108,6 +113,7 @@ def perform(service: Service, actor: Actor) -> None:
         "claim": service.claim,
         "release": service.release,
         "read": service.mark_read,
+        "told": partial(service.acknowledge, told=asked.told, how=asked.how, read_back=asked.read_back),
     }
     _tried(lambda: calls[asked.what](actor, asked.study_id, asked.version))
 
@@ -158,32 +164,30 @@ def _possible(actor: Actor, line: Line) -> Iterator[str]:
         yield "read"
 
 
-def _ask(asked: Asked) -> None:
+def _ask(asked: Asked | None) -> None:
     st.session_state[_ASKED] = asked
+    st.session_state.pop(_TELLING, None)
 
 
 def _alarming(line: Line) -> bool:
     return line.urgency is Urgency.CRITICAL and not line.acknowledged
 
 
-def _telling(service: Service, actor: Actor, line: Line) -> None:
+def _telling(line: Line) -> None:
     """Ask who was told and how; all of it may stay empty."""
     with (
         st.form(f"telling-{line.study_id}", border=False),
         st.container(horizontal=True, vertical_alignment="bottom", gap="small"),
     ):
-        told = st.text_input("Who was told", key=f"told-{line.study_id}", max_chars=120, width=220)
-        how = st.selectbox(
-            "How", ["", "by telephone", "in person", "by message"], key=f"how-{line.study_id}", width=150
-        )
-        back = st.checkbox("They read it back", key=f"back-{line.study_id}")
-        sent = st.form_submit_button("Acknowledge", type="primary", shortcut="Enter")
-        left = st.form_submit_button("Cancel", shortcut="Escape")
-    if not sent and not left:
-        st.session_state["wl-telling-version"] = line.version
-        return
-    st.session_state.pop(_TELLING, None)
-    version = st.session_state.pop("wl-telling-version", line.version)
-    if sent:
-        _tried(lambda: service.acknowledge(actor, line.study_id, version, told=told, how=how, read_back=back))
-    st.rerun(scope="fragment")
+        st.text_input("Who was told", key=_TOLD, max_chars=120, width=220)
+        st.selectbox("How", ["", "by telephone", "in person", "by message"], key=_HOW, width=150)
+        st.checkbox("They read it back", key=_BACK)
+        asked = Asked("told", line.study_id, line.version)
+        st.form_submit_button("Acknowledge", type="primary", shortcut="Enter", on_click=_tell, args=(asked,))
+        st.form_submit_button("Cancel", shortcut="Escape", on_click=_ask, args=(None,))
+
+
+def _tell(asked: Asked) -> None:
+    """Keep what was typed with what was asked; a submitted form's fields are gone when the page is drawn."""
+    state = st.session_state
+    _ask(replace(asked, told=state[_TOLD], how=state[_HOW], read_back=state[_BACK]))

@@ -18,6 +18,7 @@ from cxr_core.worklist.database import BLOBS_FOLDER, Database, connect, upgradin
 from cxr_core.worklist.schema import AuditHeadRow, AuditRow, ImageRow, ResultRow, StudyRow
 
 _BYTES_AT_ONCE = 64 * 1024 * 1024
+_FILMS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +103,12 @@ def restore(source: Path, settings: Settings) -> Report:
     try:
         with upgrading(database, settings) as connection:
             portable.refuse_rows(connection)
-        wanted = [sha256 for sha256 in films if sha256 not in manifest.missing]
+        lost_before = frozenset(manifest.missing)
+        wanted = [sha256 for sha256 in films if sha256 not in lost_before]
         _, lost = _copy_films(wanted, Blobs(source / BLOBS_FOLDER), blobs)
         if lost:
             raise StoreError(f"{len(lost)} films of the backup are missing or changed; use another one")
-        _check_films(films, blobs, manifest.missing)
+        _check_films(wanted, blobs, ())
         with upgrading(database, settings) as connection:
             portable.refuse_rows(connection)
             portable.load(connection, source, manifest)
@@ -127,6 +129,7 @@ def _copy_films(films: Iterable[str], source: Blobs, target: Blobs) -> tuple[int
     """Return how many bytes were copied, and which films could not be: missing or changed."""
     total, missing = 0, []
     group: dict[str, bytes] = {}
+    group_bytes = 0
     for sha256 in films:
         try:
             group[sha256] = source.get(sha256)
@@ -135,22 +138,24 @@ def _copy_films(films: Iterable[str], source: Blobs, target: Blobs) -> tuple[int
         except StoreError:
             missing.append(sha256)
             continue
-        total += len(group[sha256])
-        if sum(map(len, group.values())) > _BYTES_AT_ONCE:
+        group_bytes += len(group[sha256])
+        if group_bytes > _BYTES_AT_ONCE or len(group) >= _FILMS_AT_ONCE:
             target.put_many(group)
-            group = {}
+            total += group_bytes
+            group, group_bytes = {}, 0
     target.put_many(group)
-    return total, tuple(missing)
+    return total + group_bytes, tuple(missing)
 
 
-def _check_films(films: Iterable[str], copies: Blobs, missing: tuple[str, ...]) -> None:
+def _check_films(films: Iterable[str], copies: Blobs, missing: Iterable[str]) -> None:
     """Read every film that was copied once more.
 
     Raises:
         StoreError: one is not what it was.
     """
+    not_copied = frozenset(missing)
     for sha256 in films:
-        if sha256 not in missing:
+        if sha256 not in not_copied:
             copies.get(sha256)
 
 

@@ -37,16 +37,22 @@ def short_waits(monkeypatch):
     monkeypatch.setattr(database_module, "LOCK_WAIT_S", 0.5)
 
 
+def as_root(*command: str) -> subprocess.CompletedProcess[bytes]:
+    sudo = () if os.geteuid() == 0 else ("sudo", "-n")
+    return subprocess.run([*sudo, *command], capture_output=True, check=False)
+
+
 @pytest.fixture
 def small_disk(tmp_path) -> Iterator[Path]:
     """A real file system of a few megabytes."""
     place = tmp_path / "disk"
     place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_MB}m", "none", str(place)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("a small disk can only be mounted by root")
+    options = f"size={SMALL_MB}m,mode=700,uid={os.geteuid()},gid={os.getegid()}"
+    mounted = as_root("mount", "-t", "tmpfs", "-o", options, "none", str(place))
+    if mounted.returncode:
+        pytest.skip(f"a small disk can only be mounted by root: {mounted.stderr.decode().strip()}")
     yield place
-    subprocess.run(["umount", "-l", str(place)], check=True)
+    as_root("umount", "-l", str(place)).check_returncode()
 
 
 def on(disk: Path, settings: Settings, **values: object) -> Settings:
@@ -189,13 +195,13 @@ def test_r5_read_only_disk(small_disk, home, clock):
         note(database, clock, "before")
         blobs.put(b"before", "a" * 64)
         database.close()  # a disk with files open for writing cannot be made read-only by hand
-        subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+        as_root("mount", "-o", "remount,ro", str(small_disk)).check_returncode()
         try:
             busy(lambda: note(database, clock, "SECRET"))
             busy(lambda: open_database(settings))
             assert "Read-only" in busy(lambda: blobs.put(b"later", "b" * 64))
         finally:
-            subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+            as_root("mount", "-o", "remount,rw", str(small_disk)).check_returncode()
         note(database, clock, "later")
         blobs.put(b"later", "b" * 64)
         assert noted(database) == ["before", "later"]

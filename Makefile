@@ -26,6 +26,7 @@ model: .venv/app
 
 bench: .venv/app
 	$(BIN)/python benchmarks/latency.py
+	$(BIN)/python benchmarks/worklist.py
 
 .venv/app: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

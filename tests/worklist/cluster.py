@@ -26,8 +26,10 @@ def find_programs() -> Path | None:
 class Cluster:
     """Start with `start`, end with `remove`. The server refuses root, so root starts it as another user."""
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, *, durable: bool = False) -> None:
+        """Make it; only a durable one waits for the disk at each commit."""
         self._programs = programs
+        self._fsync = "on" if durable else "off"
         self._server: subprocess.Popen[bytes] | None = None
         self.folder = Path(tempfile.mkdtemp(prefix="neuraray-pg-", dir="/tmp"))
         self._as_user: list[str] = []
@@ -44,7 +46,12 @@ class Cluster:
 
     def start(self) -> None:
         """Return when the server answers. It dies with the tests, even if they are killed."""
-        options = {"listen_addresses": "", "fsync": "off", "shared_buffers": "32MB", "max_connections": "80"}
+        options = {
+            "listen_addresses": "",
+            "fsync": self._fsync,
+            "shared_buffers": "32MB",
+            "max_connections": "80",
+        }
         self._server = subprocess.Popen(
             [
                 *("setpriv", "--pdeathsig=INT", *self._as_user, "--"),

@@ -36,12 +36,13 @@ def page(service: Service, query: Query) -> Page:
 def select_ids(session: Session, policy: Policy, query: Query, now: datetime) -> tuple[list[str], int]:
     """Return the ids of a page's studies, in order, and how many studies fit the query in all."""
     parts = order.stretches(policy, query, now)
-    counts = order.counts(session, parts, query)
+    filters = order.matches(session, query)
+    counts = order.counts(session, parts, filters)
     skip, room = max(query.offset, 0), max(query.limit, 0)
     found: list[str] = []
     for part, count in zip(parts, counts, strict=True):
         if skip < count and room > len(found):
-            found += order.ids(session, part, query, skip, room - len(found))
+            found += order.ids(session, part, filters, skip, room - len(found))
         skip = max(skip - count, 0)
     return found, sum(counts)
 
@@ -156,8 +157,9 @@ def _line(
 def every_line(session: Session, policy: Policy, query: Query, now: datetime) -> Iterator[Line]:
     """Yield all lines that fit the query, in order and without thumbnails, whatever its page."""
     parts = order.stretches(policy, query, now)
-    for part, count in zip(parts, order.counts(session, parts, query), strict=True):
-        found = order.ids(session, part, query, 0, count) if count else []
+    filters = order.matches(session, query)
+    for part, count in zip(parts, order.counts(session, parts, filters), strict=True):
+        found = order.ids(session, part, filters, 0, count) if count else []
         for start in range(0, len(found), CHUNK):
             yield from lines(session, policy, found[start : start + CHUNK], now, thumbnails=False)
             session.expunge_all()

@@ -7,7 +7,7 @@ the other; nothing is sorted, and a page deep down is found by counting stretche
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -24,7 +24,7 @@ from sqlalchemy import (
     select,
     union_all,
 )
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Session
 
 from cxr_core.domain import Urgency
 from cxr_core.triage.policy import Policy
@@ -41,6 +41,9 @@ TIERS: tuple[tuple[Urgency, ...], ...] = tuple(
 """The urgencies of each place in the list; those of one tier are told apart by nothing but their wait."""
 
 UNREAD = frozenset(Status) - {Status.READ}
+
+FEW = 500
+"""Studies named one by one in a statement, in each range of the list."""
 
 Condition = ColumnElement[bool]
 
@@ -121,43 +124,51 @@ def _of(tier: int, urgencies: list[Urgency]) -> Condition:
     return and_(in_tier(tier), StudyRow.urgency.in_(urgencies))
 
 
-def matches(query: Query) -> list[Condition]:
+def matches(session: Session, query: Query) -> list[Condition]:
     """Return what else the query asks of a study, besides urgency and status."""
     conditions: list[Condition] = []
     if query.finding:
-        conditions.append(_contains(StudyRow.findings, f"|{query.finding}|"))
+        label = f"|{query.finding}|"
+        conditions.append(StudyRow.findings.contains(label, autoescape=True) if _storable(label) else false())
     if query.since is not None:
         conditions.append(StudyRow.received_utc >= query.since)
     if query.until is not None:
         conditions.append(StudyRow.received_utc < query.until)
     if query.text:
-        named = select(IdentityRow.study_id).where(
-            or_(_contains(IdentityRow.patient_id, query.text), _contains(IdentityRow.accession, query.text))
-        )
-        # Named once and used by every range: the identities are looked through once.
-        hits = named.cte("named")
-        conditions.append(or_(StudyRow.id.in_(select(hits.c.study_id)), _contains(StudyRow.id, query.text)))
+        conditions.append(_named(session, query.text) if _storable(query.text) else false())
     return conditions
 
 
-def _contains(column: InstrumentedAttribute[str], text: str) -> Condition:
-    """Return whether a column holds the text literally; letters A to Z match whatever their case."""
-    if "\0" in text or not _encodable(text):
-        return false()
-    return column.icontains(text, autoescape=True)
+def _named(session: Session, text: str) -> Condition:
+    """Return whether patient id, accession or study id holds the text; A to Z match whatever their case."""
+    named = (
+        select(StudyRow.id)
+        .outerjoin(IdentityRow, IdentityRow.study_id == StudyRow.id)
+        .where(
+            or_(
+                *(
+                    column.icontains(text, autoescape=True)
+                    for column in (IdentityRow.patient_id, IdentityRow.accession, StudyRow.id)
+                )
+            )
+        )
+    )
+    # Looked up once, not by every range of the list, unless the text says next to nothing.
+    found = session.scalars(named.limit(FEW + 1)).all()
+    return StudyRow.id.in_(found if len(found) <= FEW else named)
 
 
-def _encodable(text: str) -> bool:
+def _storable(text: str) -> bool:
+    """Return whether both databases can be asked for the text."""
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return "\0" not in text
 
 
-def counts(session: Session, parts: Iterable[Stretch], query: Query) -> list[int]:
+def counts(session: Session, parts: Sequence[Stretch], filters: Sequence[Condition]) -> list[int]:
     """Return how many studies each stretch holds, in one statement."""
-    parts, filters = list(parts), matches(query)
     numbers = [
         select(func.count()).select_from(StudyRow).where(each, *filters).scalar_subquery()
         for part in parts
@@ -169,9 +180,8 @@ def counts(session: Session, parts: Iterable[Stretch], query: Query) -> list[int
     return [sum(next(found) for _ in part.ranges) for part in parts]
 
 
-def ids(session: Session, part: Stretch, query: Query, offset: int, limit: int) -> list[str]:
+def ids(session: Session, part: Stretch, filters: Sequence[Condition], offset: int, limit: int) -> list[str]:
     """Return the ids of a stretch's studies from `offset` on, at most `limit`, in order."""
-    filters = matches(query)
     arms = [select(StudyRow.id, StudyRow.since_utc).where(each, *filters) for each in part.ranges]
     names = ("since_utc", "id")
     order: list[UnaryExpression[str]] = [desc(name) if part.newest_first else asc(name) for name in names]

@@ -11,6 +11,7 @@ from sqlalchemy import event, text
 
 from cxr_core.access import Actor, Role
 from cxr_core.domain import State, Urgency
+from cxr_core.worklist import order
 from cxr_core.worklist.values import Query, Status
 from tests.worklist.rows import identity, image, put, study
 
@@ -267,6 +268,13 @@ def test_text_is_found_literally_in_patient_id_accession_and_study_id(service, t
     )
     assert sorted(ids(service, text=text)) == found
     assert service.page(READER, Query(text=text, limit=0)).total == len(found)
+
+
+def test_text_that_says_next_to_nothing_finds_all_of_them(service, monkeypatch):
+    monkeypatch.setattr(order, "FEW", 2)
+    put(service.database, [study(number) for number in range(9)], [identity(5, patient_id="P-5")])
+    assert ids(service, text="00", limit=4, offset=3) == [3, 4, 5, 6]
+    assert ids(service, text="p-") == [5]
 
 
 def test_a_page_beyond_the_end_is_empty_and_still_counts(service):

@@ -1,0 +1,258 @@
+"""Promise H4: no patient data in logs, errors, temp files; in the database only where it belongs."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text
+
+from cxr_core.access import Actor, Role
+from cxr_core.domain import Study
+from cxr_core.errors import CxrError
+from cxr_core.settings import Settings
+from cxr_core.worklist.schema import Base, ImageRow
+from cxr_core.worklist.service import Service, open_service
+from cxr_core.worklist.values import Incoming, Query, Source
+from tests.worklist.films import Films
+from tests.worklist.hooks import ABORT
+from tests.worklist.processes import environment
+
+NAME, PATIENT, REFERRER, ACCESSION, COMMENT = (
+    "Quaggamire",
+    "PIDX9931",
+    "Volkenbrand",
+    "ACCX5512",
+    "Wexelhagen",
+)
+FILE = "wombatleaf"
+TOKENS = (NAME, PATIENT, REFERRER, ACCESSION, COMMENT, FILE)
+ALLOWED = {("image", "file_name"), ("batch_item", "name")}
+LEAD = Actor("lead", Role.LEAD)
+
+CRASHING_WORKER = """
+import logging, threading
+from cxr_core import settings
+from cxr_core.worklist.service import open_service
+from cxr_core.worklist.worker import Worker, open_pool
+logging.basicConfig(level=logging.DEBUG)
+service = open_service(settings.load())
+with open_pool(service, hook="tests.worklist.hooks:abort") as pool:
+    Worker(service, pool, threading.Event()).work(once=True)
+"""
+
+
+def tagged(films: Films, number: int, **elements) -> bytes:
+    """A film whose every personal element holds a token."""
+    said = {
+        "patient_id": PATIENT,
+        "patient_name": f"{NAME}^Zelda",
+        "ReferringPhysicianName": f"{REFERRER}^Otto",
+        "AccessionNumber": ACCESSION,
+        "PatientComments": COMMENT,
+        "StudyDescription": f"asked by {REFERRER}",
+        "OtherPatientIDs": PATIENT,
+        "InstitutionName": COMMENT,
+    }
+    return films.dicom(number, **said | elements)
+
+
+@pytest.fixture
+def handed_in(tmp_path, films) -> Path:
+    """Films that succeed, are refused by tags, cannot be read, kill their decoder; and a hostile zip."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    raws = {
+        "good.dcm": tagged(films, 1),
+        "same-uid.dcm": tagged(films, 1, pixels=2),
+        "lateral.dcm": tagged(films, 3, ViewPosition="LL"),
+        "knee.dcm": tagged(films, 4, BodyPartExamined="KNEE"),
+        "report.dcm": tagged(films, 5, Modality="SR"),
+        "odd-uid.dcm": tagged(films, 6, SOPInstanceUID=None, StudyInstanceUID=None),
+        "odd-age.dcm": tagged(films, 7, PatientAge="999Y"),
+        "cut.dcm": tagged(films, 8)[:9000],
+        "cut-early.dcm": tagged(films, 9)[:700],
+        "torn.dcm": tagged(films, 10).replace(b"DX", b"\xff\xff", 1),
+        "crash.dcm": tagged(films, 11, ImageComments=ABORT.decode()),
+        "picture.png": films.png(12),
+        "cut.png": films.png(13)[:900],
+        "empty.png": b"",
+    }
+    for name, raw in raws.items():
+        (folder / f"{FILE}-{name}").write_bytes(raw)
+    with zipfile.ZipFile(tmp_path / f"{FILE}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{FILE}-inside.dcm", tagged(films, 14))
+        archive.writestr(f"../{FILE}-slip.dcm", tagged(films, 15))
+        archive.writestr(f"{FILE}-more.zip", tagged(films, 16))
+        archive.writestr(f"{FILE}-bomb.dcm", tagged(films, 17) + bytes(48 * 2**20))
+    (tmp_path / f"{FILE}-broken.zip").write_bytes((tmp_path / f"{FILE}.zip").read_bytes()[:-40])
+    return folder
+
+
+class Machine:
+    """Commands in a folder and with temporary files of their own; keeps all they say beside their answer."""
+
+    def __init__(self, settings: Settings, place: Path) -> None:
+        self.settings = replace(settings, local_role="lead", attempts=1)
+        self.work, self.temp = place / "cwd", place / "temp"
+        self.work.mkdir()
+        self.temp.mkdir()
+        self.said = ""
+        self.answered = ""
+
+    def run(self, *command: object, **changes) -> int:
+        variables = environment(replace(self.settings, **changes)) | {"TMPDIR": str(self.temp)}
+        variables["PYTHONPATH"] = str(Path(__file__).parents[2])
+        done = subprocess.run(
+            [sys.executable, *map(str, command)],
+            cwd=self.work,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        self.said += done.stderr
+        self.answered = done.stdout
+        return done.returncode
+
+    def cxr(self, *arguments: object, **changes) -> int:
+        return self.run("-m", "cxr_core.cli", *arguments, **changes)
+
+
+def leaks(content: str | bytes) -> set[str]:
+    raw = content.encode() if isinstance(content, str) else content
+    return {token for token in TOKENS if token.lower().encode() in raw.lower()}
+
+
+def files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file())
+
+
+def assert_disk_is_clean(machine: Machine) -> None:
+    """Neither names nor contents of files give a token away, but for database and blobs."""
+    home = machine.settings.home
+    for path in (*files(machine.work), *files(machine.temp), *files(home)):
+        assert not leaks(str(path.relative_to(home.parent)))
+        if path.parent == home and path.name.startswith("neuraray.sqlite3"):
+            continue
+        if home / "blobs" in path.parents:
+            continue
+        assert not leaks(path.read_bytes()), path
+
+
+def assert_database_is_clean(service: Service) -> None:
+    """Tokens stand in `identity` and in the columns of file names alone; they do stand there."""
+    where = set()
+    with service.database.read() as session:
+        for table in Base.metadata.sorted_tables:
+            for row in session.execute(select(table)).mappings():
+                where |= {(table.name, column) for column, value in row.items() if leaks(str(value))}
+    assert {each for each in where if each[0] != "identity"} == ALLOWED
+    assert {("identity", "patient_name"), ("identity", "patient_id"), ("identity", "referrer")} <= where
+
+
+@contextmanager
+def renamed(service: Service, away: str, back: str) -> Iterator[None]:
+    """Let every statement on a table fail for a while."""
+    with service.database.write() as session:
+        session.execute(text(f"ALTER TABLE {away}"))
+    try:
+        yield
+    finally:
+        with service.database.write() as session:
+            session.execute(text(f"ALTER TABLE {back}"))
+
+
+@pytest.mark.slow
+def test_h4_a_patients_name_is_found_nowhere_but_where_identity_belongs(store_settings, handed_in, tmp_path):
+    machine = Machine(store_settings, tmp_path)
+    archives = (tmp_path / f"{FILE}.zip", tmp_path / f"{FILE}-broken.zip")
+    assert machine.cxr("submit", handed_in, *archives) == 3
+    assert "zip_ratio" in machine.answered
+    assert leaks(machine.answered) == {FILE}
+    assert machine.run("-c", CRASHING_WORKER) == 0
+    assert machine.cxr("submit", handed_in, "--json", "--wait") == 3
+    assert machine.cxr("worklist", "--all") == 0
+    assert machine.cxr("worklist", "--json") == 0
+    assert leaks(machine.answered) <= {FILE}
+    assert machine.cxr("audit", "verify") == 0
+    assert not leaks(machine.answered)
+    assert machine.cxr("audit", "export") == 0
+    assert '"event":"dead_letter"' in machine.answered.replace('": "', '":"')
+    assert not leaks(machine.answered)
+    assert not leaks(machine.said), machine.said
+    service = open_service(machine.settings)
+    with service.database.read() as session:
+        statuses = set(session.scalars(select(ImageRow.status)))
+    assert statuses == {"assessed", "refused", "dead", "conflict"}
+    assert_database_is_clean(service)
+    assert_disk_is_clean(machine)
+    service.close()
+
+
+@pytest.mark.slow
+def test_h4_errors_of_a_store_that_fails_name_nobody(store_settings, handed_in, tmp_path):
+    machine = Machine(store_settings, tmp_path)
+    good = handed_in / f"{FILE}-good.dcm"
+    assert machine.cxr("submit", handed_in / f"{FILE}-lateral.dcm") == 0
+    assert machine.cxr("submit", good, queue_limit=1) == 1
+    assert machine.cxr("submit", good, min_free_mb=2**30) == 1
+    service = open_service(machine.settings)
+    with renamed(
+        service, "identity RENAME COLUMN referrer TO gone", "identity RENAME COLUMN gone TO referrer"
+    ):
+        assert machine.cxr("submit", good) == 1
+        assert machine.cxr("worklist") in (0, 1)
+    with renamed(service, "identity RENAME TO gone", "gone RENAME TO identity"):
+        assert machine.cxr("submit", good) == 1
+        assert machine.cxr("submit", handed_in) == 1
+    service.close()
+    shutil.rmtree(machine.settings.home / "blobs")
+    (machine.settings.home / "blobs").write_text("a file where the folder should be")
+    assert machine.cxr("submit", good) == 1
+    assert "are stored" in machine.said
+    assert not leaks(machine.said), machine.said
+    assert "Traceback" not in machine.said
+    assert_disk_is_clean(machine)
+
+
+def test_h4_errors_raised_by_the_service_name_nobody(service, films, tmp_path):
+    raw = tagged(films, 1)
+    receipt = service.submit(LEAD, Incoming(f"{FILE}.dcm", raw), source=Source.PAGE)
+    typed = Study(patient_name=NAME, patient_id=PATIENT, referrer=REFERRER, question=COMMENT)
+    service.blobs.put(b"other", "ab" * 32)
+    calls = (
+        lambda: service.submit(LEAD, Incoming(f"{FILE}.dcm", b""), source=Source.PAGE),
+        lambda: service.submit(
+            LEAD, Incoming(f"{FILE}.dcm", tagged(films, 2)), source=Source.PAGE, typed=typed
+        ),
+        lambda: service.complete(LEAD, receipt.study_id, typed, 99),
+        lambda: service.complete(LEAD, receipt.study_id, typed, 1),
+        lambda: service.study(LEAD, receipt.study_id),
+        lambda: service.study(LEAD, NAME),
+        lambda: service.film_bytes(LEAD, NAME),
+        lambda: service.film_bytes(LEAD, "ab" * 32),
+        lambda: service.retry(LEAD, NAME),
+        lambda: service.claim(LEAD, NAME, 1),
+        lambda: service.batch(LEAD, NAME),
+        lambda: service.page(LEAD, Query(text=NAME)),
+    )
+    raised = []
+    with renamed(
+        service, "identity RENAME COLUMN referrer TO gone", "identity RENAME COLUMN gone TO referrer"
+    ):
+        for call in calls:
+            try:
+                call()
+            except CxrError as exc:
+                raised += [str(exc), repr(exc)]
+    assert len(raised) >= 20
+    assert not leaks("".join(raised))
+    assert not leaks(repr(Incoming(f"{FILE}.dcm", raw)))

@@ -21,7 +21,7 @@ from cxr_core.worklist.values import Query, Status
 
 LEAD = Actor("lead", Role.LEAD)
 EVERY = Query(limit=500, statuses=frozenset(Status))
-FEW = (*CASES[:12], *(case for case in CASES if case.seed > 200))
+FEW = (*CASES[:12], *(case for case in CASES if case.seed > 100))
 
 
 @pytest.fixture

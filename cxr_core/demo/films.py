@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import cycle, islice
+from itertools import cycle, repeat
 from typing import Any
 
 from cxr_core.domain import View
@@ -39,6 +39,7 @@ _DRAWN: tuple[Findings, ...] = (
     (("Hernia", 0.8),),
     (("Pleural_Thickening", 0.6),),
 )
+_GRAVE: Findings = (("Pneumothorax", 1.0), ("Effusion", 0.4), ("Edema", 1.0), ("Emphysema", 0.6))
 _AGES = (34, 71, 58, 46, 83, 62, 9, 29, 77, 51, 66, 90, 41)
 _MINUTES = (4, 11, 26, 47, 75, 100, 140, 190, 260, 350, 480, 700, 1100, 1700, 2900, 4700)
 """Since exposure; a tier's longest wait is 15 minutes (critical) to three days (routine)."""
@@ -129,6 +130,16 @@ def _odd() -> tuple[Case, ...]:
     )
 
 
-_ODD_STUDIES = len({case.seed for case in _odd()})
-CASES: tuple[Case, ...] = (*_plain(1, STUDIES - _ODD_STUDIES, cycle(_MINUTES)), *_odd())
-LATER: tuple[Case, ...] = tuple(islice(_plain(301, 12, cycle((2, 3, 1))), 12))
+def _grave(*seeds_and_minutes: tuple[int, int]) -> tuple[Case, ...]:
+    """Return large pneumothoraces beside much else: seeds that the bundled model 1.0.0 calls critical."""
+    return tuple(
+        Case(f"chest-{seed:03}.dcm", seed, _GRAVE, 57, minutes) for seed, minutes in seeds_and_minutes
+    )
+
+
+_SPECIAL = (*_odd(), *_grave((101, 6), (104, 22), (106, 95)))
+CASES: tuple[Case, ...] = (
+    *_plain(1, STUDIES - len({case.seed for case in _SPECIAL}), cycle(_MINUTES)),
+    *_SPECIAL,
+)
+LATER: tuple[Case, ...] = (*_plain(301, 2, repeat(2)), *_grave((312, 2)), *_plain(303, 9, cycle((2, 3, 1))))

@@ -226,13 +226,11 @@ def test_r2_twenty_kills_of_cxr_submit_lose_no_film_that_it_said_was_stored(stor
 
 def killed(settings: Settings, folder: Path, after: int) -> dict[str, str]:
     """Return study by SHA-256 of all that was said to be stored; it is killed after so many lines."""
-    process = start(settings, folder, "--json", stderr=subprocess.DEVNULL)
-    said = []
-    for _ in range(after):
-        said.append(process.stdout.readline())
-    os.kill(process.pid, signal.SIGKILL)
-    said += process.stdout.read().splitlines()
-    assert process.wait() == -signal.SIGKILL
+    with start(settings, folder, "--json", stderr=subprocess.DEVNULL) as process:
+        said = [process.stdout.readline() for _ in range(after)]
+        os.kill(process.pid, signal.SIGKILL)
+        said += process.stdout.read().splitlines()
+    assert process.returncode == -signal.SIGKILL
     told = {}
     for line in said:
         with suppress(ValueError):  # the last line may have been cut off

@@ -57,12 +57,14 @@ def tiers(service: Service) -> tuple[Tier, ...]:
         same = [order.is_open(True), order.in_tier(tier_of(urgency))]
         same += [] if alone else [StudyRow.urgency == urgency]
         count = select(func.count()).select_from(StudyRow).where(*same)
-        late = count.where(since < now - order.max_wait(service.policy, urgency))
+        latest = now - order.max_wait(service.policy, urgency)
         oldest = select(since).where(*same).order_by(since, StudyRow.id).limit(1)
-        columns += [each.scalar_subquery() for each in (count, late, oldest)]
+        parts = (count.where(since < latest), count.where(since >= latest), oldest)
+        columns += [part.scalar_subquery() for part in parts]
     with service.database.read() as session:
         row = session.execute(select(*columns)).one()
-    return tuple(Tier(urgency, *row[3 * place : 3 * place + 3]) for place, urgency in enumerate(Urgency))
+    found = zip(Urgency, row[0::3], row[1::3], row[2::3], strict=True)
+    return tuple(Tier(urgency, late + rest, late, oldest) for urgency, late, rest, oldest in found)
 
 
 def alerts(service: Service) -> tuple[Alert, ...]:
@@ -70,15 +72,16 @@ def alerts(service: Service) -> tuple[Alert, ...]:
 
     Those that became critical only after they were read are among them: nobody has taken note yet.
     """
+    # Looked up one by one: PostgreSQL expects far more alerts than there are, and would read all identities.
+    patient_id = select(IdentityRow.patient_id).where(IdentityRow.study_id == StudyRow.id).scalar_subquery()
     query = (
-        select(StudyRow.id, IdentityRow.patient_id, StudyRow.since_utc, StudyRow.version)
-        .outerjoin(IdentityRow, IdentityRow.study_id == StudyRow.id)
+        select(StudyRow.id, patient_id, StudyRow.since_utc, StudyRow.version)
         .where(order.in_tier(0), StudyRow.acknowledged_utc.is_(None))
         .order_by(StudyRow.since_utc, StudyRow.id)
     )
     with service.database.read() as session:
         rows = session.execute(query).all()
-    return tuple(Alert(id_, patient_id or "", since, version) for id_, patient_id, since, version in rows)
+    return tuple(Alert(id_, patient or "", since, version) for id_, patient, since, version in rows)
 
 
 def lines(

@@ -17,5 +17,6 @@ theme.brand()
 pages = [page for role, page in PAGES if user.role.covers(role)]
 page = st.navigation(pages, position="hidden")
 for each in pages:
-    st.sidebar.page_link(each)
+    here = each.url_path == page.url_path
+    st.sidebar.container(key="nav-here" if here else f"nav-{each.url_path}").page_link(each)
 page.run()

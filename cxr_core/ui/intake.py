@@ -111,7 +111,7 @@ def until_answered(service: Service, actor: Actor, keys: Sequence[str]) -> None:
 def say_what_was_taken() -> None:
     """Say once what was noteworthy about the last drop."""
     for problem in st.session_state.pop("problems", []):
-        st.warning(problem)
+        st.toast(problem)
     taken: taking.Taken | None = st.session_state.pop("taken", None)
     if taken is not None and taken.trouble is not None:
         services.say(taken.trouble)

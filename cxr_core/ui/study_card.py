@@ -6,7 +6,7 @@ import streamlit as st
 
 from cxr_core.access import Action, Actor
 from cxr_core.errors import CxrError, StoreError
-from cxr_core.ui import card, downloads, films, intake, recent, services, study_form, viewer
+from cxr_core.ui import acts, card, downloads, films, intake, recent, services, study_form, viewer
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import FilmView, ImageStatus, StudyView
 
@@ -20,6 +20,7 @@ def show(service: Service, actor: Actor, key: str) -> None:
     if key.startswith(films.REFUSED):
         films.choose("")
         st.rerun()
+    acts.perform(service, actor, key)
     try:
         view = films.opened(service, actor, key)
     except StoreError as exc:
@@ -30,6 +31,9 @@ def show(service: Service, actor: Actor, key: str) -> None:
         return
     film = _picked(view)
     _head(service, actor, view, film)
+    acts.say()
+    if acts.telling(view.line):
+        acts.ask_whom(view.line)
     _study_says(view)
     with services.plainly():
         _card(service, actor, film)
@@ -64,6 +68,8 @@ def _head(service: Service, actor: Actor, view: StudyView, film: FilmView) -> No
     st.session_state["seen"] = {study_id: view.line.version}
     with st.container(horizontal=True, vertical_alignment="top"):
         card.show_who(film.analysis.study if film.analysis else view.study, film.file)
+        if not acts.telling(view.line):
+            acts.show(actor, view.line)
         if actor.may(Action.COMPLETE):
             with st.popover("Study details", key=f"details-{study_id[:16]}-{entry.saves}"):
                 typed = study_form.ask(view.study, f"{study_id[:16]}-{entry.saves}")

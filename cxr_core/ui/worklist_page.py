@@ -11,6 +11,7 @@ from streamlit.elements.lib.column_types import ColumnConfig
 from cxr_core.access import Actor
 from cxr_core.errors import CxrError
 from cxr_core.ui import (
+    acts,
     listed,
     recent,
     selection,
@@ -26,7 +27,7 @@ from cxr_core.worklist.values import Query
 
 EVERY_S = 2.0
 SILENT_S = 8.0
-TABLE_PX, ROW_PX = 402, 46
+TABLE_PX, ROW_PX = 388, 44
 CHIPS = {
     "▲ Critical": "#B84A00",
     "◆ Urgent": "#7D5600",
@@ -40,7 +41,7 @@ CHIPS = {
 @st.fragment(run_every=EVERY_S)
 def live(service: Service, actor: Actor) -> None:
     """Show everything that changes by itself; what cannot be read is said, and tried again."""
-    worklist_strip.perform(service, actor)
+    acts.perform(service, actor, selection.chosen())
     head, tiles = st.container(key="wl-head"), st.container()
     with st.container(key="filters", horizontal=True, gap="small", vertical_alignment="center"):
         query = _on_its_page(worklist_filters.ask(service.policy, service.clock()))
@@ -91,13 +92,13 @@ def _table(service: Service, seen: Snapshot) -> None:
 def _columns() -> dict[str, ColumnConfig | str | None]:
     column = st.column_config
     return {
-        "Film": column.ImageColumn("", width=54),
-        "Urgency": column.MultiselectColumn(options=list(CHIPS), color=list(CHIPS.values()), width=112),
-        "Findings": column.TextColumn(width=212),
-        "Patient ID": column.TextColumn(width=100),
-        "Patient": column.TextColumn(width=92),
-        "Wait / limit": column.TextColumn(width=102),
-        "Due": column.MultiselectColumn("", options=[listed.OVERDUE], color=["#A32020"], width=84),
+        "Film": column.ImageColumn("", width=50),
+        "Urgency": column.MultiselectColumn(options=list(CHIPS), color=list(CHIPS.values()), width=110),
+        "Findings": column.TextColumn(width=236),
+        "Patient ID": column.TextColumn(width=114),
+        "Patient": column.TextColumn(width=84),
+        "Wait / limit": column.TextColumn(width=104),
+        "Due": column.MultiselectColumn("", options=[listed.OVERDUE], color=["#A32020"], width=80),
         "Status": column.TextColumn(width=112),
         "Acquired": column.TextColumn(width=98),
         "Received": column.TextColumn(width=98),

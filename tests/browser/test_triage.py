@@ -31,9 +31,12 @@ def pixels(page: Page) -> bytes:
 def test_png_dicom_and_broken_file_become_three_cards(watched: Watched) -> None:
     page = watched.page
     dicom = phantom_dicom(FLUID, patient_id="P-77", patient_name="Doe^Jane")
-    drop(page, ("film.png", phantom_png(FLUID)), ("film.dcm", dicom), ("broken.dcm", dicom[:3000]))
+    other = phantom_dicom(make_phantom(5, size=512), patient_id="P-78")
+    drop(page, ("film.png", phantom_png(FLUID)), ("film.dcm", dicom), ("broken.dcm", other[:3000]))
     expect(page.get_by_text("3 films, most urgent first")).to_be_visible(timeout=30_000)
-    ready(page)
+    expect(page.locator(".st-key-films button").filter(has_text="Being assessed")).to_have_count(
+        0, timeout=60_000
+    )
     page.locator(".st-key-films button").filter(has_text="not assessed").click()
     expect(page.get_by_text("Not assessed – a person must look")).to_be_visible()
     expect(page.get_by_text("Export the film again")).to_be_visible()

@@ -157,7 +157,7 @@ def test_the_same_file_twice_is_one_film(app: AppTest, tiny_app: Home) -> None:
         app.file_uploader[0].upload(name, film, "application/octet-stream")
     app.run()
     assert len(picks(app)) == 1
-    assert "already in the list" in app.warning[0].value
+    assert "already in the list" in app.toast[0].value
     assert tiny_app.service.page(tiny_app.actor, Query()).total == 1
 
 

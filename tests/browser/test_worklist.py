@@ -1,0 +1,314 @@
+"""What a reading room does with the list, in real Chromium, on a server with its own worker."""
+
+from __future__ import annotations
+
+import io
+import time
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+from sqlalchemy import func, select, update
+
+from cxr_core.access import Actor, Role
+from cxr_core.settings import Settings
+from cxr_core.worklist import audit
+from cxr_core.worklist.schema import ImageRow, ResultRow, StudyRow
+from cxr_core.worklist.service import Service, open_service
+from cxr_core.worklist.values import BATCH, Incoming, Query, Source, Status
+from tests.browser import app
+from tests.browser.app import Server
+from tests.browser.conftest import Watched
+from tests.worklist.films import Films
+
+pytestmark = pytest.mark.browser
+READER = Actor("reader", Role.CLINICIAN)
+EVERY = Query(limit=200, statuses=frozenset(Status))
+SLOW_MS = 90_000
+FILMS = Films()
+
+
+@pytest.fixture
+def server(tiny_model: Path) -> Iterator[Server]:
+    if not app.CHROMIUM.exists():
+        pytest.skip(f"{app.CHROMIUM} is not installed")
+    with app.running(CXR_MODEL=tiny_model.name, CXR_MODELS_DIR=str(tiny_model.parent)) as running:
+        yield running
+
+
+@pytest.fixture
+def service(server: Server, tiny_model: Path) -> Iterator[Service]:
+    """The same worklist from outside, as another program would open it."""
+    settings = Settings(home=server.home, model=tiny_model.name, models_dir=tiny_model.parent)
+    with closing(open_service(settings)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def chrome() -> Iterator[Browser]:
+    with app.chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def watched(chrome: Browser, server: Server) -> Iterator[Watched]:
+    page = visit(chrome, server)
+    watch = Watched(page, server.address)
+    yield watch
+    page.context.close()
+    assert watch.outside == []
+    assert watch.errors == []
+
+
+def visit(chrome: Browser, server: Server) -> Page:
+    page = chrome.new_context(viewport={"width": 1280, "height": 800}).new_page()
+    page.goto(server.address)
+    page.get_by_text("Drop a chest X-ray").wait_for(timeout=SLOW_MS)
+    to_the_list(page)
+    return page
+
+
+def to_the_list(page: Page) -> None:
+    page.get_by_role("link", name="Worklist").click()
+    page.get_by_role("heading", name="Worklist").wait_for(timeout=SLOW_MS)
+
+
+def hand_in(page: Page, files: list[Incoming]) -> None:
+    page.get_by_role("button", name="Add films").click()
+    page.locator("input[type=file]").set_input_files(
+        [{"name": f.name, "mimeType": "application/octet-stream", "buffer": f.raw} for f in files]
+    )
+
+
+def column(page: Page, name: str) -> list[str]:
+    """Return a column's cells as far as the grid draws them; it keeps a table for screen readers."""
+    return page.evaluate(
+        """name => {
+            const rows = [...document.querySelectorAll('.st-key-table [role=grid] [role=row]')]
+            const titles = [...rows[0].querySelectorAll('[role=columnheader]')].map(each => each.textContent)
+            const place = titles.indexOf(name)
+            return rows.slice(1).map(row => row.querySelectorAll('[role=gridcell]')[place].textContent)
+        }""",
+        name,
+    )
+
+
+def in_order(page: Page, service: Service) -> bool:
+    shown = column(page, "Patient ID")
+    lines = service.page(READER, Query()).lines
+    return bool(shown) and shown == [line.patient_id or "–" for line in lines[: len(shown)]]
+
+
+def until(true: object, what: str, seconds: float = 90) -> None:
+    end = time.monotonic() + seconds
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < end, what
+        time.sleep(0.2)
+
+
+def make_critical(service: Service, study_id: str) -> None:
+    """What a worker would write; no phantom is critical to the small model."""
+    with service.database.write() as session:
+        row = update(StudyRow).where(StudyRow.id == study_id)
+        session.execute(row.values(urgency="critical", tier=0, state="flagged", findings="|Pneumothorax|"))
+
+
+def mixed() -> list[Incoming]:
+    """30 files: 24 films of their own, a film again, one cut off, a lateral, two that are empty, a zip of 3."""
+    files = [Incoming(f"film-{n}.dcm", FILMS.dicom(n, patient_id=f"P-{n:03}")) for n in range(24)]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in range(100, 103):
+            archive.writestr(f"in/{number}.dcm", FILMS.dicom(number, patient_id=f"Z-{number}"))
+        archive.writestr("../out.dcm", FILMS.dicom(200))
+    return [
+        *files,
+        Incoming("again.dcm", files[0].raw),
+        Incoming("cut-off.dcm", FILMS.dicom(50)[:3000]),
+        Incoming("lateral.dcm", FILMS.dicom(51, patient_id="L-51", ViewPosition="LL")),
+        Incoming("empty-1.dcm", b""),
+        Incoming("empty-2.png", b""),
+        Incoming("films.zip", packed.getvalue()),
+    ]
+
+
+def test_thirty_mixed_files_fill_the_list_live_in_order_and_nothing_is_left_unsaid(
+    watched: Watched, service: Service
+) -> None:
+    page = watched.page
+    hand_in(page, mixed())
+    said = page.locator("[data-testid=stProgress]")
+    expect(said).to_contain_text("33 files", timeout=SLOW_MS)
+    expect(said).to_contain_text("30 stored (1 known before), 30 answered, 5 refused", timeout=SLOW_MS)
+    assert service.page(READER, EVERY).total == 29
+    until(lambda: in_order(page, service), "the page shows the list's order by itself")
+    expect(page.locator(".tile")).to_have_count(5)
+    page.reload()
+    expect(said).to_contain_text("30 stored", timeout=SLOW_MS)
+    page.get_by_text("5 refused, and why").click()
+    refused = page.locator("[class*=st-key-batch] [role=grid]")
+    for name in ("cut-off.dcm", "lateral.dcm", "empty-1.dcm", "empty-2.png", "films.zip/../out.dcm"):
+        expect(refused).to_contain_text(name)
+
+
+def test_the_alert_stays_on_every_page_until_a_person_takes_note(watched: Watched, service: Service) -> None:
+    page = watched.page
+    receipt = service.submit(
+        READER, Incoming("a.dcm", FILMS.dicom(1, patient_id="004-771")), source=Source.CLI
+    )
+    until(lambda: service.study(READER, receipt.study_id).line.state is not None, "it is answered")
+    alarm = page.locator(".st-key-alert")
+    expect(alarm).to_have_count(0)
+    make_critical(service, receipt.study_id)
+    expect(alarm).to_contain_text("1 critical not acknowledged", timeout=20_000)
+    expect(alarm).to_contain_text("004-771 ·")
+    page.get_by_role("link", name="Triage").click()
+    page.get_by_text("Drop a chest X-ray").wait_for(timeout=SLOW_MS)
+    expect(alarm).to_contain_text("1 critical not acknowledged")
+    page.set_viewport_size({"width": 600, "height": 800})
+    expect(alarm).to_be_in_viewport()
+    page.set_viewport_size({"width": 1280, "height": 800})
+    alarm.get_by_role("button", name="Show").click()
+    page.get_by_role("heading", name="Worklist").wait_for(timeout=SLOW_MS)
+    expect(page.locator(".st-key-strip")).to_contain_text("004-771", timeout=20_000)
+    page.keyboard.press("a")
+    told = page.get_by_label("Who was told")
+    told.fill("Dr Low")
+    expect(alarm).to_contain_text("1 critical not acknowledged")
+    page.locator(".st-key-strip").get_by_role("button", name="Acknowledge").click()
+    expect(alarm).to_have_count(0, timeout=20_000)
+    review = service.study(READER, receipt.study_id).reviews[-1]
+    assert (review.kind, review.data["told"]) == ("acknowledge", "Dr Low")
+
+
+def test_promise_r2_a_kill_of_server_and_worker_amid_a_batch_loses_and_doubles_nothing(
+    chrome: Browser, server: Server, service: Service
+) -> None:
+    page = visit(chrome, server)
+    until(lambda: service.workers(READER), "the app's own worker runs")
+    hand_in(page, mixed())
+    stored = "30 stored (1 known before)"
+    expect(page.locator("[data-testid=stProgress]")).to_contain_text(stored, timeout=SLOW_MS)
+    before = {line.study_id for line in service.page(READER, EVERY).lines}
+    assert len(before) == 29
+    assert server.workers()
+    server.kill()
+    server.start()
+    again = visit(chrome, server)
+    said = again.locator("[data-testid=stProgress]")
+    expect(said).to_contain_text("30 stored (1 known before), 30 answered", timeout=2 * SLOW_MS)
+    assert {line.study_id for line in service.page(READER, EVERY).lines} == before
+    with service.database.read() as session:
+        films = session.scalar(select(func.count()).select_from(ImageRow))
+        assert session.scalar(select(func.count()).select_from(ResultRow)) == films == 29
+        assert audit.verify(session).broken_at is None
+    until(lambda: in_order(again, service), "the list is shown as it is")
+    page.context.close()
+    again.context.close()
+
+
+def test_promise_r3_the_same_file_in_two_browsers_and_by_command_at_once_is_one_study(
+    chrome: Browser, server: Server, service: Service
+) -> None:
+    files = [Incoming(f"{number}.dcm", FILMS.dicom(number)) for number in range(8)]
+    pages = [visit(chrome, server) for _ in range(2)]
+    for page in pages:
+        page.get_by_role("button", name="Add films").click()
+    with ThreadPoolExecutor(1) as pool:
+        elsewhere = pool.submit(
+            lambda: [service.submit_many(READER, files, source=Source.CLI) for _ in range(5)]
+        )
+        for page in pages:
+            page.locator("input[type=file]").set_input_files(
+                [{"name": f.name, "mimeType": "application/octet-stream", "buffer": f.raw} for f in files]
+            )
+        elsewhere.result()
+    for page in pages:
+        said = page.locator("[data-testid=stProgress]").first
+        expect(said).to_contain_text("8 stored", timeout=SLOW_MS)
+        expect(said).to_contain_text("8 answered", timeout=SLOW_MS)
+        page.context.close()
+    assert service.page(READER, EVERY).total == 8
+    with service.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(ImageRow)) == 8
+        assert session.scalar(select(func.count()).select_from(ResultRow)) == 8
+
+
+def test_the_selection_stays_with_its_study_and_keys_do_what_they_say(
+    watched: Watched, service: Service
+) -> None:
+    page, strip = watched.page, watched.page.locator(".st-key-strip")
+    files = [Incoming(f"{n}.dcm", FILMS.dicom(n, patient_id=f"P-{n:03}")) for n in range(6)]
+    receipts = service.submit_many(READER, files, source=Source.CLI, priority=BATCH)
+    until(lambda: all(service.study(READER, each.study_id).line.state for each in receipts), "answered")
+    until(lambda: in_order(page, service), "the list is there")
+    lines = service.page(READER, Query()).lines
+    click_row(page, 3)
+    expect(strip).to_contain_text(lines[3].patient_id, timeout=20_000)
+    make_critical(service, lines[5].study_id)
+    until(lambda: in_order(page, service), "the order changes under the selection")
+    expect(strip).to_contain_text(lines[3].patient_id)
+    until(lambda: marked_row(page) == 4, "the mark moved with its study")
+    page.keyboard.press("j")
+    expect(strip).to_contain_text(lines[4].patient_id, timeout=20_000)
+    page.keyboard.press("k")
+    expect(strip).to_contain_text(lines[3].patient_id, timeout=20_000)
+    page.keyboard.press("t")
+    expect(strip).to_contain_text("claimed · local user", timeout=20_000)
+    assert service.study(READER, lines[3].study_id).line.claimed_by == "local user"
+    page.get_by_label("Search").fill("jkta")
+    assert service.study(READER, lines[3].study_id).line.claimed_by == "local user", (
+        "typing is not commanding"
+    )
+    page.get_by_label("Search").fill("")
+    page.get_by_label("Search").blur()
+    page.keyboard.press("Enter")
+    app.ready(page)
+    assert f"study={lines[3].study_id}" in page.url
+
+
+def click_row(page: Page, row: int) -> None:
+    box = page.locator(".st-key-table [data-testid=stDataFrame]").bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 300, box["y"] + 34 + 44 * row + 22)
+
+
+def marked_row(page: Page) -> int:
+    grid: Locator = page.locator(".st-key-table [role=grid] [role=row][aria-selected=true]")
+    return int(grid.first.get_attribute("aria-rowindex") or 0) - 2 if grid.count() else -1
+
+
+def test_hostile_text_is_shown_literally_and_asks_nobody_outside(watched: Watched, service: Service) -> None:
+    page = watched.page
+    page.on("dialog", lambda dialog: pytest.fail("a name ran as a script"))
+    hostile = "![x](http://evil.example/a.png)<img src=x onerror=alert(1)>"
+    raw = FILMS.dicom(1, patient_id=hostile, patient_name=hostile)
+    receipt = service.submit(READER, Incoming("<script>alert(1)</script>.dcm", raw), source=Source.CLI)
+    make_critical(service, receipt.study_id)
+    until(lambda: column(page, "Patient ID") == [hostile], "the list shows it as it came")
+    page.keyboard.press("j")
+    expect(page.locator(".st-key-strip")).to_contain_text(hostile, timeout=20_000)
+    expect(page.locator(".st-key-strip")).to_contain_text("<script>alert(1)</script>.dcm")
+    expect(page.locator(".st-key-alert")).to_contain_text(hostile, timeout=20_000)
+
+
+def test_a_database_that_goes_away_is_said_and_the_list_comes_back_by_itself(
+    chrome: Browser, server: Server, service: Service
+) -> None:
+    service.submit(READER, Incoming("a.dcm", FILMS.dicom(1, patient_id="P-1")), source=Source.CLI)
+    page = visit(chrome, server)
+    until(lambda: column(page, "Patient ID") == ["P-1"], "the list is there")
+    until(lambda: service.study(READER, service.page(READER, EVERY).lines[0].study_id).line.state, "answered")
+    database = server.home / "neuraray.sqlite3"
+    away = database.with_name("away")
+    database.rename(away)
+    database.mkdir()
+    page.get_by_text("Nothing that was stored is lost").first.wait_for(timeout=SLOW_MS)
+    database.rmdir()
+    away.rename(database)
+    until(lambda: column(page, "Patient ID") == ["P-1"], "it is there again")
+    page.context.close()

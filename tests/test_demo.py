@@ -14,6 +14,8 @@ from cxr_core.access import Actor, Role
 from cxr_core.demo.__main__ import MARK, build
 from cxr_core.demo.films import CASES, LATER, STUDIES, draw
 from cxr_core.errors import StoreError
+from cxr_core.pipeline import analyse, load_kit
+from cxr_core.settings import Settings
 from cxr_core.worklist import audit, queue
 from cxr_core.worklist.schema import AuditRow, IdentityRow, ImageRow
 from cxr_core.worklist.service import open_service
@@ -81,6 +83,18 @@ def test_the_demo_is_a_worklist_in_several_states_made_by_the_real_service(chose
     service = open_service(chosen)
     assert len(service.page(LEAD, EVERY).lines) == 1
     service.close()
+
+
+@pytest.mark.slow
+def test_the_bundled_model_says_of_some_what_a_stakeholder_wants_to_see():
+    """If a new model says otherwise, pick other seeds; the model's word is never changed."""
+    kit = load_kit(Settings())
+    now = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+    shown = [case for case in (*CASES, *LATER) if case.seed in (24, 101, 104, 106, 203, 312)]
+    said = {case.seed: analyse(draw(case, now), kit, now=now).triage for case in shown}
+    assert [said[seed].urgency for seed in (101, 104, 106, 312)] == ["critical"] * 4
+    assert said[24].state == "unable_to_classify"
+    assert said[203].state == "refused"
 
 
 def test_a_folder_that_is_not_a_demos_is_left_alone(chosen):

@@ -40,7 +40,7 @@ _DRAWN: tuple[Findings, ...] = (
     (("Pleural_Thickening", 0.6),),
 )
 _GRAVE: Findings = (("Pneumothorax", 1.0), ("Effusion", 0.4), ("Edema", 1.0), ("Emphysema", 0.6))
-_AGES = (34, 71, 58, 46, 83, 62, 9, 29, 77, 51, 66, 90, 41)
+_AGES = (34, 71, 58, 46, 83, 62, 41, 29, 77, 51, 9, 90, 66)
 _MINUTES = (4, 11, 26, 47, 75, 100, 140, 190, 260, 350, 480, 700, 1100, 1700, 2900, 4700)
 """Since exposure; a tier's longest wait is 15 minutes (critical) to three days (routine)."""
 

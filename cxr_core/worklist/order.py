@@ -22,6 +22,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    union,
     union_all,
 )
 from sqlalchemy.orm import Session
@@ -141,17 +142,13 @@ def matches(session: Session, query: Query) -> list[Condition]:
 
 def _named(session: Session, text: str) -> Condition:
     """Return whether patient id, accession or study id holds the text; A to Z match whatever their case."""
-    named = (
-        select(StudyRow.id)
-        .outerjoin(IdentityRow, IdentityRow.study_id == StudyRow.id)
-        .where(
-            or_(
-                *(
-                    column.icontains(text, autoescape=True)
-                    for column in (IdentityRow.patient_id, IdentityRow.accession, StudyRow.id)
-                )
-            )
-        )
+    patient_id, accession, study_id = (
+        column.icontains(text, autoescape=True)
+        for column in (IdentityRow.patient_id, IdentityRow.accession, StudyRow.id)
+    )
+    # Two scans, each of one table, are faster than one scan that joins them.
+    named = union(
+        select(IdentityRow.study_id).where(or_(patient_id, accession)), select(StudyRow.id).where(study_id)
     )
     # Looked up once, not by every range of the list, unless the text says next to nothing.
     found = session.scalars(named.limit(FEW + 1)).all()

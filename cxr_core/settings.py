@@ -76,8 +76,8 @@ class Settings:
     threads: int = setting(0, "Threads for decoding and for the network; 0: one per processor", high=256)
     local_user: str = setting("local user", "Name of the person at this machine when nobody signs in")
     local_role: str = setting(
-        "clinician",
-        "Role of that person",
+        "lead",
+        "Role of that person: whoever runs it alone also keeps the list",
         choices=("viewer", "clinician", "lead", "admin"),
     )
     database_url: str = setting(

@@ -18,7 +18,7 @@ def home(tmp_path: Path, text: str) -> dict[str, str]:
 def test_environment_goes_before_the_file_and_the_file_before_the_default(tmp_path):
     environ = home(tmp_path, 'model = "from-file"\nthreads = 3\n')
     read = load(environ | {"CXR_MODEL": "from-environment"})
-    assert (read.model, read.threads, read.local_role) == ("from-environment", 3, "clinician")
+    assert (read.model, read.threads, read.local_role) == ("from-environment", 3, "lead")
 
 
 def test_a_named_file_replaces_the_one_in_home(tmp_path):

@@ -81,5 +81,5 @@ def test_nothing_is_made_on_disk_where_the_model_is_not_sound(tmp_path: Path):
 
 
 def test_the_person_at_this_machine_is_whom_the_settings_name():
-    assert local_actor(Settings()) == Actor("local user", Role.CLINICIAN)
+    assert local_actor(Settings()) == Actor("local user", Role.LEAD)
     assert local_actor(Settings(local_user="Ann", local_role="lead")) == Actor("Ann", Role.LEAD)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from cxr_core.errors import CxrError
@@ -25,7 +26,7 @@ def build(cls: type[T], table: object, where: str, error: type[CxrError]) -> T:
     """
     if not isinstance(table, Mapping):
         raise error(f"{where}: expected a table, got {type(table).__name__}")
-    hints = get_type_hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]  # a class is hashable
     known = fields(cls)  # type: ignore[arg-type]
     if unknown := sorted(set(map(str, table)) - {f.name for f in known}):
         raise error(f"{where}: unknown key {', '.join(unknown)}")
@@ -33,6 +34,11 @@ def build(cls: type[T], table: object, where: str, error: type[CxrError]) -> T:
     if missing := sorted(needed - set(table)):
         raise error(f"{where}: missing key {', '.join(missing)}")
     return cls(**{key: _value(hints[key], value, f"{where}.{key}", error) for key, value in table.items()})
+
+
+@cache
+def _hints(cls: type[Any]) -> dict[str, Any]:
+    return get_type_hints(cls)
 
 
 def _value(hint: Any, value: object, where: str, error: type[CxrError]) -> Any:  # noqa: ANN401 - the dataclass's annotations are the types

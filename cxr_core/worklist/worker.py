@@ -108,13 +108,15 @@ class Worker:
         self.lifeline = Lifeline(service, self.id)
         decoding = service.settings.worker_processes or os.cpu_count() or 1
         self._threads = ThreadPoolExecutor(decoding, thread_name_prefix="decode")
+        self._recorder = ThreadPoolExecutor(1, thread_name_prefix="record")
+        self._settling: Future[None] | None = None
         self._patience = Patience(self.id, stop, service.settings.lease_s)
         self._look_at = self._since = 0.0
 
     def work(self, *, once: bool) -> None:
         """Answer films until told to stop, or with `once` until none waits."""
         _log.info("event=started worker=%s", self.id)
-        with self._threads, self.lifeline:
+        with self.lifeline, self._threads, self._recorder:
             if not self._ready(once):
                 return
             tasks: list[Task] = []
@@ -195,11 +197,22 @@ class Worker:
         return decoded
 
     def _finish(self, group: Sequence[Task]) -> None:
-        """Record the answers of a group, and count its films that killed or stalled their decoder."""
-        self._since = monotonic()
-        start = monotonic()
+        """Answer a group; it is recorded while the network is at the next."""
+        start = self._since = monotonic()
         decoded, codes = self._decoded(group)
         answers = {answer.analysis.sha256: answer for answer in self._answers(group, decoded)}
+        self._settled()
+        self._settling = self._recorder.submit(self._settle, group, answers, codes, start)
+
+    def _settled(self) -> None:
+        """Return once the last group is recorded; raise what went wrong with it."""
+        if self._settling is not None:
+            self._settling.result()
+
+    def _settle(
+        self, group: Sequence[Task], answers: dict[str, Answer], codes: dict[str, str], start: float
+    ) -> None:
+        """Record the answers of a group, and count its films that killed or stalled their decoder."""
         done = [
             (task.job, [answers[sha] for sha in task.films if sha in answers])
             for task in group
@@ -272,6 +285,7 @@ class Worker:
             (back if any(cancelled) else begun).append(task)
         if begun:
             self._finish(begun)
+        self._settled()
         self._patience.tried(lambda: queue.give_back(self.service, self.id, [task.job for task in back]))
         self.lifeline.drop(task.job.study_id for task in back)
 

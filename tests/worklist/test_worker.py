@@ -164,6 +164,7 @@ def test_another_model_answers_on_demand_and_one_that_is_not_sound_stops_nothing
     service.close()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_told_to_stop_finishes_what_it_began_and_gives_back_the_rest(worklist, tmp_path):
     settings = replace(worklist.settings, worker_processes=1)
     log = tmp_path / "log"
@@ -194,11 +195,13 @@ def test_an_answer_that_comes_after_the_lease_was_lost_is_not_written(service, k
     with open_pool(service) as pool:
         worker = Worker(service, pool, threading.Event())
         worker.id = "late"
-        worker._finish([worker._begun(job) for job in late])
-        worker._threads.shutdown()
+        with worker._threads, worker._recorder:
+            worker._finish([worker._begun(job) for job in late])
+            worker._settled()
     assert results(service) == []
 
 
+@pytest.mark.slow
 def test_two_supervised_workers_answer_everything_and_dead_ones_are_replaced(worklist, tmp_path):
     settings = replace(worklist.settings, worker_processes=1, lease_s=1)
     log = tmp_path / "log"

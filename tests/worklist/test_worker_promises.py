@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -35,8 +35,10 @@ SENDER = Actor("a sender", Role.LEAD)
 @contextmanager
 def opened(settings: Settings) -> Iterator[Service]:
     service = open_service(settings)
-    yield service
-    service.close()
+    try:
+        yield service
+    finally:
+        service.close()
 
 
 def numbers(service: Service) -> tuple[int, int, int]:
@@ -57,19 +59,29 @@ class Killer:
         self.workers = [self._start(), self._start()]
 
     def strike(self) -> None:
-        """Kill a random process of a random worker."""
-        place = self.rng.randrange(2)
-        worker = self.workers[place]
-        nurseries = children(worker.pid)
-        decoders = [child for nursery in nurseries for child in children(nursery)]
-        kinds = {"worker": [worker.pid], "nursery": nurseries, "decoder": decoders}
-        kind = self.rng.choice([kind for kind, pids in kinds.items() if pids])
+        """Kill one process of a worker that is at work, if there is any."""
+        below = {}
+        for place, worker in enumerate(self.workers):
+            nurseries = children(worker.pid)
+            decoders = [child for nursery in nurseries for child in children(nursery)]
+            if decoders:
+                below[place] = {"worker": [worker.pid], "nursery": nurseries, "decoder": decoders}
+        if not below:
+            return
+        place = self.rng.choice(list(below))
+        kind = self.rng.choices(("worker", "nursery", "decoder"), (3, 2, 4))[0]
         with suppress(ProcessLookupError):
-            os.kill(self.rng.choice(kinds[kind]), signal.SIGKILL)
+            os.kill(self.rng.choice(below[place][kind]), signal.SIGKILL)
             self.kills[kind] += 1
         if kind == "worker":
-            worker.wait()
+            self.workers[place].wait()
             self.workers[place] = self._start()
+
+    def close(self) -> None:
+        """End what is left of them."""
+        for worker in self.workers:
+            worker.kill()
+            worker.wait()
 
     def stop(self) -> list[int]:
         """Stop the workers in order; return their exit statuses."""
@@ -83,8 +95,7 @@ def test_r1_kill_9_loses_nothing_and_doubles_nothing(store_settings, films, tmp_
     """The films come in while the killing goes on, so that every kill can hit work."""
     total, kills = (300, 15) if store_settings.database_url else (1000, 50)
     settings = replace(store_settings, lease_s=1, worker_processes=1)
-    with opened(settings) as service:
-        killer = Killer(settings, tmp_path / "log")
+    with opened(settings) as service, closing(Killer(settings, tmp_path / "log")) as killer:
         number = count()
         until = time.monotonic() + 240
         while (sent := sum(killer.kills.values())) < kills or queue.waiting(service):
@@ -93,7 +104,7 @@ def test_r1_kill_9_loses_nothing_and_doubles_nothing(store_settings, films, tmp_
             if missing := due - numbers_in(service):
                 files = [Incoming("x.png", films.png(next(number))) for _ in range(missing)]
                 service.submit_many(SENDER, files, source=Source.CLI)
-            time.sleep(killer.rng.uniform(0.0, 0.6))
+            time.sleep(killer.rng.uniform(0.0, 0.4))
             if sent < kills and queue.waiting(service):
                 killer.strike()
         assert set(killer.stop()) <= {0, -signal.SIGTERM}, "the latter if it had only just been started"

@@ -159,16 +159,16 @@ EMPTY_ELEMENT = struct.pack("<HH2sH", 0x0008, 0x0060, b"CS", 0)
 )
 def test_endless_small_elements_are_refused_quickly(body):
     syntax = struct.pack("<HH2sH", 2, 0x10, b"UI", 20) + b"1.2.840.10008.1.2.1\0"
-    started = time.perf_counter()
+    started = time.process_time()
     assert code_of(bytes(128) + b"DICM" + syntax + body) == "broken_dicom"
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_an_element_of_millions_of_values_is_left_out_quickly():
     made = dataset(ramp("uint8", 8))
     made.add_new("WindowCenter", "UN", b"1\\" * 3_000_000)
     made.add_new("RequestAttributesSequence", "UN", EMPTY_ITEM * 1_000_000)
-    started = time.perf_counter()
+    started = time.process_time()
     film = decode(as_bytes(made), DEFAULT)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
     assert np.ptp(film.pixels) == 1

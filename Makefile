@@ -12,7 +12,8 @@ demo: .venv/app
 	$(BIN)/python -m cxr_core.demo $(DEMO)
 
 test: check
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto -m "not alone"
+	$(BIN)/pytest -m alone
 
 check: .venv/dev
 	$(BIN)/ruff format --check .

@@ -99,13 +99,16 @@ def standing(line: Line) -> str:
 
 @lru_cache(maxsize=4096)
 def picture(thumbnail: bytes | None) -> str:
-    """Return a thumbnail as data URL, small enough for a list, or empty text."""
+    """Return a thumbnail as data URL, small enough for a list; empty text where there is none to show."""
     if thumbnail is None:
         return ""
-    with Image.open(io.BytesIO(thumbnail)) as image:
-        image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
-        shrunk = io.BytesIO()
-        image.save(shrunk, "PNG")
+    shrunk = io.BytesIO()
+    try:
+        with Image.open(io.BytesIO(thumbnail)) as image:
+            image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+            image.save(shrunk, "PNG")
+    except OSError:  # a picture that cannot be shown must not hide the list
+        return ""
     return "data:image/png;base64," + b64encode(shrunk.getvalue()).decode("ascii")
 
 

@@ -36,6 +36,11 @@ class Server:
     process: subprocess.Popen[bytes] | None = None
 
     @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
@@ -92,21 +97,20 @@ class Server:
 
 
 @contextmanager
-def running(**environ: str) -> Iterator[Server]:
-    """Yield a fresh server; it ends with the block."""
-    with TemporaryDirectory() as home:
-        server = Server(Path(home), environ)
-        try:
-            server.start()
-            yield server
-        finally:
-            server.stop()
+def running(home: Path, **environ: str) -> Iterator[Server]:
+    """Yield a server on this CXR_HOME; it ends with the block."""
+    server = Server(home, environ)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @contextmanager
 def served(**environ: str) -> Iterator[str]:
     """Yield the address of a fresh server; it ends with the block."""
-    with running(**environ) as server:
+    with TemporaryDirectory() as home, running(Path(home), **environ) as server:
         yield server.address
 
 

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from cxr_core.settings import ROOT
 from tests.browser import app
@@ -38,7 +38,13 @@ class Watched:
             lambda request: None if request.url.startswith(own) else self.outside.append(request.url),
         )
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
+        page.on("console", self._said)
+
+    def _said(self, said: ConsoleMessage) -> None:
+        # At the address of a page Streamlit's client first asks for its server beneath that page.
+        probing = "/worklist/_stcore/" in said.location.get("url", "")
+        if said.type == "error" and not probing:
+            self.errors.append(said.text)
 
 
 @pytest.fixture

@@ -33,10 +33,11 @@ FILMS = Films()
 
 
 @pytest.fixture
-def server(tiny_model: Path) -> Iterator[Server]:
+def server(tiny_model: Path, tmp_path: Path) -> Iterator[Server]:
     if not app.CHROMIUM.exists():
         pytest.skip(f"{app.CHROMIUM} is not installed")
-    with app.running(CXR_MODEL=tiny_model.name, CXR_MODELS_DIR=str(tiny_model.parent)) as running:
+    small = {"CXR_MODEL": tiny_model.name, "CXR_MODELS_DIR": str(tiny_model.parent)}
+    with app.running(tmp_path, **small) as running:
         yield running
 
 
@@ -89,6 +90,7 @@ def column(page: Page, name: str) -> list[str]:
     return page.evaluate(
         """name => {
             const rows = [...document.querySelectorAll('.st-key-table [role=grid] [role=row]')]
+            if (!rows.length) return []
             const titles = [...rows[0].querySelectorAll('[role=columnheader]')].map(each => each.textContent)
             const place = titles.indexOf(name)
             return rows.slice(1).map(row => row.querySelectorAll('[role=gridcell]')[place].textContent)
@@ -118,7 +120,7 @@ def make_critical(service: Service, study_id: str) -> None:
 
 
 def mixed() -> list[Incoming]:
-    """30 files: 24 films of their own, a film again, one cut off, a lateral, two that are empty, a zip of 3."""
+    """30 files: 24 films, one of them again, one cut off, a lateral, two that are empty, a zip of 3."""
     files = [Incoming(f"film-{n}.dcm", FILMS.dicom(n, patient_id=f"P-{n:03}")) for n in range(24)]
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
@@ -260,12 +262,12 @@ def test_the_selection_stays_with_its_study_and_keys_do_what_they_say(
     page.keyboard.press("t")
     expect(strip).to_contain_text("claimed · local user", timeout=20_000)
     assert service.study(READER, lines[3].study_id).line.claimed_by == "local user"
-    page.get_by_label("Search").fill("jkta")
+    page.get_by_label("Search", exact=True).fill("jkta")
     assert service.study(READER, lines[3].study_id).line.claimed_by == "local user", (
         "typing is not commanding"
     )
-    page.get_by_label("Search").fill("")
-    page.get_by_label("Search").blur()
+    page.get_by_label("Search", exact=True).fill("")
+    page.get_by_label("Search", exact=True).blur()
     page.keyboard.press("Enter")
     app.ready(page)
     assert f"study={lines[3].study_id}" in page.url

@@ -73,6 +73,7 @@ def test_a_thumbnail_becomes_a_small_picture_in_the_page_itself() -> None:
     with Image.open(io.BytesIO(raw)) as image:
         assert max(image.size) == listed.THUMBNAIL_PX
     assert listed.picture(None) == ""
+    assert listed.picture(b"no picture") == ""
 
 
 def test_tiles_say_how_many_since_when_and_how_many_too_late() -> None:

@@ -1,0 +1,68 @@
+"""L1: 25 people read the same list of 5,000 studies and nobody waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from cxr_core.domain import FINDINGS, Urgency
+from cxr_core.settings import Settings
+from cxr_core.worklist.service import open_service
+from tests import films
+from tests.browser.app import Server, running
+from tests.ui.sessions import read_on, told
+from tests.worklist.rows import identity, image, put, study
+
+USERS, SECONDS, STUDIES = 25, 60, 5_000
+PICTURES = [films.png(seed, 96) for seed in range(100)]
+
+
+def fill(home: Path, studies: int = STUDIES) -> None:
+    """Write a worklist in which every tier has its share, half of it overdue, every study with a picture."""
+    now = datetime.now(UTC)
+    tiers = [Urgency.CRITICAL, *[Urgency.URGENT] * 4, *[Urgency.REVIEW] * 2, *[Urgency.SIGNIFICANT] * 6]
+    tiers += [Urgency.ROUTINE] * 12
+    rows = [
+        study(
+            number,
+            tiers[number % len(tiers)],
+            now - timedelta(minutes=number),
+            findings=f"|{FINDINGS[number % 14]}|{FINDINGS[(number + 3) % 14]}|",
+            cover=f"{number:064x}",
+            sex="F",
+            age_years=40.0,
+            view="PA",
+            status="acknowledged" if tiers[number % len(tiers)] is Urgency.CRITICAL and number else "new",
+        )
+        for number in range(studies)
+    ]
+    with closing(open_service(Settings(home=home))) as service:
+        put(
+            service.database,
+            rows,
+            [identity(number, patient_id=f"004-{number:05}") for number in range(studies)],
+            [image(number, number, thumbnail=PICTURES[number % len(PICTURES)]) for number in range(studies)],
+        )
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    fill(tmp_path)
+    with running(tmp_path) as started:
+        yield started
+
+
+@pytest.mark.slow
+def test_promise_l1_25_users_on_5000_studies_have_a_p95_under_1500_ms_and_no_errors(server: Server) -> None:
+    asyncio.run(read_on(server.address, 1, 8))  # a server's first page loads what all others use
+    seen = asyncio.run(read_on(server.address, USERS, SECONDS))
+    said = "\n".join(told(seen))
+    assert seen.errors == [], said
+    assert len(seen.actions) >= USERS * (SECONDS / 10 - 1), said
+    assert seen.refreshes >= USERS * SECONDS / 10, said
+    assert seen.percentile(0.95) < 1.5, said

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select, text, update
+from sqlalchemy import or_, select, text
 from sqlalchemy.orm import Session
 
 from cxr_core.domain import Sex, Study, View
@@ -87,10 +87,10 @@ def file_films(
     known = _known(session, films)
     new = [film for film in films if film.sha256 not in known]
     begun = _begin_studies(session, policy, new, arrival)
-    studies = _locked(session, {film.key for film in new})
+    studies = _locked(session, {film.key for film in new}, {receipt.study_id for receipt in known.values()})
     conflicts = _add_images(session, new, studies, arrival)
     _join(session, policy, new, begun, conflicts, studies, arrival)
-    _hurry(session, known.values(), arrival)
+    _hurry(known.values(), studies.values(), arrival)
     receipts = known | {
         film.sha256: Receipt(film.sha256, studies[film.key].id, True, film.sha256 in conflicts)
         for film in new
@@ -174,8 +174,10 @@ def identity(study: Study) -> dict[str, str]:
     return {name: printable(getattr(study, name)) for name in IDENTITY}
 
 
-def _locked(session: Session, keys: Iterable[str]) -> dict[str, StudyRow]:
-    query = select(StudyRow).where(StudyRow.key.in_(list(keys))).order_by(StudyRow.id).with_for_update()
+def _locked(session: Session, keys: Iterable[str], ids: Iterable[str]) -> dict[str, StudyRow]:
+    """Return the studies of these keys and ids by key, locked in the order in which everybody locks them."""
+    wanted = or_(StudyRow.key.in_(list(keys)), StudyRow.id.in_(list(ids)))
+    query = select(StudyRow).where(wanted).order_by(StudyRow.id).with_for_update()
     return {row.key: row for row in session.scalars(query)}
 
 
@@ -264,17 +266,12 @@ def _complete(row: StudyRow, who: IdentityRow, header: Study, arrival: Arrival) 
         row.acquired_utc, row.since_utc = acquired, since(acquired, row.received_utc)
 
 
-def _hurry(session: Session, known: Iterable[Receipt], arrival: Arrival) -> None:
+def _hurry(known: Iterable[Receipt], studies: Iterable[StudyRow], arrival: Arrival) -> None:
     """Move studies of films that were there already forward if somebody waits for them now."""
-    session.execute(
-        update(StudyRow)
-        .where(
-            StudyRow.id.in_(sorted({receipt.study_id for receipt in known})),
-            StudyRow.queued_utc.is_not(None),
-            StudyRow.priority > arrival.priority,
-        )
-        .values(priority=arrival.priority)
-    )
+    there = {receipt.study_id for receipt in known}
+    for row in studies:
+        if row.id in there and row.queued_utc is not None:
+            row.priority = min(row.priority, arrival.priority)
 
 
 def _events(receipts: Sequence[Receipt], conflicts: dict[str, str], arrival: Arrival) -> list[audit.Event]:

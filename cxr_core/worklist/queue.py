@@ -64,11 +64,9 @@ def renew(service: Service, worker: str, study_ids: Sequence[str]) -> None:
     if not study_ids:
         return
     with service.database.write() as session:
-        session.execute(
-            update(StudyRow)
-            .where(StudyRow.id.in_(study_ids), StudyRow.lease_owner == worker)
-            .values(lease_until_utc=service.clock() + _lease(service))
-        )
+        for row in _locked(session, study_ids).values():
+            if row.lease_owner == worker:
+                row.lease_until_utc = service.clock() + _lease(service)
 
 
 def record(service: Service, worker: str, job: Job, answers: Sequence[Answer]) -> bool:

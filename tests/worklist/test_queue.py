@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from time import sleep
 
 import pytest
 from sqlalchemy import event, func, select, update
@@ -14,7 +15,8 @@ from cxr_core.domain import State, Urgency
 from cxr_core.worklist import audit, queue
 from cxr_core.worklist.schema import AuditRow, ImageRow, ResultRow, StudyRow, WorkerRow
 from cxr_core.worklist.service import open_service
-from cxr_core.worklist.values import ImageStatus, Incoming, Source
+from cxr_core.worklist.values import INTERACTIVE, ImageStatus, Incoming, Source
+from tests.worklist import rows
 from tests.worklist.work import NURSE, THUMBNAIL, answers, one, work
 
 
@@ -247,6 +249,46 @@ def test_a_job_names_the_model_that_a_lead_asked_for(service, films):
     with service.database.write() as session:
         session.execute(update(StudyRow).values(wanted_model="other"))
     assert one(queue.claim(service, "w1", 1)).model == "other"
+
+
+@pytest.mark.postgres
+def test_leases_are_renewed_in_the_order_in_which_everybody_locks(postgresql_settings):
+    """Else a worker that renews while it records, or hands in, would wait for itself."""
+    service = open_service(postgresql_settings)
+    rows.put(service.database, [rows.study(number, lease_owner="w1") for number in (2, 1)])
+    first, second = (f"{number:032x}" for number in (1, 2))
+    locked = select(StudyRow.id).with_for_update(nowait=True)
+    with ThreadPoolExecutor(1) as pool:
+        with service.database.write() as session:
+            session.execute(locked.where(StudyRow.id == first)).one()
+            renewing = pool.submit(queue.renew, service, "w1", [first, second])
+            sleep(0.3)
+            session.execute(locked.where(StudyRow.id == second)).one()
+        renewing.result()
+    service.close()
+
+
+@pytest.mark.postgres
+def test_films_that_are_known_are_moved_forward_in_the_order_in_which_everybody_locks(
+    postgresql_settings, films
+):
+    """Else handing them in again beside a new film of another study, and recording both, would deadlock."""
+    service = open_service(postgresql_settings)
+    receipts = hand_in(service, films.dicom(1, study=1), films.dicom(2, study=2))
+    first, second = sorted(receipts, key=lambda receipt: receipt.study_id)
+    known, joined = receipts.index(first) + 1, receipts.index(second) + 1
+    again = [Incoming("film", raw) for raw in (films.dicom(known, study=known), films.dicom(9, study=joined))]
+    locked = select(StudyRow.id).with_for_update(nowait=True)
+    with ThreadPoolExecutor(1) as pool:
+        with service.database.write() as session:
+            session.execute(locked.where(StudyRow.id == first.study_id)).one()
+            handing = pool.submit(service.submit_many, NURSE, again, source=Source.PAGE, priority=INTERACTIVE)
+            sleep(0.5)
+            session.execute(locked.where(StudyRow.id == second.study_id)).one()
+        assert [receipt.new for receipt in handing.result()] == [False, True]
+    with service.database.read() as session:
+        assert session.get(StudyRow, first.study_id).priority == INTERACTIVE
+    service.close()
 
 
 def test_an_answer_for_a_film_of_another_job_is_a_fault(service, films, kit):

@@ -70,7 +70,7 @@ def renew(service: Service, worker: str, study_ids: Sequence[str]) -> None:
 
 
 def record(service: Service, worker: str, job: Job, answers: Sequence[Answer]) -> bool:
-    """Return whether the answers were written: not if the lease is no longer this worker's.
+    """Return whether the answers were written: not if the lease is no longer this worker's for this job.
 
     Films of the job without answer stay queued. Where some failed, call this first, then `failed`.
     """
@@ -85,7 +85,7 @@ def record_many(service: Service, worker: str, done: Sequence[tuple[Job, Sequenc
         ours = [
             (rows[job.study_id], job, answers)
             for job, answers in done
-            if job.study_id in rows and rows[job.study_id].lease_owner == worker
+            if job.study_id in rows and _holds(worker, job, rows[job.study_id])
         ]
         known, events = write_answers(session, worker, ours, now)
         still = _waiting_films(session, [row.id for row, _, _ in ours])
@@ -161,6 +161,11 @@ def stopped(service: Service, worker: str) -> None:
 
 def _lease(service: Service) -> timedelta:
     return timedelta(seconds=service.settings.lease_s)
+
+
+def _holds(worker: str, job: Job, row: StudyRow) -> bool:
+    """Return whether the lease is still this worker's, and for the model that the job names."""
+    return row.lease_owner == worker and row.wanted_model == job.model
 
 
 def _free(now: datetime) -> Select[StudyRow]:

@@ -251,6 +251,18 @@ def test_a_job_names_the_model_that_a_lead_asked_for(service, films):
     assert one(queue.claim(service, "w1", 1)).model == "other"
 
 
+def test_an_answer_of_the_model_before_does_not_stand_for_the_one_asked_for_meanwhile(service, films, kit):
+    """One worker may have a study in hand twice: as it was, and as a lead asked for it a moment later."""
+    hand_in(service, films.png(1))
+    before = one(queue.claim(service, "w1", 1))
+    with service.database.write() as session:
+        session.execute(update(StudyRow).values(wanted_model="other", lease_owner=None))
+    asked = one(queue.claim(service, "w1", 1))
+    assert not queue.record(service, "w1", before, answers(service, kit, before.films))
+    assert count(service, ResultRow) == 0
+    assert queue.record(service, "w1", asked, answers(service, kit, asked.films))
+
+
 @pytest.mark.postgres
 def test_leases_are_renewed_in_the_order_in_which_everybody_locks(postgresql_settings):
     """Else a worker that renews while it records, or hands in, would wait for itself."""

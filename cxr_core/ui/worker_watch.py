@@ -9,6 +9,7 @@ thread that started it; the threads of pages are short-lived.)
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import subprocess
 import sys
@@ -25,6 +26,8 @@ LOCK = "worker.lock"
 LOG = "worker.log"
 LEAST_S = 2.0
 """Between two starts: a worker that cannot run does not keep the server busy starting it."""
+
+_log = logging.getLogger(__name__)
 
 
 class Watch:
@@ -48,12 +51,11 @@ class Watch:
         with self._guard:
             if self.pid is not None or monotonic() - self._started < LEAST_S:
                 return
-            self._lock = self._lock or _lock(self._home / LOCK)
-            if self._lock is None:
-                return
-            self._close_input()
-            self._started = monotonic()
-            self._worker = _start(self._home / LOG, self._lock.fileno())
+            try:
+                self._begin()
+            except OSError as exc:  # disk full, no process left: the page goes on, and tries again
+                self._started = monotonic()
+                _log.warning("event=worker_not_started error=%s", type(exc).__name__)
 
     def stop(self, timeout_s: float = 20.0) -> None:
         """Let the worker finish what it has in hand, then end; free the lock."""
@@ -68,6 +70,14 @@ class Watch:
             if self._lock is not None:
                 self._lock.close()
             self._worker = self._lock = None
+
+    def _begin(self) -> None:
+        self._lock = self._lock or _lock(self._home / LOCK)
+        if self._lock is None:
+            return
+        self._close_input()
+        self._started = monotonic()
+        self._worker = _start(self._home / LOG, self._lock.fileno())
 
     def _close_input(self) -> None:
         if self._worker is not None and self._worker.stdin is not None:

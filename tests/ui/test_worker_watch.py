@@ -14,7 +14,7 @@ import pytest
 
 from cxr_core import settings
 from cxr_core.settings import ROOT
-from cxr_core.ui.worker_watch import LEAST_S, Watch
+from cxr_core.ui.worker_watch import LEAST_S, LOCK, Watch
 
 pytestmark = pytest.mark.slow
 
@@ -88,6 +88,12 @@ def test_a_worker_that_cannot_run_is_not_started_over_and_over(
             started.add(watch.pid)
             time.sleep(0.02)
     assert 1 <= len(started - {None}) <= 3
+
+
+def test_a_disk_that_takes_no_lock_leaves_the_page_and_its_alert_alone(watch: Watch, home: Path) -> None:
+    (home / LOCK).mkdir()
+    watch.ensure()
+    assert watch.pid is None
 
 
 def test_the_worker_goes_when_its_server_is_killed_and_the_lock_is_free_again(home: Path) -> None:

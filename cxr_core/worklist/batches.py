@@ -130,13 +130,18 @@ def _append(session: Session, row: BatchRow, items: Sequence[Item], now: datetim
 
 
 def _row(batch_id: str, position: int, item: Item) -> BatchItemRow:
-    row = BatchItemRow(batch_id=batch_id, position=position, name=item.name)
+    row = BatchItemRow(batch_id=batch_id, position=position, name=_storable(item.name))
     if item.receipt is not None:
         row.sha256, row.study_id = item.receipt.sha256, item.receipt.study_id
         row.code = _CONFLICT if item.receipt.conflict else "" if item.receipt.new else _KNOWN
     elif item.refusal is not None:
         row.code, row.message, row.hint = item.refusal.code, item.refusal.message, item.refusal.hint
     return row
+
+
+def _storable(name: str) -> str:
+    """Return the name with escapes for what a database cannot hold; everything else stays as given."""
+    return name.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,18 @@ def test_a_group_is_taken_in_and_noted_or_neither(service, files):
         assert session.query(ImageRow).count() == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "kept"), [("a\0b.png", "a\\x00b.png"), ("\ud800.png", "\\ud800.png"), ("a\nb.png", "a\nb.png")]
+)
+def test_a_name_that_no_database_can_hold_keeps_no_film_out(service, films, name, kept):
+    batch_id = service.start_batch(ANN, 3, Source.PAGE)
+    items = service.add_to_batch(ANN, batch_id, [Incoming(name, films.png(1)), Incoming(name, b"")])
+    service.refuse_in_batch(ANN, batch_id, name, refusal("zip_name"))
+    assert [item.name for item in items] == [name, name]
+    view = service.batch(ANN, batch_id)
+    assert (view.stored, [told for told, _ in view.refused]) == (1, [kept, kept])
+
+
 def test_a_viewer_hands_in_nothing(service):
     viewer = Actor("Eve", Role.VIEWER)
     with pytest.raises(Forbidden):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from uuid import uuid4
 
@@ -32,6 +33,7 @@ class Blobs:
         """Name the folder; it is made at the first `put`."""
         self.folder = folder
         self._tmp = folder / "tmp"
+        self._sweep_at = -inf
 
     def put(self, raw: bytes, sha256: str) -> None:
         """Return when the bytes are on disk; the same film again changes nothing.
@@ -59,6 +61,7 @@ class Blobs:
             self._write({paths[sha256]: raws[sha256] for sha256 in new})
             # Also for films that were there: whoever wrote them may not have come as far as this.
             _each(sync_folder, {path.parent for path in paths.values()})
+        self._sweep_by_and_by()
 
     def get(self, sha256: str) -> bytes:
         """Return the film's bytes, checked against their name.
@@ -91,6 +94,13 @@ class Blobs:
                 with suppress(FileNotFoundError):
                     if time.time() - path.stat().st_mtime > _LEFTOVER_S:
                         path.unlink()
+
+    def _sweep_by_and_by(self) -> None:
+        """Sweep if this process has not done so for an hour; a disk that fails then fails nobody."""
+        if time.monotonic() >= self._sweep_at:
+            self._sweep_at = time.monotonic() + _LEFTOVER_S
+            with suppress(Busy):
+                self.sweep()
 
     def _path(self, sha256: str) -> Path:
         if not _SHA256.fullmatch(sha256):

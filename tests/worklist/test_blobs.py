@@ -96,6 +96,21 @@ def test_sweeping_removes_old_leftovers_only(blobs):
     assert [path.name for path in leftovers(blobs)] == ["young"]
 
 
+def test_whoever_puts_a_film_sweeps_what_a_killed_writer_left_at_most_once_an_hour(blobs, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    for sha256, raw in named(b"first").items():
+        blobs.put(raw, sha256)
+    old = blobs.folder / "tmp" / "old"
+    for moment, left in ((0.0, True), (3599.0, True), (3601.0, False)):
+        now = moment
+        old.write_bytes(b"half a film")
+        os.utime(old, (0, 0))
+        for sha256, raw in named(b"first").items():
+            blobs.put(raw, sha256)
+        assert old.exists() == left
+
+
 class Trace:
     """Write down what is asked of the operating system, while it is done."""
 

@@ -57,6 +57,7 @@ class Blobs:
             private_folder(self._tmp)
             for parent in {path.parent for path in paths.values()}:
                 private_folder(parent)
+            sync_folder(self.folder)  # whoever made a folder in it may not have come as far as this
             new = [sha256 for sha256 in raws if not self._whole(sha256)]
             self._write({paths[sha256]: raws[sha256] for sha256 in new})
             # Also for films that were there: whoever wrote them may not have come as far as this.

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 LONGEST_BACK_OFF_S = 60
 
+FILMS_AT_ONCE = 64
+"""Of one study in one job; the study stays queued for the others."""
+
 _WAITING = ImageRow.status == literal_column("'waiting'")
 """As a literal: SQLite recognises the index of waiting films by it."""
 
@@ -56,7 +59,9 @@ def claim(service: Service, worker: str, limit: int) -> list[Job]:
                 row.lease_owner, row.lease_until_utc = worker, now + _lease(service)
             else:
                 row.queued_utc = None
-        return [Job(row.id, films[row.id], row.wanted_model) for row in rows if row.id in films]
+        return [
+            Job(row.id, films[row.id][:FILMS_AT_ONCE], row.wanted_model) for row in rows if row.id in films
+        ]
 
 
 def renew(service: Service, worker: str, study_ids: Sequence[str]) -> None:

@@ -182,6 +182,22 @@ def test_films_without_answer_stay_queued_and_the_study_says_so(service, films, 
     assert "1 film is still waiting." not in study(service).reasons
 
 
+def test_of_a_study_with_very_many_films_a_job_names_the_first_ones(service):
+    """A worker holds all films of its jobs in memory, and renews the lease until the last is answered."""
+    number, then = queue.FILMS_AT_ONCE + 1, rows.THEN
+    rows.put(
+        service.database,
+        [rows.study(1, queued_utc=then)],
+        images=[
+            rows.image(each, 1, then + timedelta(seconds=each), status="waiting") for each in range(number)
+        ],
+    )
+    job = one(queue.claim(service, "w1", 1))
+    assert job.films == tuple(f"{each:064x}" for each in range(queue.FILMS_AT_ONCE))
+    queue.give_back(service, "w1", [job])
+    assert queue.waiting(service) == number
+
+
 def test_a_film_that_arrives_while_its_study_is_leased_is_answered_next(service, films, kit):
     hand_in(service, films.dicom(1, study=7))
     job = one(queue.claim(service, "w1", 1))

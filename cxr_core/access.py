@@ -35,7 +35,9 @@ class Action(StrEnum):
     REANALYSE = "have studies analysed again"
     EXPORT = "export the worklist"
     RETRY = "retry a dead letter"
-    AUDIT = "verify or export the audit trail"
+    AUDIT = "search, verify or export the audit trail"
+    TURNAROUND = "see how long studies waited"
+    HEALTH = "see how queue, workers and disk are"
 
 
 NEEDS: dict[Action, Role] = {
@@ -50,6 +52,8 @@ NEEDS: dict[Action, Role] = {
     Action.REANALYSE: Role.LEAD,
     Action.RETRY: Role.LEAD,
     Action.AUDIT: Role.LEAD,
+    Action.TURNAROUND: Role.LEAD,
+    Action.HEALTH: Role.LEAD,
 }
 
 

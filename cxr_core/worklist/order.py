@@ -130,13 +130,13 @@ def matches(session: Session, query: Query) -> list[Condition]:
     conditions: list[Condition] = []
     if query.finding:
         label = f"|{query.finding}|"
-        conditions.append(StudyRow.findings.contains(label, autoescape=True) if _storable(label) else false())
+        conditions.append(StudyRow.findings.contains(label, autoescape=True) if storable(label) else false())
     if query.since is not None:
         conditions.append(StudyRow.received_utc >= query.since)
     if query.until is not None:
         conditions.append(StudyRow.received_utc < query.until)
     if query.text:
-        conditions.append(_named(session, query.text) if _storable(query.text) else false())
+        conditions.append(_named(session, query.text) if storable(query.text) else false())
     return conditions
 
 
@@ -155,7 +155,7 @@ def _named(session: Session, text: str) -> Condition:
     return StudyRow.id.in_(found if len(found) <= FEW else named)
 
 
-def _storable(text: str) -> bool:
+def storable(text: str) -> bool:
     """Return whether both databases can be asked for the text."""
     try:
         text.encode()

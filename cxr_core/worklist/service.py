@@ -18,10 +18,11 @@ from cxr_core.imaging.limits import Limits
 from cxr_core.inference.manifest import read_manifest
 from cxr_core.settings import Settings
 from cxr_core.triage.policy import Policy, load_policy
-from cxr_core.worklist import actions, batches, export, films, intake, listing
+from cxr_core.worklist import actions, batches, export, films, intake, listing, operations
 from cxr_core.worklist.blobs import Blobs
 from cxr_core.worklist.database import Database, open_database
 from cxr_core.worklist.schema import WorkerRow
+from cxr_core.worklist.turnaround import Turnaround, turnaround
 from cxr_core.worklist.values import (
     BATCH,
     Alert,
@@ -169,6 +170,27 @@ class Service:
             query = select(func.count()).select_from(WorkerRow)
             query = query.where(WorkerRow.stopped_utc.is_(None), WorkerRow.seen_utc > self.clock() - HEARD_OF)
             return session.scalar(query) or 0
+
+    # ---- for whoever leads
+
+    def turnaround(self, actor: Actor, since: datetime, until: datetime) -> Turnaround:
+        """Return how long the studies received in [since, until) waited; days and hours in `since`'s zone.
+
+        Raises:
+            ValueError: a time without zone.
+        """
+        actor.check(Action.TURNAROUND)
+        return turnaround(self, since, until)
+
+    def health(self, actor: Actor, days: int = 7) -> operations.Health:
+        """Return how queue, workers and disk are, what was given up, and what was refused these last days."""
+        actor.check(Action.HEALTH)
+        return operations.health(self, days, HEARD_OF)
+
+    def search_audit(self, actor: Actor, query: operations.Search) -> operations.Events:
+        """Return a page of the audit trail, the newest first."""
+        actor.check(Action.AUDIT)
+        return operations.search(self, query)
 
     # ---- one study
 

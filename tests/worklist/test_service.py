@@ -12,8 +12,10 @@ from cxr_core.domain import Notice, Study
 from cxr_core.errors import CxrError, Forbidden, ModelError
 from cxr_core.local import local_actor
 from cxr_core.settings import Settings
+from cxr_core.worklist.operations import Search
 from cxr_core.worklist.service import Service, open_service
 from cxr_core.worklist.values import Incoming, Query, Source
+from tests.worklist.rows import THEN
 
 FILE = Incoming("film", b"no film")
 CALLS = {
@@ -30,6 +32,9 @@ CALLS = {
     "alerts": (Action.VIEW_LIST, lambda s, a: s.alerts(a)),
     "workers": (Action.VIEW_LIST, lambda s, a: s.workers(a)),
     "export_csv": (Action.EXPORT, lambda s, a: s.export_csv(a, Query())),
+    "turnaround": (Action.TURNAROUND, lambda s, a: s.turnaround(a, THEN, THEN)),
+    "health": (Action.HEALTH, lambda s, a: s.health(a)),
+    "search_audit": (Action.AUDIT, lambda s, a: s.search_audit(a, Search())),
     "study": (Action.VIEW_STUDY, lambda s, a: s.study(a, "none")),
     "film_bytes": (Action.VIEW_STUDY, lambda s, a: s.film_bytes(a, "ab" * 32)),
     "complete": (Action.COMPLETE, lambda s, a: s.complete(a, "none", Study(), 1)),

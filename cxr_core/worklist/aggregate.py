@@ -19,6 +19,9 @@ NOT_FOR_THE_MODEL = frozenset({"lateral_view", "unsupported_view", "wrong_body_p
 
 _NOTICES = {ImageStatus.DEAD: refusal("given_up"), ImageStatus.CONFLICT: refusal("uid_conflict")}
 
+LOST = refusal("internal")
+"""Of a film that was answered, but whose result is not there or cannot be read."""
+
 _TIERS = {Urgency.CRITICAL: 0, Urgency.URGENT: 1, Urgency.REVIEW: 1, Urgency.SIGNIFICANT: 2}
 _STATES = (State.FLAGGED, State.UNABLE_TO_CLASSIFY, State.NO_DISEASE_DETECTED)
 
@@ -71,6 +74,13 @@ def notice_of(status: ImageStatus) -> Notice | None:
     return _NOTICES.get(status)
 
 
+def _notice(outcome: Outcome) -> Notice | None:
+    """Return why a film that waits no more was neither judged nor refused."""
+    answered = outcome.status in (ImageStatus.ASSESSED, ImageStatus.REFUSED)
+    lost = answered and outcome.triage is None and outcome.refusal is None
+    return LOST if lost else notice_of(outcome.status)
+
+
 def aggregate(outcomes: Sequence[Outcome], policy: Policy) -> Verdict:
     """Return the study's verdict from its films' in order of arrival.
 
@@ -108,7 +118,7 @@ def _waits(outcome: Outcome) -> bool:
 
 def _doubtful(outcome: Outcome) -> bool:
     """Return whether this film asks for a person whatever the others say."""
-    if outcome.status in (ImageStatus.DEAD, ImageStatus.CONFLICT):
+    if _notice(outcome) is not None:
         return True
     return outcome.refusal is not None and outcome.refusal.code not in NOT_FOR_THE_MODEL
 
@@ -151,7 +161,7 @@ def _action(
     lines: list[str] = []
     if state is State.REFUSED:
         lines.append(policy.states.refused.action)
-        notices = [outcome.refusal or notice_of(outcome.status) for outcome in outcomes]
+        notices = [outcome.refusal or _notice(outcome) for outcome in outcomes]
         lines += [notice.hint for notice in notices if notice and notice.hint]
     elif triages and state is not State.NO_DISEASE_DETECTED and urgency is Urgency.REVIEW:
         lines.append(policy.states.unable_to_classify.action)
@@ -176,7 +186,7 @@ def _others(outcomes: Sequence[Outcome], beside: bool) -> Iterable[str]:
                 if beside
                 else outcome.refusal.message
             )
-        if notice := notice_of(outcome.status):
+        if notice := _notice(outcome):
             yield notice.message
 
 

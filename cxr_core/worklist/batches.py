@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -202,5 +203,8 @@ def _refusals(batch_id: str) -> Select[BatchItemRow, str | None, dict[str, objec
 def _why(item: BatchItemRow, status: str | None, body: dict[str, object] | None) -> Notice:
     if item.sha256 is None or status is None:
         return Notice(item.code, item.message, item.hint)
-    said = codec.decode(item.sha256, body).refusal if status == ImageStatus.REFUSED and body else None
+    said = None
+    if status == ImageStatus.REFUSED and body:
+        with suppress(StoreError):
+            said = codec.decode(item.sha256, body).refusal
     return said or notice_of(ImageStatus(status)) or refusal("internal")

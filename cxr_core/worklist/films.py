@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from cxr_core.access import Actor
 from cxr_core.domain import Sex, Study, View
 from cxr_core.errors import Conflict, StoreError
 from cxr_core.worklist import audit, codec, listing
-from cxr_core.worklist.aggregate import notice_of
+from cxr_core.worklist.aggregate import LOST, notice_of
 from cxr_core.worklist.filing import identity
 from cxr_core.worklist.judge import as_typed, completed, decided, judge
 from cxr_core.worklist.schema import IdentityRow, ImageRow, ResultRow, ReviewRow, StudyRow
@@ -109,10 +110,12 @@ def _film(
     analysis, maps = None, {}
     status = ImageStatus(image.status)
     if result is not None and status is not ImageStatus.CONFLICT:
-        analysis = decided(codec.decode(image.sha256, result.body), row.typed, service.policy)
-        who = {name: getattr(said, name) for name in codec.IDENTITY}
-        analysis = replace(analysis, study=replace(analysis.study, **who))
-        maps = {} if analysis.refusal else codec.decode_heatmaps(result.body, result.heatmaps)
+        with suppress(StoreError):  # the film itself can still be seen, and says so
+            read = decided(codec.decode(image.sha256, result.body), row.typed, service.policy)
+            who = {name: getattr(said, name) for name in codec.IDENTITY}
+            maps = {} if read.refusal else codec.decode_heatmaps(result.body, result.heatmaps)
+            analysis = replace(read, study=replace(read.study, **who))
+    lost = analysis is None and status in (ImageStatus.ASSESSED, ImageStatus.REFUSED)
     return FilmView(
         sha256=image.sha256,
         file=image.file_name,
@@ -121,7 +124,7 @@ def _film(
         size_bytes=image.size_bytes,
         analysis=analysis,
         heatmaps=maps,
-        notice=notice_of(status),
+        notice=LOST if lost else notice_of(status),
         previous=results - (result is not None),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,12 +11,15 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cxr_core.domain import Analysis, Sex, Study, Urgency, View
+from cxr_core.errors import StoreError
 from cxr_core.triage.policy import Policy
 from cxr_core.worklist import codec
 from cxr_core.worklist.aggregate import Outcome, Verdict, aggregate
 from cxr_core.worklist.amend import amended
 from cxr_core.worklist.schema import ImageRow, ResultRow, StudyRow
 from cxr_core.worklist.values import ImageStatus, Status
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,12 @@ def _results(
     query = select(ResultRow.id, ResultRow.sha256, ResultRow.body).where(
         ResultRow.id.in_(wanted - set(known))
     )
-    read = {id_: codec.decode(sha256, body) for id_, sha256, body in session.execute(query)}
+    read: dict[int, Analysis] = {}
+    for id_, sha256, body in session.execute(query):
+        try:
+            read[id_] = codec.decode(sha256, body)
+        except StoreError:  # as if it were not there: a person must look, and no other study must wait for it
+            _log.error("event=result_unreadable film=%s", sha256)
     return {**known, **read}
 
 

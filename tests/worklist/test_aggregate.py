@@ -38,6 +38,8 @@ def bare(status: ImageStatus) -> Outcome:
 WAITING, DEAD, CONFLICT = (
     bare(status) for status in (ImageStatus.WAITING, ImageStatus.DEAD, ImageStatus.CONFLICT)
 )
+LOST = bare(ImageStatus.ASSESSED), bare(ImageStatus.REFUSED)
+"""Answered by what their rows say, but the results are not there or cannot be read."""
 
 
 def test_the_examples_are_what_their_names_say():
@@ -91,7 +93,7 @@ def test_a_refused_lateral_beside_an_assessed_frontal_only_adds_a_reason():
 
 
 @pytest.mark.parametrize(
-    "other", [refused("broken_image"), refused("blank_image"), refused("internal"), DEAD, CONFLICT]
+    "other", [refused("broken_image"), refused("blank_image"), refused("internal"), DEAD, CONFLICT, *LOST]
 )
 def test_a_film_that_could_not_be_judged_sends_the_study_to_a_person(other):
     clear = aggregate([film(CLEAR), other], POLICY)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select, update
 
 from cxr_core.access import Actor, Role
 from cxr_core.domain import Sex, State, Study, Urgency, View
 from cxr_core.errors import Conflict, Forbidden, StoreError
 from cxr_core.pipeline import analyse
 from cxr_core.worklist import queue
-from cxr_core.worklist.schema import AuditRow, IdentityRow, ImageRow, StudyRow
+from cxr_core.worklist.aggregate import LOST
+from cxr_core.worklist.schema import AuditRow, IdentityRow, ImageRow, ResultRow, StudyRow
 from cxr_core.worklist.values import Answer, ImageStatus, Incoming, Source
 from tests.worklist.work import NURSE, one, work
 
@@ -123,6 +124,26 @@ def test_a_viewer_may_look_but_not_complete(service, films):
     assert service.study(viewer, receipt.study_id).line.study_id == receipt.study_id
     with pytest.raises(Forbidden):
         service.complete(viewer, receipt.study_id, Study(), 1)
+
+
+@pytest.mark.parametrize("lost", [update(ResultRow).values(body={"form": 99}), delete(ResultRow)])
+def test_a_film_whose_result_cannot_be_read_asks_for_a_person_and_stops_nothing(
+    service, films, kit, clock, lost
+):
+    receipt = hand_in(service, films.dicom(1, study=7))
+    work(service, kit)
+    with service.database.write() as session:
+        session.execute(lost)
+    clock.advance(1)
+    hand_in(service, films.dicom(2, study=7))
+    view = service.study(NURSE, receipt.study_id)
+    assert (view.films[0].analysis, view.films[0].notice) == (None, LOST)
+    job = one(queue.claim(service, "w1", 9))
+    for _ in range(service.settings.attempts):
+        queue.failed(service, "w1", job, job.films[0], "decoder_died")
+    view = service.study(NURSE, receipt.study_id)
+    assert (view.line.state, view.line.urgency) == (State.REFUSED, Urgency.REVIEW)
+    assert LOST.message in view.reasons
 
 
 def test_older_answers_are_counted(service, films, kit):

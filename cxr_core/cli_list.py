@@ -69,21 +69,28 @@ def as_object(line: Line) -> dict[str, Any]:
 
 
 def _lines(service: Service, actor: Actor, *, everything: bool, limit: int | None) -> Iterator[Line]:
-    """Yield the lines page by page; one that another person moved meanwhile is not shown twice."""
+    """Yield the lines page by page, each once, also while other people move studies about.
+
+    A page begins with the last line of the one before: where it does not, studies above have left the list
+    and others have moved up past its end, so it goes back a page.
+    """
     from cxr_core.worklist.values import Query, Status
 
     statuses = frozenset(Status) if everything else frozenset()
     seen: set[str] = set()
     offset = 0
     while limit is None or len(seen) < limit:
-        size = PAGE if limit is None else min(PAGE, limit - len(seen))
-        page = service.page(actor, Query(statuses=statuses, offset=offset, limit=size))
-        new = [line for line in page.lines if line.study_id not in seen]
+        left = PAGE if limit is None else min(PAGE, limit - len(seen))
+        page = service.page(actor, Query(statuses=statuses, offset=offset, limit=left + 1))
+        if offset and not (page.lines and page.lines[0].study_id in seen):
+            offset = max(0, offset - PAGE)
+            continue
+        new = [line for line in page.lines if line.study_id not in seen][:left]
         yield from new
         seen |= {line.study_id for line in new}
-        offset += len(page.lines)
-        if not page.lines:
+        if offset + len(page.lines) >= page.total:
             return
+        offset += len(page.lines) - 1
 
 
 def _print_table(lines: list[Line]) -> None:

@@ -5,12 +5,16 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 from typer.testing import CliRunner
 
-from cxr_core import settings
+from cxr_core import cli_list, settings
+from cxr_core.access import Actor, Role
 from cxr_core.cli import app
 from cxr_core.cli_list import PAGE, duration
 from cxr_core.worklist.database import open_database
+from cxr_core.worklist.schema import StudyRow
+from cxr_core.worklist.service import open_service
 from tests.worklist.rows import identity, image, put, study
 
 KEYS = ["study", "file", "status", "state", "urgency", "waiting_s", "overdue", "findings"]
@@ -107,3 +111,30 @@ def test_people_see_a_table_without_control_characters(cxr, database):
 )
 def test_a_wait_is_said_as_people_say_it(seconds, said):
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize("leave", [1, 3, 5])
+def test_no_study_is_left_out_while_others_are_read(database, monkeypatch, leave):
+    """Every study that is open from the first page to the last is told of, once."""
+    monkeypatch.setattr(cli_list, "PAGE", 2)
+    service = open_service(settings.load())
+    put(database, [study(number) for number in range(1, 10)])
+    real, pages = service.page, []
+
+    def page(actor, query):
+        found = real(actor, query)
+        pages.append(found)
+        if len(pages) == 3:
+            with database.write() as session:
+                gone = StudyRow.id.in_([f"{number:032x}" for number in range(1, leave + 1)])
+                session.execute(update(StudyRow).where(gone).values(is_open=False, status="read"))
+        return found
+
+    monkeypatch.setattr(service, "page", page)
+    told = [
+        line.study_id
+        for line in cli_list._lines(service, Actor("Lea", Role.LEAD), everything=False, limit=None)
+    ]
+    service.close()
+    assert len(told) == len(set(told))
+    assert set(told) >= {f"{number:032x}" for number in range(leave + 1, 10)}

@@ -32,6 +32,10 @@ class Action(StrEnum):
     CLAIM = "claim or release a study"
     ACKNOWLEDGE = "acknowledge a critical result"
     READ = "mark a study read"
+    OPINE = "agree or disagree with a finding"
+    OVERRIDE = "override an urgency"
+    NOTE = "write a note on a study"
+    UNDO = "undo an opinion, an override or a note"
     REANALYSE = "have studies analysed again"
     EXPORT = "export the worklist"
     RETRY = "retry a dead letter"
@@ -48,6 +52,10 @@ NEEDS: dict[Action, Role] = {
     Action.CLAIM: Role.CLINICIAN,
     Action.ACKNOWLEDGE: Role.CLINICIAN,
     Action.READ: Role.CLINICIAN,
+    Action.OPINE: Role.CLINICIAN,
+    Action.OVERRIDE: Role.CLINICIAN,
+    Action.NOTE: Role.CLINICIAN,
+    Action.UNDO: Role.CLINICIAN,
     Action.EXPORT: Role.LEAD,
     Action.REANALYSE: Role.LEAD,
     Action.RETRY: Role.LEAD,

@@ -7,6 +7,7 @@ CxrError
 ├── StoreError                      what lies on disk or in the database cannot be read, written or added to
 │   └── Busy                        for now: queue or disk full, database locked or away
 ├── DecoderDied(code)               the process that decoded a film crashed, stalled or ran out of memory
+├── Invalid                         what a person typed or chose cannot be recorded; complete it
 ├── Conflict                        the study changed since it was shown; look again, then act
 ├── Forbidden                       the role does not allow it
 └── SettingsError                   a setting is unknown or out of range
@@ -53,6 +54,10 @@ class DecoderDied(CxrError):
         """Keep the code."""
         super().__init__(f"{code}: the film's decoder had to be given up")
         self.code = code
+
+
+class Invalid(CxrError):
+    """What a person typed or chose cannot be recorded; nothing was done."""
 
 
 class Conflict(CxrError):

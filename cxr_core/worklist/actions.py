@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from cxr_core.access import Actor, Role
 from cxr_core.domain import Urgency
-from cxr_core.errors import Conflict, Forbidden, StoreError
+from cxr_core.errors import Conflict, Forbidden, Invalid, StoreError
 from cxr_core.files import printable
 from cxr_core.worklist import audit, queue
 from cxr_core.worklist.judge import judge
@@ -40,7 +40,7 @@ def claim(service: Service, actor: Actor, study_id: str, version: int) -> None:
         Conflict: it is no longer at `version`, somebody has it, or it was read.
         StoreError: there is no such study.
     """
-    with _change(service, actor, "claim", study_id, version) as (study, now):
+    with change(service, actor, "claim", study_id, version) as (study, now, _):
         if study.claimed_by is not None:
             raise Conflict("somebody has this study already; it must be released first")
         if not study.is_open:
@@ -56,7 +56,7 @@ def release(service: Service, actor: Actor, study_id: str, version: int) -> None
         Forbidden: another person has it.
         StoreError: there is no such study.
     """
-    with _change(service, actor, "release", study_id, version) as (study, _):
+    with change(service, actor, "release", study_id, version) as (study, _, _):
         if study.claimed_by is None or not study.is_open:
             raise Conflict("nobody has this study")
         if study.claimed_by != actor.name and not actor.role.covers(Role.LEAD):
@@ -73,6 +73,7 @@ def acknowledge(
     told: str = "",
     how: str = "",
     read_back: bool = False,
+    in_full: bool = False,
 ) -> None:
     """Note that somebody took note of a critical result, which ends its alert.
 
@@ -86,18 +87,38 @@ def acknowledge(
         told: who was told.
         how: by telephone, in person …
         read_back: they repeated it.
+        in_full: it must be said who was told and how.
 
     Raises:
         Conflict: it is no longer at `version`, is not critical, or was acknowledged before.
+        Invalid: what is said of the telling is not whole, see `lacking`.
         StoreError: there is no such study.
     """
-    said = {"told": _one_line(told), "how": _one_line(how), "read_back": "yes" if read_back else "no"}
-    with _change(service, actor, "acknowledge", study_id, version, said) as (study, now):
+    if want := lacking(told, how, read_back=read_back, in_full=in_full):
+        raise Invalid(want)
+    said = {"told": one_line(told), "how": one_line(how), "read_back": "yes" if read_back else "no"}
+    with change(service, actor, "acknowledge", study_id, version, said) as (study, now, _):
         if study.urgency != Urgency.CRITICAL:
             raise Conflict("only a critical result is acknowledged; this study is not critical")
         if study.acknowledged_utc is not None:
             raise Conflict("this result was acknowledged before")
         study.acknowledged_by, study.acknowledged_utc = actor.name, now
+
+
+def lacking(told: str, how: str, *, read_back: bool, in_full: bool = False) -> str:
+    """Return one sentence on what is still to be said of how a critical result was told, or nothing.
+
+    Told in some way means told to somebody, and by telephone that they read it back. Where nothing is said
+    of it the actor alone took note; `in_full` does not allow that, nor that either of the two is left out.
+    """
+    told, how = one_line(told), one_line(how)
+    if not told and (how or in_full):
+        return "say who was told"
+    if not how and in_full:
+        return "say how they were told"
+    if "phone" in how.casefold() and not read_back:
+        return "told by telephone: have them read it back, then acknowledge"
+    return ""
 
 
 def mark_read(service: Service, actor: Actor, study_id: str, version: int) -> None:
@@ -110,7 +131,7 @@ def mark_read(service: Service, actor: Actor, study_id: str, version: int) -> No
             and not acknowledged.
         StoreError: there is no such study.
     """
-    with _change(service, actor, "read", study_id, version) as (study, now):
+    with change(service, actor, "read", study_id, version) as (study, now, _):
         if not study.is_open:
             raise Conflict("this study was read already")
         if study.claimed_by not in (None, actor.name):
@@ -166,19 +187,28 @@ def retry(service: Service, actor: Actor, sha256: str) -> None:
         queue.put(study, now)
         session.flush()
         judge(session, service.policy, [study])
-        _note(session, actor, study, now, "retry", {"sha256": sha256}, subject=sha256)
+        _note(session, actor, study, now, "retry", {"sha256": sha256}, {}, subject=sha256)
 
 
 @contextmanager
-def _change(
+def change(
     service: Service,
     actor: Actor,
     kind: str,
     study_id: str,
     version: int,
     said: Mapping[str, str] = {},  # noqa: B006 -- never changed
-) -> Iterator[tuple[StudyRow, datetime]]:
-    """Give the study at `version` to be changed; note the change when the block ends well."""
+    detail: audit.Detail = {},  # noqa: B006 -- never changed
+) -> Iterator[tuple[StudyRow, datetime, Session]]:
+    """Give the study at `version` to be changed; note the change when the block ends well.
+
+    What was said goes into the review row, `detail` (closed words and numbers only) into the audit row; both
+    are read when the block has ended.
+
+    Raises:
+        Conflict: it is no longer at `version`.
+        StoreError: there is no such study.
+    """
     now = service.clock()
     with service.database.write() as session:
         study = session.get(StudyRow, study_id, with_for_update=True)
@@ -186,10 +216,11 @@ def _change(
             raise StoreError("there is no such study")
         if study.version != version:
             raise Conflict("this study changed since it was shown; look again, then act")
-        yield study, now
+        yield study, now, session
         study.status = _status(study)
         study.version += 1
-        _note(session, actor, study, now, kind, said, subject=study.id)
+        session.flush()
+        _note(session, actor, study, now, kind, said, detail, subject=study.id)
 
 
 def _status(study: StudyRow) -> Status:
@@ -207,12 +238,13 @@ def _note(
     now: datetime,
     kind: str,
     said: Mapping[str, str],
+    detail: audit.Detail,
     *,
     subject: str,
 ) -> None:
-    """Append the review row and the audit row; what was said is in the former only."""
+    """Append the review row and the audit row; what was typed is in the former only."""
     session.add(ReviewRow(study_id=study.id, at_utc=now, actor=actor.name, kind=kind, data=dict(said)))
-    audit.append(session, at=now, actor=actor.name, event=kind, subject=subject)
+    audit.append(session, at=now, actor=actor.name, event=kind, subject=subject, detail=detail)
 
 
 def _answered_otherwise(
@@ -259,6 +291,6 @@ def _queue(service: Service, session: Session, actor: Actor, study_ids: list[str
     return len(studies)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Return what a person typed on one line, without control characters, at most LONGEST_NOTE long."""
     return printable(" ".join(text.split()))[:LONGEST_NOTE]

@@ -33,12 +33,14 @@ class Outcome:
     Attributes:
         triage: of the result that counts, with what a person typed; None where there is none.
         refusal: why the film was refused, or None.
+        result_id: of the result that counts, or None.
     """
 
     sha256: str
     status: ImageStatus
     triage: Triage | None = None
     refusal: Notice | None = None
+    result_id: int | None = None
 
     @property
     def assessed(self) -> Triage | None:

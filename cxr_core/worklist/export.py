@@ -37,6 +37,8 @@ COLUMNS: dict[str, str] = {
     "claimed_by": "who has it",
     "acknowledged": "yes or no; only critical results are acknowledged",
     "source": "page, cli or demo",
+    "films_urgency": "what the films alone say, where a person overrode it",
+    "overridden_by": "who overrode the urgency",
 }
 """Each column and what it says, in order."""
 
@@ -92,6 +94,8 @@ def _cells(line: Line) -> tuple[str, ...]:
         line.claimed_by or "",
         _yes(line.acknowledged),
         line.source,
+        line.overridden.films.value if line.overridden else "",
+        line.overridden.by if line.overridden else "",
     )
 
 

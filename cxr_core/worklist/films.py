@@ -13,12 +13,12 @@ from sqlalchemy.orm import Session
 from cxr_core.access import Actor
 from cxr_core.domain import Sex, Study, View
 from cxr_core.errors import Conflict, StoreError
-from cxr_core.worklist import audit, codec, listing
+from cxr_core.worklist import audit, codec, listing, reviews
 from cxr_core.worklist.aggregate import LOST, notice_of
 from cxr_core.worklist.filing import identity
 from cxr_core.worklist.judge import as_typed, completed, decided, judge
 from cxr_core.worklist.schema import IdentityRow, ImageRow, ResultRow, ReviewRow, StudyRow
-from cxr_core.worklist.values import FilmView, ImageStatus, Review, StudyView
+from cxr_core.worklist.values import FilmView, ImageStatus, StudyView
 
 if TYPE_CHECKING:
     from cxr_core.worklist.service import Service
@@ -38,7 +38,7 @@ def study(service: Service, actor: Actor, study_id: str, *, audited: bool) -> St
             raise StoreError("there is no such study")
         said = _said(session, row)
         films = tuple(_films(service, session, row, said))
-        reviews = tuple(_reviews(session, study_id))
+        done = reviews.read(session, study_id)
     if audited:
         with service.database.write() as session:
             audit.append(session, at=now, actor=actor.name, event="view", subject=study_id)
@@ -48,7 +48,8 @@ def study(service: Service, actor: Actor, study_id: str, *, audited: bool) -> St
         films=films,
         reasons=tuple(row.reasons),
         action=row.action,
-        reviews=reviews,
+        reviews=tuple(reviews.shown(each) for each in done),
+        standing=reviews.standing(done),
     )
 
 
@@ -127,11 +128,3 @@ def _film(
         notice=LOST if lost else notice_of(status),
         previous=results - (result is not None),
     )
-
-
-def _reviews(session: Session, study_id: str) -> Sequence[Review]:
-    query = select(ReviewRow).where(ReviewRow.study_id == study_id).order_by(ReviewRow.id)
-    return [
-        Review(each.at_utc, each.actor, each.kind, {key: str(value) for key, value in each.data.items()})
-        for each in session.scalars(query)
-    ]

@@ -14,8 +14,9 @@ from cxr_core.domain import Analysis, Sex, Study, Urgency, View
 from cxr_core.errors import StoreError
 from cxr_core.triage.policy import Policy
 from cxr_core.worklist import codec
-from cxr_core.worklist.aggregate import Outcome, Verdict, aggregate
+from cxr_core.worklist.aggregate import Outcome, Verdict, aggregate, tier_of
 from cxr_core.worklist.amend import amended
+from cxr_core.worklist.overrides import Override, counting
 from cxr_core.worklist.schema import ImageRow, ResultRow, StudyRow
 from cxr_core.worklist.values import ImageStatus, Status
 
@@ -40,26 +41,63 @@ def judge(
         rows: the studies.
         known: results by id that need not be read again.
     """
-    films = _films(session, rows)
-    results = _results(session, (image.result_id for each in films.values() for image in each), known or {})
+    said = outcomes(session, policy, rows, known)
     for row in rows:
-        outcomes = [
-            _outcome(image, results.get(image.result_id or 0), row.typed, policy) for image in films[row.id]
-        ]
-        apply(row, aggregate(outcomes, policy))
+        weigh(row, said[row.id], policy)
         row.version += 1
 
 
-def apply(row: StudyRow, verdict: Verdict) -> None:
-    """Write a verdict into the row; a graver one than a person has seen must be seen again."""
+def outcomes(
+    session: Session, policy: Policy, rows: Sequence[StudyRow], known: Mapping[int, Analysis] | None = None
+) -> dict[str, list[Outcome]]:
+    """Return what is known of each study's films, in order of arrival; arguments as of `judge`."""
+    films = _films(session, rows)
+    results = _results(session, (image.result_id for each in films.values() for image in each), known or {})
+    return {
+        row.id: [
+            _outcome(image, results.get(image.result_id or 0), row.typed, policy) for image in films[row.id]
+        ]
+        for row in rows
+    }
+
+
+def assessed(session: Session, policy: Policy, rows: Sequence[StudyRow]) -> dict[str, list[Analysis]]:
+    """Return per study the analyses that count, of the films that the model assessed, in order of arrival."""
+    films = _films(session, rows)
+    results = _results(session, (image.result_id for each in films.values() for image in each), {})
+    return {
+        row.id: [
+            analysis
+            for image in films[row.id]
+            if image.status is not ImageStatus.CONFLICT and image.result_id in results
+            if (analysis := decided(results[image.result_id], row.typed, policy)).refusal is None
+        ]
+        for row in rows
+    }
+
+
+def weigh(row: StudyRow, films: Sequence[Outcome], policy: Policy) -> None:
+    """Write into the row what its films say, and how urgent it is with what a person said of that.
+
+    What is graver than a person has seen must be seen again.
+    """
+    verdict = aggregate(films, policy)
+    urgency = counting(overridden(row), films, policy)
     before, seen = Urgency(row.urgency), {label for label in row.findings.split("|") if label}
-    graver = verdict.urgency.rank < before.rank
-    if verdict.urgency is Urgency.CRITICAL and (graver or not seen.issuperset(verdict.findings)):
+    graver = urgency.rank < before.rank
+    if urgency is Urgency.CRITICAL and (graver or not seen.issuperset(verdict.findings)):
         forget_acknowledgement(row)
     if graver:
         reopen(row)
     for column, value in columns(verdict).items():
         setattr(row, column, value)
+    row.urgency, row.tier = urgency.value, tier_of(urgency)
+    row.films_urgency = None if row.override is None else verdict.urgency.value
+
+
+def overridden(row: StudyRow) -> Override | None:
+    """Return the override that stands."""
+    return Override.from_json(row.override) if row.override else None
 
 
 def columns(verdict: Verdict) -> dict[str, Any]:
@@ -151,4 +189,4 @@ def _outcome(
     if analysis is None:
         return Outcome(image.sha256, image.status)
     analysis = decided(analysis, typed, policy)
-    return Outcome(image.sha256, image.status, analysis.triage, analysis.refusal)
+    return Outcome(image.sha256, image.status, analysis.triage, analysis.refusal, image.result_id)

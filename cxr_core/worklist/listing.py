@@ -14,8 +14,9 @@ from cxr_core.domain import Sex, State, Urgency, View
 from cxr_core.triage.policy import Policy
 from cxr_core.worklist import order
 from cxr_core.worklist.aggregate import tier_of
+from cxr_core.worklist.judge import overridden
 from cxr_core.worklist.schema import IdentityRow, ImageRow, StudyRow
-from cxr_core.worklist.values import Alert, Line, Page, Query, Status, Tier
+from cxr_core.worklist.values import Alert, Line, Overridden, Page, Query, Status, Tier
 
 if TYPE_CHECKING:
     from cxr_core.worklist.service import Service
@@ -154,7 +155,15 @@ def _line(
         films=len(names),
         thumbnail=thumbnail,
         version=study.version,
+        overridden=_overridden(study),
     )
+
+
+def _overridden(study: StudyRow) -> Overridden | None:
+    given = overridden(study)
+    if given is None or study.films_urgency is None:
+        return None
+    return Overridden(given.urgency, given.by, Urgency(study.films_urgency))
 
 
 def every_line(session: Session, policy: Policy, query: Query, now: datetime) -> Iterator[Line]:

@@ -85,6 +85,7 @@ class StudyRow(Base):
     state: Mapped[str | None] = mapped_column(WORD)
     """NULL until a film of the study is assessed or refused."""
     urgency: Mapped[str] = mapped_column(WORD)
+    """What counts: the films' word, or a person's with what came since."""
     tier: Mapped[int]
     """Place in the list: 0 critical, 1 urgent and review, 2 significant, 3 routine."""
     findings: Mapped[str] = mapped_column(Text, default="")
@@ -93,6 +94,10 @@ class StudyRow(Base):
     reasons: Mapped[list[str]] = mapped_column(default=list)
     cover: Mapped[str | None] = mapped_column(SHA256)
     """The film whose thumbnail stands in the list."""
+    override: Mapped[dict[str, Any] | None]
+    """The urgency that a person gave, who that was and which answers they had seen; NULL where nobody did."""
+    films_urgency: Mapped[str | None] = mapped_column(WORD)
+    """What the films alone say where a person overrode it, else NULL."""
 
     is_open: Mapped[bool] = mapped_column(default=True)
     """Not read yet."""

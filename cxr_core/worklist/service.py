@@ -12,13 +12,13 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import func, select
 
 from cxr_core.access import Action, Actor
-from cxr_core.domain import Notice, Study
+from cxr_core.domain import Notice, Study, Urgency
 from cxr_core.errors import Rejected
 from cxr_core.imaging.limits import Limits
 from cxr_core.inference.manifest import read_manifest
 from cxr_core.settings import Settings
 from cxr_core.triage.policy import Policy, load_policy
-from cxr_core.worklist import actions, batches, export, films, intake, listing, operations
+from cxr_core.worklist import actions, batches, export, films, intake, listing, operations, opinions, priors
 from cxr_core.worklist.blobs import Blobs
 from cxr_core.worklist.database import Database, open_database
 from cxr_core.worklist.schema import WorkerRow
@@ -30,6 +30,7 @@ from cxr_core.worklist.values import (
     Incoming,
     Item,
     Page,
+    Priors,
     Query,
     Receipt,
     Source,
@@ -240,15 +241,69 @@ class Service:
         told: str = "",
         how: str = "",
         read_back: bool = False,
+        in_full: bool = False,
     ) -> None:
-        """Note that the result was taken note of, and who was told how; raises as `claim`."""
+        """Note that the result was taken note of, and who was told how.
+
+        Raises:
+            Conflict: as `claim`; or it is not critical, or was acknowledged before.
+            Invalid: how without whom, by telephone without reading back, or `in_full` and either left out.
+        """
         actor.check(Action.ACKNOWLEDGE)
-        actions.acknowledge(self, actor, study_id, version, told=told, how=how, read_back=read_back)
+        actions.acknowledge(
+            self, actor, study_id, version, told=told, how=how, read_back=read_back, in_full=in_full
+        )
 
     def mark_read(self, actor: Actor, study_id: str, version: int) -> None:
         """Note that the study was read, which takes it off the open list; raises as `claim`."""
         actor.check(Action.READ)
         actions.mark_read(self, actor, study_id, version)
+
+    def priors(self, actor: Actor, study_id: str, *, limit: int = 10, audited: bool = True) -> Priors:
+        """Return the same patient's other studies, newest first, and what changed in each finding since.
+
+        Raises:
+            StoreError: there is no such study.
+        """
+        actor.check(Action.VIEW_STUDY)
+        return priors.priors(self, actor, study_id, limit=limit, audited=audited)
+
+    def opine(self, actor: Actor, study_id: str, version: int, finding: str, *, agrees: bool) -> None:
+        """Note whether the actor agrees with what the model said of a finding; raises as `claim`.
+
+        Raises:
+            Invalid: the model said nothing of it.
+        """
+        actor.check(Action.OPINE)
+        opinions.opine(self, actor, study_id, version, finding, agrees=agrees)
+
+    def override(self, actor: Actor, study_id: str, version: int, urgency: Urgency, reason: str) -> None:
+        """Give the study another urgency, by which it is listed; raises as `claim`.
+
+        Raises:
+            Invalid: there is no reason, or it is too long.
+        """
+        actor.check(Action.OVERRIDE)
+        opinions.override(self, actor, study_id, version, urgency, reason)
+
+    def note(self, actor: Actor, study_id: str, version: int, text: str) -> None:
+        """Put a note to the study; raises as `claim`.
+
+        Raises:
+            Invalid: it is empty or too long.
+        """
+        actor.check(Action.NOTE)
+        opinions.note(self, actor, study_id, version, text)
+
+    def undo(self, actor: Actor, study_id: str, version: int, review_id: int) -> None:
+        """Take back an opinion, an override or a note by an entry that says so; raises as `claim`.
+
+        Raises:
+            Forbidden: the role may not, or another person said it.
+            StoreError: there is no such entry.
+        """
+        actor.check(Action.UNDO)
+        opinions.undo(self, actor, study_id, version, review_id)
 
     def reanalyse(self, actor: Actor, study_ids: Sequence[str] | None, model: str | None) -> int:
         """Return how many studies were queued for an answer of another model or policy.

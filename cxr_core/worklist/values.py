@@ -128,6 +128,21 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Overridden:
+    """That a person changed the urgency of a study.
+
+    Attributes:
+        urgency: that they gave; what came in since may have raised the study's above it.
+        by: who that was.
+        films: what the films alone say.
+    """
+
+    urgency: Urgency
+    by: str
+    films: Urgency
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """One row of the list.
 
@@ -139,6 +154,7 @@ class Line:
         limit_s: longest wait of its tier by the policy.
         thumbnail: PNG or None.
         version: to be named by whoever acts on it.
+        overridden: who changed the urgency, or None where it is what the films say.
     """
 
     study_id: str
@@ -163,6 +179,7 @@ class Line:
     films: int
     thumbnail: bytes | None = field(repr=False)
     version: int
+    overridden: Overridden | None = None
 
     @property
     def overdue(self) -> bool:
@@ -223,7 +240,12 @@ class FilmView:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StudyView:
-    """A study as a reader opens it: its line, who it is, its films in order of arrival, what people did."""
+    """A study as a reader opens it: its line, who it is, its films in order of arrival, what people did.
+
+    Attributes:
+        reviews: everything, in order; what was undone too.
+        standing: what of it is not undone.
+    """
 
     line: Line
     study: Study
@@ -231,16 +253,98 @@ class StudyView:
     reasons: tuple[str, ...]
     action: str
     reviews: tuple[Review, ...]
+    standing: Standing = field(default_factory=lambda: Standing())
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """What a person did with a study, and when."""
+    """What a person did with a study, and when; `id` is named to undo it."""
 
     at: datetime
     actor: str
     kind: str
     data: dict[str, str]
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What one person holds of one finding.
+
+    Attributes:
+        agrees: with what the model said.
+        positive: what the model said at the time.
+        model: "id version" of the model that said it; several, where films had several, joined by commas.
+        review: id of the entry, named to undo it.
+    """
+
+    finding: str
+    agrees: bool
+    by: str
+    at: datetime
+    positive: bool
+    model: str
+    review: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What people said of a study and nobody undid.
+
+    Attributes:
+        opinions: each person's last on each finding, in order of time.
+        notes: in order of time.
+        override: the last one, or None.
+    """
+
+    opinions: tuple[Opinion, ...] = ()
+    notes: tuple[Review, ...] = ()
+    override: Review | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A finding's calibrated probability in two studies, each its highest over the films."""
+
+    finding: str
+    before: float
+    now: float
+
+    @property
+    def difference(self) -> float:
+        """How much it rose, in [-1, 1]."""
+        return self.now - self.before
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Changes in the order of the model's findings, or one sentence that says why there are none."""
+
+    changes: tuple[Change, ...] = ()
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """Another study under the same patient id.
+
+    Attributes:
+        line: as the list shows it.
+        earlier: than the study that it is put beside; False for one that came after it.
+        comparison: from it to the study that it is put beside.
+    """
+
+    line: Line
+    earlier: bool
+    comparison: Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Priors:
+    """The newest of a patient's other studies; `total` counts all of them."""
+
+    shown: tuple[Prior, ...]
+    total: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import select
 
 from cxr_core.access import Actor, Role
-from cxr_core.errors import Busy, Conflict, Forbidden, ModelError, StoreError
-from cxr_core.worklist import audit, queue
+from cxr_core.errors import Busy, Conflict, Forbidden, Invalid, ModelError, StoreError
+from cxr_core.worklist import actions, audit, queue
 from cxr_core.worklist.schema import AuditRow, ImageRow, ReviewRow, StudyRow
 from cxr_core.worklist.values import AGAIN, Incoming, Query, Source, Status
 from tests.worklist.rows import image, put, result, study
@@ -283,3 +283,30 @@ def test_asking_everything_anew_neither_stops_nor_delays_what_comes_in(several, 
     assert [job.study_id for job in queue.claim(several, "w", 1)] == [receipt.study_id]
     with pytest.raises(Busy):
         several.submit(ANN, Incoming("next.png", films.png(2)), source=Source.CLI)
+
+
+@pytest.mark.parametrize(
+    ("told", "how", "read_back", "want", "in_full"),
+    [
+        ("", "", False, "", "say who was told"),
+        ("Dr. Vey", "", True, "", "say how they were told"),
+        (" \n", "in person", False, "say who was told", "say who was told"),
+        ("", "by telephone", True, "say who was told", "say who was told"),
+        ("Dr. Vey", "by telephone", False, "have them read it back", "have them read it back"),
+        ("Dr. Vey", "Phone", False, "have them read it back", "have them read it back"),
+        ("Dr. Vey", "by telephone", True, "", ""),
+        ("Dr. Vey", "in person", False, "", ""),
+    ],
+)
+def test_what_is_said_of_telling_a_critical_result_is_whole(one, told, how, read_back, want, in_full):
+    said = {"told": told, "how": how, "read_back": read_back}
+    for strict, missing in ((True, in_full), (False, want)):
+        assert missing in actions.lacking(told, how, read_back=read_back, in_full=strict)
+        if missing:
+            with pytest.raises(Invalid, match=missing):
+                one.acknowledge(ANN, ONE, 1, **said, in_full=strict)
+            assert events(one) == []
+            assert len(one.alerts(ANN)) == 1
+    if not want:
+        one.acknowledge(ANN, ONE, 1, **said, in_full=not in_full)
+        assert one.alerts(ANN) == ()

@@ -59,6 +59,8 @@ def test_the_csv_holds_what_the_list_shows_in_its_order(service, clock):
         "claimed_by": "somebody",
         "acknowledged": "no",
         "source": "cli",
+        "films_urgency": "",
+        "overridden_by": "",
     }
     assert (second["patient_id"], second["age_years"], second["reason"]) == ("P-1", "61", "why")
     assert second["overdue"] == "no"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cxr_core.access import NEEDS, Action, Actor, Role
-from cxr_core.domain import Notice, Study
+from cxr_core.domain import Notice, Study, Urgency
 from cxr_core.errors import CxrError, Forbidden, ModelError
 from cxr_core.local import local_actor
 from cxr_core.settings import Settings
@@ -42,6 +42,11 @@ CALLS = {
     "release": (Action.CLAIM, lambda s, a: s.release(a, "none", 1)),
     "acknowledge": (Action.ACKNOWLEDGE, lambda s, a: s.acknowledge(a, "none", 1)),
     "mark_read": (Action.READ, lambda s, a: s.mark_read(a, "none", 1)),
+    "priors": (Action.VIEW_STUDY, lambda s, a: s.priors(a, "none")),
+    "opine": (Action.OPINE, lambda s, a: s.opine(a, "none", 1, "Mass", agrees=True)),
+    "override": (Action.OVERRIDE, lambda s, a: s.override(a, "none", 1, Urgency.URGENT, "why")),
+    "note": (Action.NOTE, lambda s, a: s.note(a, "none", 1, "text")),
+    "undo": (Action.UNDO, lambda s, a: s.undo(a, "none", 1, 1)),
     "reanalyse": (Action.REANALYSE, lambda s, a: s.reanalyse(a, None, None)),
     "retry": (Action.RETRY, lambda s, a: s.retry(a, "ab" * 32)),
 }

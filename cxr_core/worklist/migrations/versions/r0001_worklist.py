@@ -65,6 +65,8 @@ def upgrade() -> None:
         sa.Column("action", sa.Text(), nullable=False),
         sa.Column("reasons", sa.JSON(), nullable=False),
         sa.Column("cover", sa.String(length=64), nullable=True),
+        sa.Column("override", sa.JSON(), nullable=True),
+        sa.Column("films_urgency", sa.String(length=32), nullable=True),
         sa.Column("is_open", sa.Boolean(), nullable=False),
         sa.Column("status", sa.String(length=32), nullable=False),
         sa.Column("claimed_by", sa.String(length=200), nullable=True),

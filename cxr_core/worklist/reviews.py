@@ -1,0 +1,82 @@
+"""What people did with a study, read back, and what of it still stands.
+
+Entries are never changed: one that says "undo" names another, which from then on does not stand; whatever it
+had replaced stands again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cxr_core.worklist.schema import ReviewRow
+from cxr_core.worklist.values import Opinion, Review, Standing
+
+AGREE, DISAGREE, NOTE, OVERRIDE, UNDO = "agree", "disagree", "note", "override", "undo"
+UNDOABLE = frozenset({AGREE, DISAGREE, NOTE, OVERRIDE})
+
+SEEN, OF = "seen", "of"
+"""Members of an entry: marks of the outcomes that an override was given on, and which entry is undone."""
+
+
+def read(session: Session, study_id: str) -> tuple[Review, ...]:
+    """Return everything that people did with the study, in order."""
+    query = select(ReviewRow).where(ReviewRow.study_id == study_id).order_by(ReviewRow.id)
+    return tuple(
+        Review(each.at_utc, each.actor, each.kind, {k: str(v) for k, v in each.data.items()}, each.id)
+        for each in session.scalars(query)
+    )
+
+
+def shown(review: Review) -> Review:
+    """Return the entry without what only this program reads."""
+    return replace(review, data={name: value for name, value in review.data.items() if name != SEEN})
+
+
+def undone(reviews: Sequence[Review]) -> frozenset[int]:
+    """Return the ids of the entries that were undone."""
+    return frozenset(int(each.data[OF]) for each in reviews if each.kind == UNDO)
+
+
+def override(reviews: Sequence[Review]) -> Review | None:
+    """Return the last override that was not undone, with what had been seen."""
+    gone = undone(reviews)
+    found = [each for each in reviews if each.kind == OVERRIDE and each.id not in gone]
+    return found[-1] if found else None
+
+
+def standing(reviews: Sequence[Review]) -> Standing:
+    """Return what people said and nobody undid.
+
+    Args:
+        reviews: of one study, in order.
+    """
+    gone = undone(reviews)
+    left = [shown(each) for each in reviews if each.id not in gone]
+    opinions: dict[tuple[str, str], Opinion] = {}
+    for each in left:
+        if each.kind in (AGREE, DISAGREE):
+            opinion = _opinion(each)
+            opinions.pop((opinion.by, opinion.finding), None)
+            opinions[opinion.by, opinion.finding] = opinion
+    last = override(reviews)
+    return Standing(
+        opinions=tuple(opinions.values()),
+        notes=tuple(each for each in left if each.kind == NOTE),
+        override=shown(last) if last else None,
+    )
+
+
+def _opinion(review: Review) -> Opinion:
+    return Opinion(
+        finding=review.data["finding"],
+        agrees=review.kind == AGREE,
+        by=review.actor,
+        at=review.at,
+        positive=review.data["said"] == "positive",
+        model=review.data["model"],
+        review=review.id,
+    )

@@ -14,6 +14,7 @@ PAGES = (
 )
 
 theme.brand()
+st.session_state["entered"] = True
 pages = [page for role, page in PAGES if user.role.covers(role)]
 page = st.navigation(pages, position="hidden")
 for each in pages:

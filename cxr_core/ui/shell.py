@@ -14,6 +14,9 @@ PULSE_S = 3.0
 def opened(actor: Actor) -> Service:
     """Return the service with everything around the page shown; stops the page where there is none."""
     theme.apply()
+    if "entered" not in st.session_state:  # opened by its address on a fresh server: the entry has not run
+        theme.brand()
+        st.sidebar.html('<a class="home" href="./" target="_self">All pages</a>')
     service = services.current()
     _pulse(service, actor)
     return service

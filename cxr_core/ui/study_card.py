@@ -48,12 +48,13 @@ def _picked(view: StudyView) -> FilmView:
     if len(view.films) == 1:
         return view.films[0]
     assessed = [place for place, film in enumerate(view.films) if film.status is ImageStatus.ASSESSED]
+    start = (assessed or [0])[0]
     place = st.segmented_control(
         "Films of this study",
         range(len(view.films)),
-        default=(assessed or [0])[0],
+        default=start,
         format_func=lambda place: f"Film {place + 1} · {view.films[place].status.value}",
-        key=f"film-{view.line.study_id}-{len(view.films)}",
+        key=f"film-{view.line.study_id}-{len(view.films)}-{start}",  # anew when the first answer comes
         required=True,
         label_visibility="collapsed",
     )

@@ -221,6 +221,7 @@ def test_only_a_lead_exports_and_has_studies_analysed_again(
     three: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     three.answer()
+    monkeypatch.setenv("CXR_LOCAL_ROLE", "clinician")
     app = opened(study=ids(three)[0])
     assert not app.get("download_button")
     monkeypatch.setenv("CXR_LOCAL_ROLE", "lead")
@@ -256,3 +257,8 @@ def test_nobody_at_work_is_said_once_that_has_lasted(three: Home) -> None:
     app.session_state["wl-silent"] -= 60
     app.run()
     assert "No worker is answering" in app.warning[0].value
+
+
+def test_a_page_opened_by_its_address_on_a_fresh_server_leads_to_the_others(three: Home) -> None:
+    """The entry script has not run then, so nothing but the page itself can show the way."""
+    assert any('href="./"' in element.body for element in opened().sidebar.get("html"))

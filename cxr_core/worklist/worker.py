@@ -12,20 +12,17 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 
-import numpy as np
-
-from cxr_core import pipeline
-from cxr_core.batch import BATCH, batched
-from cxr_core.domain import Analysis
+from cxr_core.batch import BATCH
 from cxr_core.errors import Busy, DecoderDied, ModelError, StoreError
 from cxr_core.pipeline import Film, Kit
 from cxr_core.settings import Settings
 from cxr_core.worklist import queue
+from cxr_core.worklist.answering import Task, answers
 from cxr_core.worklist.decoder import CRASHED, DecoderPool
 from cxr_core.worklist.kits import Kits
 from cxr_core.worklist.lifeline import Lifeline
@@ -43,20 +40,6 @@ LINGER_S = 0.25
 MODEL_UNAVAILABLE, UNREADABLE, UNRECORDED = "model_unavailable", "unreadable_blob", "not_recorded"
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Task:
-    """A leased study under way: its kit, and each film's decoding by its SHA-256."""
-
-    job: Job
-    kit: Kit = field(repr=False)
-    films: dict[str, Future[Decoded]] = field(repr=False)
-
-    @property
-    def decoded(self) -> bool:
-        """Whether all its films are, or never will be."""
-        return all(future.done() for future in self.films.values())
 
 
 def run(settings: Settings, *, once: bool, stop: threading.Event, processes: int = 1) -> None:
@@ -108,7 +91,9 @@ class Worker:
         self.lifeline = Lifeline(service, self.id)
         decoding = service.settings.worker_processes or os.cpu_count() or 1
         self._threads = ThreadPoolExecutor(decoding, thread_name_prefix="decode")
-        self._recorder = ThreadPoolExecutor(1, thread_name_prefix="record")
+        # One thread writes, so that a worker never waits for its own locks, nor the network for the disk.
+        self._store = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._claiming: Future[list[Task]] | None = None
         self._settling: Future[None] | None = None
         self._patience = Patience(self.id, stop, service.settings.lease_s)
         self._look_at = self._since = 0.0
@@ -116,19 +101,18 @@ class Worker:
     def work(self, *, once: bool) -> None:
         """Answer films until told to stop, or with `once` until none waits."""
         _log.info("event=started worker=%s", self.id)
-        with self.lifeline, self._threads, self._recorder:
+        with self.lifeline, self._threads, self._store:
             if not self._ready(once):
                 return
             tasks: list[Task] = []
             while not self.stop.is_set():
-                tasks += self._claimed(sum(len(task.films) for task in tasks))
-                if group := self._due(tasks):
+                tasks += self._arrived()
+                group = self._due(tasks)
+                tasks = [task for task in tasks if task not in group]
+                self._look(sum(len(task.films) for task in tasks))
+                if group:
                     self._finish(group)
-                    tasks = [task for task in tasks if task not in group]
-                elif tasks:
-                    pending = [
-                        future for task in tasks for future in task.films.values() if not future.done()
-                    ]
+                elif pending := self._pending(tasks):
                     wait(pending, timeout=POLL_S, return_when=FIRST_COMPLETED)
                 elif once and self._patience.tried(lambda: queue.waiting(self.service)) == 0:
                     break
@@ -154,15 +138,30 @@ class Worker:
                 return True
         return False
 
-    def _claimed(self, under_way: int) -> list[Task]:
-        """Return newly leased studies, their decoding begun; none while a batch's worth is under way."""
-        if under_way >= BATCH or monotonic() < self._look_at:
-            return []
+    def _look(self, under_way: int) -> None:
+        """Have the queue looked at, unless a batch's worth is under way or it was empty a moment ago."""
+        if self._claiming is None and under_way < BATCH and monotonic() >= self._look_at:
+            self._claiming = self._store.submit(self._claimed)
+
+    def _claimed(self) -> list[Task]:
+        """Return newly leased studies, their decoding begun."""
         jobs = self._patience.tried(lambda: queue.claim(self.service, self.id, BATCH)) or []
-        if not jobs:
-            self._look_at = monotonic() + POLL_S
         self.lifeline.hold(job.study_id for job in jobs)
         return [task for job in jobs if (task := self._begun(job))]
+
+    def _arrived(self) -> list[Task]:
+        """Return what the last look at the queue brought, once."""
+        if self._claiming is None or not self._claiming.done():
+            return []
+        tasks, self._claiming = self._claiming.result(), None
+        if not tasks:
+            self._look_at = monotonic() + POLL_S
+        return tasks
+
+    def _pending(self, tasks: Sequence[Task]) -> list[Future[Any]]:
+        """Return what may soon give the network something to do."""
+        decoding = [future for task in tasks for future in task.films.values() if not future.done()]
+        return [*decoding, *([self._claiming] if self._claiming else [])]
 
     def _due(self, tasks: Sequence[Task]) -> list[Task]:
         """Return the decoded studies once they fill a batch, or there is nothing left worth waiting for.
@@ -174,7 +173,7 @@ class Worker:
             self._since = monotonic()
         full = sum(len(task.films) for task in decoded) >= BATCH
         late = monotonic() - self._since >= LINGER_S
-        return decoded if full or late or len(decoded) == len(tasks) else []
+        return decoded if full or late or not self._pending(tasks) else []
 
     def _begun(self, job: Job) -> Task | None:
         try:
@@ -200,9 +199,9 @@ class Worker:
         """Answer a group; it is recorded while the network is at the next."""
         start = self._since = monotonic()
         decoded, codes = self._decoded(group)
-        answers = {answer.analysis.sha256: answer for answer in self._answers(group, decoded)}
+        found = {answer.analysis.sha256: answer for answer in answers(group, decoded)}
         self._settled()
-        self._settling = self._recorder.submit(self._settle, group, answers, codes, start)
+        self._settling = self._store.submit(self._settle, group, found, codes, start)
 
     def _settled(self) -> None:
         """Return once the last group is recorded; raise what went wrong with it."""
@@ -210,23 +209,23 @@ class Worker:
             self._settling.result()
 
     def _settle(
-        self, group: Sequence[Task], answers: dict[str, Answer], codes: dict[str, str], start: float
+        self, group: Sequence[Task], found: dict[str, Answer], codes: dict[str, str], start: float
     ) -> None:
         """Record the answers of a group, and count its films that killed or stalled their decoder."""
         done = [
-            (task.job, [answers[sha] for sha in task.films if sha in answers])
+            (task.job, [found[sha] for sha in task.films if sha in found])
             for task in group
-            if not answers.keys().isdisjoint(task.films)
+            if not found.keys().isdisjoint(task.films)
         ]
         studies = self._recorded(done) if done else 0
         for task in group:
             self._failed(task.job, {sha: codes[sha] for sha in task.films if sha in codes})
-        nothing = [task.job for task in group if not (answers.keys() | codes).intersection(task.films)]
+        nothing = [task.job for task in group if not (found.keys() | codes).intersection(task.films)]
         self._patience.tried(lambda: queue.give_back(self.service, self.id, nothing))
         self.lifeline.drop(task.job.study_id for task in group)
         _log.info(
             "event=group worker=%s studies=%d recorded=%d films=%d failed=%d ms=%.0f",
-            self.id, len(group), studies, len(answers), len(codes), (monotonic() - start) * 1e3,
+            self.id, len(group), studies, len(found), len(codes), (monotonic() - start) * 1e3,
         )  # fmt: skip
 
     def _decoded(self, group: Sequence[Task]) -> tuple[dict[str, Decoded], dict[str, str]]:
@@ -245,17 +244,6 @@ class Worker:
         for sha256, code in codes.items():
             _log.error("event=film_failed film=%s code=%s", sha256, code)
         return decoded, codes
-
-    def _answers(self, group: Sequence[Task], decoded: dict[str, Decoded]) -> Iterator[Answer]:
-        """Yield the answers of all decoded films, the network asked for up to BATCH at a time."""
-        kits = {id(task.kit): task.kit for task in group}
-        for key, kit in kits.items():
-            wanted = [sha for task in group if id(task.kit) == key for sha in task.films if sha in decoded]
-            for shas in batched(wanted, BATCH):
-                films = [decoded[sha].film for sha in shas]
-                ready = [film if isinstance(film, Film) else pipeline.refused(film, kit) for film in films]
-                for sha, analysis in zip(shas, pipeline.answer(ready, kit), strict=True):
-                    yield _answer(analysis, kit, decoded[sha].thumbnail)
 
     def _recorded(self, done: Sequence[tuple[Job, Sequence[Answer]]]) -> int:
         """Return how many studies were written; one that the store will not take spoils no other."""
@@ -278,6 +266,7 @@ class Worker:
 
     def _wind_up(self, group: Sequence[Task]) -> None:
         """Finish the films whose decoding has begun and give back the studies of all others."""
+        group = [*group, *(self._claiming.result() if self._claiming else [])]
         begun: list[Task] = []
         back: list[Task] = []
         for task in group:
@@ -288,11 +277,3 @@ class Worker:
         self._settled()
         self._patience.tried(lambda: queue.give_back(self.service, self.id, [task.job for task in back]))
         self.lifeline.drop(task.job.study_id for task in back)
-
-
-def _answer(analysis: Analysis, kit: Kit, thumbnail: bytes | None) -> Answer:
-    """Return the analysis with its heatmaps, small enough to be stored."""
-    if analysis.features is None:
-        return Answer(analysis, None, (), thumbnail)
-    maps = pipeline.heatmaps(analysis, kit)
-    return Answer(analysis, np.stack(list(maps.values())).astype(np.float16), tuple(maps), thumbnail)

@@ -195,7 +195,7 @@ def test_an_answer_that_comes_after_the_lease_was_lost_is_not_written(service, k
     with open_pool(service) as pool:
         worker = Worker(service, pool, threading.Event())
         worker.id = "late"
-        with worker._threads, worker._recorder:
+        with worker._threads, worker._store:
             worker._finish([worker._begun(job) for job in late])
             worker._settled()
     assert results(service) == []

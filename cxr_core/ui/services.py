@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from cxr_core import settings
-from cxr_core.errors import Busy, Conflict, CxrError, Forbidden, ModelError, PolicyError
+from cxr_core.errors import Busy, Conflict, CxrError, Forbidden, Invalid, ModelError, PolicyError
 from cxr_core.inference.manifest import read_manifest
 from cxr_core.worklist.service import Service, open_service
 
@@ -54,6 +54,8 @@ def say(exc: CxrError) -> None:
         st.warning("Not done: the study changed meanwhile. What you see now is its present state.")
     elif isinstance(exc, Forbidden):
         st.error("Not done: your role does not allow it.")
+    elif isinstance(exc, Invalid):
+        st.warning("Not done: something is still to be said.")
     elif isinstance(exc, Busy):
         st.error("The worklist cannot take this just now. Nothing that was stored is lost; try again soon.")
     else:

@@ -20,7 +20,7 @@ from cxr_core.domain import Urgency
 from cxr_core.errors import Conflict, Forbidden, Invalid, StoreError
 from cxr_core.files import printable
 from cxr_core.worklist import audit, queue
-from cxr_core.worklist.judge import judge
+from cxr_core.worklist.judge import HELD, judge, outcomes, weigh
 from cxr_core.worklist.schema import ImageRow, ResultRow, ReviewRow, StudyRow
 from cxr_core.worklist.values import AGAIN, ImageStatus, Status
 
@@ -97,12 +97,14 @@ def acknowledge(
     if want := lacking(told, how, read_back=read_back, in_full=in_full):
         raise Invalid(want)
     said = {"told": one_line(told), "how": one_line(how), "read_back": "yes" if read_back else "no"}
-    with change(service, actor, "acknowledge", study_id, version, said) as (study, now, _):
+    with change(service, actor, "acknowledge", study_id, version, said) as (study, now, session):
         if study.urgency != Urgency.CRITICAL:
             raise Conflict("only a critical result is acknowledged; this study is not critical")
         if study.acknowledged_utc is not None:
             raise Conflict("this result was acknowledged before")
         study.acknowledged_by, study.acknowledged_utc = actor.name, now
+        if HELD in study.reasons:
+            weigh(study, outcomes(session, service.policy, [study])[study.id], service.policy)
 
 
 def lacking(told: str, how: str, *, read_back: bool, in_full: bool = False) -> str:

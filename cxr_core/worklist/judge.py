@@ -22,6 +22,8 @@ from cxr_core.worklist.values import ImageStatus, Status
 
 _log = logging.getLogger(__name__)
 
+HELD = "It was critical before and nobody has acknowledged that, so it stays critical until somebody does."
+
 
 @dataclass(frozen=True, slots=True)
 class _Image:
@@ -76,14 +78,23 @@ def assessed(session: Session, policy: Policy, rows: Sequence[StudyRow]) -> dict
     }
 
 
-def weigh(row: StudyRow, films: Sequence[Outcome], policy: Policy) -> None:
+def weigh(row: StudyRow, films: Sequence[Outcome], policy: Policy, *, by_person: bool = False) -> None:
     """Write into the row what its films say, and how urgent it is with what a person said of that.
 
-    What is graver than a person has seen must be seen again.
+    What is graver than a person has seen must be seen again; what was critical stays so until a person
+    has acknowledged it or said otherwise, whatever a typed view or another model makes of it.
     """
     verdict = aggregate(films, policy)
     urgency = counting(overridden(row), films, policy)
     before, seen = Urgency(row.urgency), {label for label in row.findings.split("|") if label}
+    held = (
+        before is Urgency.CRITICAL
+        and urgency is not Urgency.CRITICAL
+        and row.acknowledged_utc is None
+        and row.override is None
+        and not by_person
+    )
+    urgency = before if held else urgency
     graver = urgency.rank < before.rank
     if urgency is Urgency.CRITICAL and (graver or not seen.issuperset(verdict.findings)):
         forget_acknowledgement(row)
@@ -92,6 +103,7 @@ def weigh(row: StudyRow, films: Sequence[Outcome], policy: Policy) -> None:
     for column, value in columns(verdict).items():
         setattr(row, column, value)
     row.urgency, row.tier = urgency.value, tier_of(urgency)
+    row.reasons = [*row.reasons, HELD] if held else row.reasons
     row.films_urgency = None if row.override is None else verdict.urgency.value
 
 

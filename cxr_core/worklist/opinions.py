@@ -164,7 +164,8 @@ def _settle(
     """Let the override, or none, stand; not where that lowers what another person has."""
     before = Urgency(study.urgency)
     study.override = given.as_json() if given else None
-    judge.weigh(study, judge.outcomes(session, service.policy, [study])[study.id], service.policy)
+    films = judge.outcomes(session, service.policy, [study])[study.id]
+    judge.weigh(study, films, service.policy, by_person=True)
     lowered = Urgency(study.urgency).rank > before.rank
     if lowered and study.is_open and study.claimed_by not in (None, actor.name):
         raise Conflict("another person has this study; to lower its urgency it must be released first")

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from cxr_core.access import Actor, Role
-from cxr_core.domain import Urgency
+from cxr_core.domain import Urgency, View
 from cxr_core.errors import Conflict, Forbidden, Invalid, StoreError
 from cxr_core.worklist import audit, codec, queue, reviews
+from cxr_core.worklist.judge import HELD
 from cxr_core.worklist.opinions import LONGEST_TEXT
 from cxr_core.worklist.schema import AuditRow, ImageRow, ResultRow, ReviewRow, StudyRow
 from cxr_core.worklist.values import Answer, Incoming, Overridden, Query, Review, Source, Status
@@ -504,3 +505,20 @@ def test_an_answer_written_before_overrides_were_known_is_read_as_it_is(service)
     )
     assert service.study(VIC, ONE).standing == reviews.standing(())
     assert line(service).overridden is None
+
+
+# ---- what was critical
+
+
+def test_an_alert_stands_until_a_person_acknowledges_it_whatever_other_answers_say(critical):
+    """A typed lateral view refuses the film, another model finds nothing: neither may end the alert."""
+    typed = replace(critical.study(VIC, ONE, audited=False).study, view=View.LATERAL)
+    critical.complete(ANN, ONE, typed, version(critical))
+    assert (row(critical).state, row(critical).urgency) == ("refused", "critical")
+    answer(critical, 1, NOTHING, model="m 2")
+    assert [alert.study_id for alert in critical.alerts(VIC)] == [ONE]
+    assert HELD in row(critical).reasons
+    critical.acknowledge(ANN, ONE, version(critical))
+    assert critical.alerts(VIC) == ()
+    assert (row(critical).urgency, row(critical).status) == ("review", "acknowledged")
+    assert HELD not in row(critical).reasons

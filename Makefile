@@ -28,6 +28,7 @@ model: .venv/app
 bench: .venv/app
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/worklist.py
+	$(BIN)/python benchmarks/load.py
 
 .venv/app: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -57,7 +57,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         yield started
 
 
-@pytest.mark.slow
+@pytest.mark.alone
 def test_promise_l1_25_users_on_5000_studies_have_a_p95_under_1500_ms_and_no_errors(server: Server) -> None:
     asyncio.run(read_on(server.address, 1, 8))  # a server's first page loads what all others use
     seen = asyncio.run(read_on(server.address, USERS, SECONDS))

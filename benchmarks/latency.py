@@ -34,7 +34,7 @@ FILMS = 64
 ROUNDS = 3
 PAGE = (
     "import resource, streamlit\n"
-    "from cxr_core.ui import card, downloads, examples, films, intake, kits, study_form, theme, viewer\n"
+    "from cxr_core.ui import examples, intake, shell, study_card, theme, worklist_page\n"
 )
 LOADED = PAGE + (
     "from datetime import UTC, datetime\n"

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 from playwright.sync_api import Browser, Page
 
-from tests.browser.app import ROOT, chromium, ready, served
+from tests.browser.app import ROOT, chromium, ready, running, served
 
 FOLDER = ROOT / "docs" / "screenshots"
 SHOTS = {
@@ -12,10 +17,11 @@ SHOTS = {
     "triage-no-disease.png": "Film without findings",
     "triage-refused.png": "Film that is refused",
 }
+WORKLIST = "worklist.png"
 
 
 def make_screenshots() -> None:
-    """Write one picture per state of the card."""
+    """Write one picture per state of the card, and one of the list."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with served() as address, chromium() as browser:
         for file, button in SHOTS.items():
@@ -26,6 +32,26 @@ def make_screenshots() -> None:
             page.wait_for_timeout(600)
             page.screenshot(path=FOLDER / file)
             page.context.close()
+    make_worklist_screenshot()
+
+
+def make_worklist_screenshot() -> None:
+    """Write the picture of the demo's list, its most pressing study picked."""
+    with TemporaryDirectory() as folder:
+        home = Path(folder) / "demo"
+        subprocess.run(
+            [sys.executable, "-m", "cxr_core.demo", "--home", str(home), "--no-app"], cwd=ROOT, check=True
+        )
+        with running(home) as server, chromium() as browser:
+            page = _opened(browser, server.address, (1280, 800))
+            page.get_by_role("link", name="Worklist").click()
+            page.locator(".st-key-table [role=grid]").wait_for(state="attached", timeout=60_000)
+            page.wait_for_timeout(2_000)
+            page.keyboard.press("j")
+            page.locator(".st-key-strip").get_by_text("acquired").wait_for(timeout=60_000)
+            page.mouse.move(640, 796)
+            page.wait_for_timeout(2_500)
+            page.screenshot(path=FOLDER / WORKLIST)
 
 
 def _opened(browser: Browser, address: str, size: tuple[int, int]) -> Page:

@@ -7,14 +7,21 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from cxr_core.imaging.phantom import make_phantom, phantom_png
+from cxr_core.imaging.phantom import Phantom, make_phantom, phantom_png
 from cxr_core.imaging.phantom_dicom import phantom_dicom
 from tests.browser.app import ready
 from tests.browser.conftest import Watched
 
 pytestmark = pytest.mark.browser
-FLUID = make_phantom(4, {"Effusion": 0.9}, size=512)
 CONTRAST = Path(__file__).with_name("contrast.js").read_text(encoding="utf-8")
+
+
+def fluid(seed: int) -> Phantom:
+    """A film of its own, also by its UIDs: all tests share one worklist."""
+    return make_phantom(seed, {"Effusion": 0.9}, size=512)
+
+
+FLUID = fluid(4)
 
 
 def drop(page: Page, *files: tuple[str, bytes]) -> None:
@@ -30,7 +37,7 @@ def pixels(page: Page) -> bytes:
 
 def test_png_dicom_and_broken_file_become_three_cards(watched: Watched) -> None:
     page = watched.page
-    dicom = phantom_dicom(FLUID, patient_id="P-77", patient_name="Doe^Jane")
+    dicom = phantom_dicom(fluid(14), patient_id="P-77", patient_name="Doe^Jane")
     other = phantom_dicom(make_phantom(5, size=512), patient_id="P-78")
     drop(page, ("film.png", phantom_png(FLUID)), ("film.dcm", dicom), ("broken.dcm", other[:3000]))
     expect(page.get_by_text("3 films, most urgent first")).to_be_visible(timeout=30_000)
@@ -135,7 +142,7 @@ def test_hostile_text_is_shown_literally_and_asks_nobody_outside(watched: Watche
     page = watched.page
     name = "![x](http://evil.example/a.png) <img src onerror>"
     page.on("dialog", lambda dialog: pytest.fail("a name ran as a script"))
-    drop(page, ("<script>alert(1)</script>.dcm", phantom_dicom(FLUID, patient_id="", patient_name=name)))
+    drop(page, ("<script>alert(1)</script>.dcm", phantom_dicom(fluid(24), patient_id="", patient_name=name)))
     ready(page)
     expect(page.locator(".st-key-name")).to_have_text(name)
     page.get_by_role("button", name="Study details").click()

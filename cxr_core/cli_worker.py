@@ -24,12 +24,13 @@ def worker(
 
     SIGTERM and Ctrl-C let it finish its batch, and give back what it has not begun. Exit status: 0.
     """
-    from cxr_core.worklist.supervisor import die_with
-    from cxr_core.worklist.worker import run
-
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+
+    from cxr_core.worklist.supervisor import die_with
+    from cxr_core.worklist.worker import run
+
     if child_of:
         die_with(child_of)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")

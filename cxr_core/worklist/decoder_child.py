@@ -16,6 +16,7 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from importlib import import_module
@@ -51,7 +52,7 @@ def main(control_fd: int, memory_mb: int, hook_name: str) -> None:
     Image.init()
     gc.collect()
     gc.freeze()
-    with socket.socket(fileno=control_fd) as control:
+    with socket.socket(fileno=control_fd) as control, suppress(ConnectionError):
         while True:
             message, fds, _, _ = socket.recv_fds(control, 1 + NUMBER.size, 1)
             if message == FORK and fds:

@@ -37,6 +37,9 @@ POLL_S = 0.08
 LINGER_S = 0.25
 """A decoded film waits no longer for others to fill its batch."""
 
+START_S = 120.0
+"""A database that is locked or away for longer when the worker starts is a fault to be seen."""
+
 MODEL_UNAVAILABLE, UNREADABLE, UNRECORDED = "model_unavailable", "unreadable_blob", "not_recorded"
 
 _log = logging.getLogger(__name__)
@@ -59,7 +62,12 @@ def run(settings: Settings, *, once: bool, stop: threading.Event, processes: int
 
         supervise(processes, once=once, stop=stop)
         return
-    service = open_service(settings)
+    patience = Patience("starting", stop, START_S)
+    service = patience.tried(lambda: open_service(settings))
+    if service is None:
+        if not stop.is_set():
+            raise StoreError(f"the worklist could not be opened for {START_S:.0f} s; see the lines above")
+        return
     try:
         with open_pool(service) as pool:
             Worker(service, pool, stop).work(once=once)

@@ -6,9 +6,10 @@ import logging
 import os
 import shutil
 import signal
+import sqlite3
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from cxr_core.access import Actor, Role
 from cxr_core.inference.manifest import read_manifest
 from cxr_core.pipeline import analyse, heatmaps
 from cxr_core.worklist import codec, queue
+from cxr_core.worklist.database import SQLITE_FILE
 from cxr_core.worklist.schema import ImageRow, ResultRow, StudyRow, WorkerRow
 from cxr_core.worklist.service import Service, open_service
 from cxr_core.worklist.values import INTERACTIVE, Incoming, Source
@@ -239,3 +241,18 @@ def test_importing_the_worker_loads_no_network():
     loaded = loaded_after("import cxr_core.worklist.worker, cxr_core.worklist.service")
     assert not loaded & {"onnxruntime", "torch", "streamlit"}
     assert not loaded_after("import cxr_core.worklist.decoder_child") & {"onnxruntime", "sqlalchemy"}
+
+
+@pytest.mark.slow
+def test_a_worker_waits_for_a_database_that_is_locked_when_it_starts(home, tmp_path):
+    open_service(home).close()
+    log = tmp_path / "log"
+    with closing(sqlite3.connect(home.home / SQLITE_FILE, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        worker = start_worker(home, log=log)
+        wait_for(lambda: "event=store_busy" in log.read_text(), 60, "it says so")
+        other.execute("ROLLBACK")
+    wait_for(lambda: "event=started" in log.read_text(), 60, "it goes on")
+    worker.terminate()
+    assert worker.wait(30) == 0

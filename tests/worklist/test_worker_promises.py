@@ -107,7 +107,8 @@ def test_r1_kill_9_loses_nothing_and_doubles_nothing(store_settings, films, tmp_
             time.sleep(killer.rng.uniform(0.0, 0.4))
             if sent < kills and queue.waiting(service):
                 killer.strike()
-        assert set(killer.stop()) <= {0, -signal.SIGTERM}, "the latter if it had only just been started"
+        ends = set(killer.stop())
+        assert ends <= {0, -signal.SIGTERM}, (tmp_path / "log").read_text()[-3000:]
         assert sum(killer.kills.values()) >= kills
         assert all(killer.kills.values()), killer.kills
         assert numbers(service) == (total, total, total)

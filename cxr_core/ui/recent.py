@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+import pandas as pd
 import streamlit as st
 
 from cxr_core.access import Action, Actor
+from cxr_core.ui import listed
 from cxr_core.worklist.service import Service
-from cxr_core.worklist.values import Alert, Page, Query, Tier
+from cxr_core.worklist.values import Alert, BatchView, Page, Query, Tier
 
 FRESH_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
     """The list at one moment.
 
     Attributes:
+        table: the page's lines as the browser gets them; shared, not to be written to.
         workers: how many were heard of lately.
         at: when it was read.
     """
 
     page: Page
+    table: pd.DataFrame = field(repr=False)
     tiers: tuple[Tier, ...]
     workers: int
     at: datetime
@@ -33,7 +37,13 @@ class Snapshot:
 def _snapshot(asked: str, _service: Service, _actor: Actor, _query: Query) -> Snapshot:
     at = _service.clock()
     page, tiers = _service.page(_actor, _query), _service.tiers(_actor)
-    return Snapshot(page, tiers, _service.workers(_actor), at)
+    table = listed.table(page.lines, _service.policy, at)
+    return Snapshot(page, table, tiers, _service.workers(_actor), at)
+
+
+@st.cache_resource(ttl=FRESH_S, max_entries=64, show_spinner=False)
+def _batches(where: int, actor: str, limit: int, _service: Service, _actor: Actor) -> tuple[BatchView, ...]:
+    return _service.batches(_actor, limit)
 
 
 @st.cache_resource(ttl=FRESH_S, max_entries=4, show_spinner=False)
@@ -53,10 +63,17 @@ def alerts(service: Service, actor: Actor) -> tuple[Alert, ...]:
     return _alerts(id(service), service, actor)
 
 
+def batches(service: Service, actor: Actor, limit: int) -> tuple[BatchView, ...]:
+    """Return the actor's batches at most a second old; raises as `Service.batches`."""
+    actor.check(Action.SUBMIT)
+    return _batches(id(service), actor.name, limit, service, actor)
+
+
 def forget() -> None:
     """Read anew next time: the person has just changed something and looks for it."""
     _snapshot.clear()
     _alerts.clear()
+    _batches.clear()
 
 
 def _asked(query: Query) -> str:

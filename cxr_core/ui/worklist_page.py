@@ -66,18 +66,18 @@ def live(service: Service, actor: Actor) -> None:
     if not seen.page.lines:
         _nothing(query)
         return
-    _table(service, seen)
+    _table(seen)
     worklist_strip.show(service, actor, seen)
     _foot(query, seen)
 
 
-def _table(service: Service, seen: Snapshot) -> None:
+def _table(seen: Snapshot) -> None:
     """Show the page of the list; the picked study stays picked wherever its row moves."""
     lines = seen.page.lines
     selection.follow(tuple(line.study_id for line in lines))
     with st.container(key="table"):
         st.dataframe(
-            listed.table(lines, service.policy, seen.at),
+            seen.table,
             key=selection.TABLE,
             on_select=selection.clicked,
             selection_mode=["single-row", "single-cell"],

@@ -23,15 +23,28 @@ def environment(settings: Settings) -> dict[str, str]:
     return plain
 
 
+_started: list[subprocess.Popen[bytes]] = []
+
+
 def start_worker(settings: Settings, *options: str, log: Path) -> subprocess.Popen[bytes]:
-    """Return `cxr worker` at work; what it says is added to `log`."""
+    """Return `cxr worker` at work; what it says is added to `log`. See `end_workers`."""
     with log.open("ab") as sink:
-        return subprocess.Popen(
+        worker = subprocess.Popen(
             [sys.executable, "-m", "cxr_core.cli", "worker", *options],
             env=environment(settings),
             stdout=sink,
             stderr=sink,
         )
+    _started.append(worker)
+    return worker
+
+
+def end_workers() -> None:
+    """Kill what a failed test has left running."""
+    while _started:
+        worker = _started.pop()
+        worker.kill()
+        worker.wait()
 
 
 def children(pid: int) -> list[int]:

@@ -29,9 +29,15 @@ from cxr_core.worklist.worker import Worker, open_pool, run
 from tests.films import blobs, png
 from tests.imaging.dicom_files import as_bytes, dataset
 from tests.inference.tiny import rewrite
-from tests.worklist.processes import alive, children, start_worker, wait_for
+from tests.worklist.processes import alive, children, end_workers, start_worker, wait_for
 
 LEAD = Actor("a lead", Role.LEAD)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_running():
+    yield
+    end_workers()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -27,9 +27,15 @@ from cxr_core.worklist.worker import Worker, open_pool
 from tests.films import png
 from tests.worklist.hooks import ABORT
 from tests.worklist.hostile import endless_jpeg, large_png
-from tests.worklist.processes import children, rss_mb, start_worker, wait_for
+from tests.worklist.processes import children, end_workers, rss_mb, start_worker, wait_for
 
 SENDER = Actor("a sender", Role.LEAD)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_running():
+    yield
+    end_workers()
 
 
 @contextmanager
@@ -77,12 +83,6 @@ class Killer:
             self.workers[place].wait()
             self.workers[place] = self._start()
 
-    def close(self) -> None:
-        """End what is left of them."""
-        for worker in self.workers:
-            worker.kill()
-            worker.wait()
-
     def stop(self) -> list[int]:
         """Stop the workers in order; return their exit statuses."""
         for worker in self.workers:
@@ -95,7 +95,8 @@ def test_r1_kill_9_loses_nothing_and_doubles_nothing(store_settings, films, tmp_
     """The films come in while the killing goes on, so that every kill can hit work."""
     total, kills = (300, 15) if store_settings.database_url else (1000, 50)
     settings = replace(store_settings, lease_s=1, worker_processes=1)
-    with opened(settings) as service, closing(Killer(settings, tmp_path / "log")) as killer:
+    with opened(settings) as service:
+        killer = Killer(settings, tmp_path / "log")
         number = count()
         until = time.monotonic() + 240
         while (sent := sum(killer.kills.values())) < kills or queue.waiting(service):

@@ -20,7 +20,10 @@ def address(tiny_model: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def browser(address: str) -> Iterator[Browser]:
+def browser() -> Iterator[Browser]:
+    """The one Chromium of this process: Playwright cannot be started twice in it."""
+    if not app.CHROMIUM.exists():
+        pytest.skip(f"{app.CHROMIUM} is not installed")
     with app.chromium() as started:
         yield started
 

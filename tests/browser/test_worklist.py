@@ -50,14 +50,8 @@ def service(server: Server, tiny_model: Path) -> Iterator[Service]:
 
 
 @pytest.fixture
-def chrome() -> Iterator[Browser]:
-    with app.chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def watched(chrome: Browser, server: Server) -> Iterator[Watched]:
-    page = visit(chrome, server)
+def watched(browser: Browser, server: Server) -> Iterator[Watched]:
+    page = visit(browser, server)
     watch = Watched(page, server.address)
     yield watch
     page.context.close()
@@ -65,8 +59,8 @@ def watched(chrome: Browser, server: Server) -> Iterator[Watched]:
     assert watch.errors == []
 
 
-def visit(chrome: Browser, server: Server) -> Page:
-    page = chrome.new_context(viewport={"width": 1280, "height": 800}).new_page()
+def visit(browser: Browser, server: Server) -> Page:
+    page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
     page.goto(server.address)
     page.get_by_text("Drop a chest X-ray").wait_for(timeout=SLOW_MS)
     to_the_list(page)
@@ -188,9 +182,9 @@ def test_the_alert_stays_on_every_page_until_a_person_takes_note(watched: Watche
 
 
 def test_promise_r2_a_kill_of_server_and_worker_amid_a_batch_loses_and_doubles_nothing(
-    chrome: Browser, server: Server, service: Service
+    browser: Browser, server: Server, service: Service
 ) -> None:
-    page = visit(chrome, server)
+    page = visit(browser, server)
     until(lambda: service.workers(READER), "the app's own worker runs")
     hand_in(page, mixed())
     stored = "30 stored (1 known before)"
@@ -200,7 +194,7 @@ def test_promise_r2_a_kill_of_server_and_worker_amid_a_batch_loses_and_doubles_n
     assert server.workers()
     server.kill()
     server.start()
-    again = visit(chrome, server)
+    again = visit(browser, server)
     said = again.locator("[data-testid=stProgress]")
     expect(said).to_contain_text("30 stored (1 known before), 30 answered", timeout=2 * SLOW_MS)
     assert {line.study_id for line in service.page(READER, EVERY).lines} == before
@@ -214,10 +208,10 @@ def test_promise_r2_a_kill_of_server_and_worker_amid_a_batch_loses_and_doubles_n
 
 
 def test_promise_r3_the_same_file_in_two_browsers_and_by_command_at_once_is_one_study(
-    chrome: Browser, server: Server, service: Service
+    browser: Browser, server: Server, service: Service
 ) -> None:
     files = [Incoming(f"{number}.dcm", FILMS.dicom(number)) for number in range(8)]
-    pages = [visit(chrome, server) for _ in range(2)]
+    pages = [visit(browser, server) for _ in range(2)]
     for page in pages:
         page.get_by_role("button", name="Add films").click()
     with ThreadPoolExecutor(1) as pool:
@@ -299,10 +293,10 @@ def test_hostile_text_is_shown_literally_and_asks_nobody_outside(watched: Watche
 
 
 def test_a_database_that_goes_away_is_said_and_the_list_comes_back_by_itself(
-    chrome: Browser, server: Server, service: Service
+    browser: Browser, server: Server, service: Service
 ) -> None:
     service.submit(READER, Incoming("a.dcm", FILMS.dicom(1, patient_id="P-1")), source=Source.CLI)
-    page = visit(chrome, server)
+    page = visit(browser, server)
     until(lambda: column(page, "Patient ID") == ["P-1"], "the list is there")
     until(lambda: service.study(READER, service.page(READER, EVERY).lines[0].study_id).line.state, "answered")
     database = server.home / "neuraray.sqlite3"

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from cxr_core.access import Actor
 from cxr_core.domain import Notice
 from cxr_core.errors import CxrError, Rejected
+from cxr_core.worklist import handing
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.unpack import Archive, Turned, is_zip
 from cxr_core.worklist.values import Incoming, Item, Source
-
-CHUNK_FILES, CHUNK_BYTES = 32, 32 * 2**20
-"""Stored in one go: a reader never waits long for the database, memory stays flat for large zips."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +50,8 @@ def take(service: Service, actor: Actor, dropped: Sequence[Incoming], *, priorit
         announced = sum(part.films if isinstance(part, _Zip) else 1 for part in parts)
         try:
             batch = service.start_batch(actor, announced, Source.PAGE)
-            for chunk in _chunks(each for part in parts for each in _films(part)):
-                items += _stored(service, actor, batch, chunk, priority)
+            for group in handing.groups(each for part in parts for each in _films(part)):
+                items += handing.take(service, actor, batch, group, priority=priority)
             service.finish_batch(actor, batch)
         except CxrError as exc:
             return Taken(tuple(items), announced, exc)
@@ -81,38 +79,7 @@ def _opened(file: Incoming, stack: ExitStack) -> Incoming | Turned | _Zip:
 
 
 def _films(part: Incoming | Turned | _Zip) -> Iterator[Incoming | Turned]:
-    if not isinstance(part, _Zip):
+    if isinstance(part, _Zip):
+        yield from handing.inside(part.name, part.archive)
+    else:
         yield part
-        return
-    for each in part.archive:
-        name = f"{part.name}/{each.name}"
-        yield Incoming(name, each.raw) if isinstance(each, Incoming) else Turned(name, each.notice)
-
-
-def _chunks(films: Iterator[Incoming | Turned]) -> Iterator[list[Incoming | Turned]]:
-    chunk: list[Incoming | Turned] = []
-    size = 0
-    for film in films:
-        chunk.append(film)
-        size += len(film.raw) if isinstance(film, Incoming) else 0
-        if len(chunk) >= CHUNK_FILES or size >= CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
-
-
-def _stored(
-    service: Service, actor: Actor, batch: str, chunk: Sequence[Incoming | Turned], priority: int
-) -> list[Item]:
-    """Return the chunk's items in order: films stored in one go, refusals noted."""
-    films = [each for each in chunk if isinstance(each, Incoming)]
-    stored = iter(service.add_to_batch(actor, batch, films, priority=priority) if films else [])
-    items: list[Item] = []
-    for each in chunk:
-        if isinstance(each, Turned):
-            service.refuse_in_batch(actor, batch, each.name, each.notice)
-            items.append(Item(each.name, None, each.notice))
-        else:
-            items.append(next(stored))
-    return items

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from cxr_core.errors import Busy
 from cxr_core.ui import taking
+from cxr_core.worklist import handing
 from cxr_core.worklist.schema import ImageRow, ResultRow
 from cxr_core.worklist.service import open_service
 from cxr_core.worklist.values import BATCH, Incoming, Query, Source
@@ -50,7 +51,7 @@ def test_films_zips_and_refusals_keep_their_order_and_are_all_in_the_batch(
 def test_when_the_queue_is_full_half_way_the_rest_is_said_and_what_was_stored_stays(
     tiny_app: Home, films: Films, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(taking, "CHUNK_FILES", 2)
+    monkeypatch.setattr(handing, "GROUP_FILES", 2)
     narrow = replace(tiny_app.settings, queue_limit=3)
     dropped = [Incoming(f"{number}.png", films.png(number)) for number in range(5)]
     with closing(open_service(narrow)) as service:

@@ -126,6 +126,19 @@ def append_many(session: Session, events: Sequence[Event]) -> None:
     session.execute(update(AuditHeadRow).where(AuditHeadRow.id == HEAD).values(seq=seq, digest=digest))
 
 
+COLUMNS = (
+    AuditRow.seq,
+    AuditRow.at_utc,
+    AuditRow.actor,
+    AuditRow.event,
+    AuditRow.subject,
+    AuditRow.detail,
+    AuditRow.previous,
+    AuditRow.digest,
+)
+"""What a `Link` is read from, in its order."""
+
+
 def verify(session: Session) -> Verdict:
     """Return whether every event is there, in order and unchanged, up to the one that the head names."""
     head = session.execute(select(AuditHeadRow.seq, AuditHeadRow.digest)).one_or_none()
@@ -134,17 +147,7 @@ def verify(session: Session) -> Verdict:
 
 def links(session: Session) -> Iterator[Link]:
     """Yield the rows in order without holding them all in memory."""
-    columns = (
-        AuditRow.seq,
-        AuditRow.at_utc,
-        AuditRow.actor,
-        AuditRow.event,
-        AuditRow.subject,
-        AuditRow.detail,
-        AuditRow.previous,
-        AuditRow.digest,
-    )
-    query = select(*columns).order_by(AuditRow.seq).limit(_AT_ONCE)
+    query = select(*COLUMNS).order_by(AuditRow.seq).limit(_AT_ONCE)
     rows = session.execute(query).all()
     while rows:
         yield from (Link(*row) for row in rows)

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from cxr_core.worklist import disk, queue
-from cxr_core.worklist.audit import Link
+from cxr_core.worklist.audit import COLUMNS, Link
 from cxr_core.worklist.order import storable
 from cxr_core.worklist.schema import (
     AuditRow,
@@ -214,17 +214,7 @@ def search(service: Service, query: Search) -> Events:
     if not all(storable(text) for text in (query.actor, query.event, query.subject)):
         return Events((), None)
     with service.database.read() as session:
-        columns = (
-            AuditRow.seq,
-            AuditRow.at_utc,
-            AuditRow.actor,
-            AuditRow.event,
-            AuditRow.subject,
-            AuditRow.detail,
-            AuditRow.previous,
-            AuditRow.digest,
-        )
-        found = select(*columns).where(*_asked(session, query)).order_by(AuditRow.seq.desc())
+        found = select(*COLUMNS).where(*_asked(session, query)).order_by(AuditRow.seq.desc())
         rows = session.execute(found.limit(limit + 1)).all()
     links = tuple(Link(*row) for row in rows[:limit])
     return Events(links, links[-1].seq if len(rows) > limit else None)

@@ -42,6 +42,9 @@ class Action(StrEnum):
     AUDIT = "search, verify or export the audit trail"
     TURNAROUND = "see how long studies waited"
     HEALTH = "see how queue, workers and disk are"
+    VIEW_POLICY = "see the policy's versions and try one out"
+    POLICY = "write, activate or revert a policy"
+    USERS = "see who signs in and give them roles"
 
 
 NEEDS: dict[Action, Role] = {
@@ -62,15 +65,25 @@ NEEDS: dict[Action, Role] = {
     Action.AUDIT: Role.LEAD,
     Action.TURNAROUND: Role.LEAD,
     Action.HEALTH: Role.LEAD,
+    Action.VIEW_POLICY: Role.LEAD,
+    Action.POLICY: Role.LEAD,
+    Action.USERS: Role.ADMIN,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The person, or the named program, on whose behalf a call is made."""
+    """The person, or the named program, on whose behalf a call is made.
+
+    Attributes:
+        name: unique; of a person who signed in it is the account's handle.
+        role: when the actor was made; of a person who signed in the service reads it anew at every call.
+        session: key of the sign-in, or empty for the local person and for programs.
+    """
 
     name: str
     role: Role
+    session: str = ""
 
     def may(self, action: Action) -> bool:
         """Return whether the table allows it; what is not in the table is allowed to nobody."""

@@ -80,6 +80,15 @@ class Settings:
         "Role of that person: whoever runs it alone also keeps the list",
         choices=("viewer", "clinician", "lead", "admin"),
     )
+    sign_in: str = setting(
+        "off",
+        "How people sign in; off: nobody does, and the app runs on this machine's loopback only",
+        choices=("off", "oidc"),
+    )
+    idle_minutes: int = setting(
+        15, "Minutes without a person's action after which a sign-in is locked", low=1
+    )
+    session_hours: int = setting(12, "Hours after which a sign-in ends whatever happens", low=1)
     database_url: str = setting(
         "",
         "PostgreSQL that several machines share, as postgresql://user:password@host/name; "

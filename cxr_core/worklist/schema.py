@@ -313,3 +313,64 @@ class WorkerRow(Base):
     seen_utc: Mapped[datetime]
     stopped_utc: Mapped[datetime | None]
     answered: Mapped[int] = mapped_column(default=0)
+
+
+class AccountRow(Base):
+    """A person who signed in at least once, or whom an admin named before; never a patient."""
+
+    __tablename__ = "account"
+
+    id: Mapped[str] = mapped_column(ID, primary_key=True)
+    issuer: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(Text)
+    handle: Mapped[str] = mapped_column(String(200), unique=True)
+    """The name that audit rows, claims and opinions bear; never changed."""
+    email: Mapped[str] = mapped_column(Text, default="")
+    role: Mapped[str] = mapped_column(WORD, default="")
+    """Empty: signed in, but may do nothing until an admin gives a role."""
+    created_utc: Mapped[datetime]
+
+    __table_args__ = (UniqueConstraint("issuer", "subject"),)
+
+
+class SignInRow(Base):
+    """One sign-in of an account; a browser's cookie may outlive it."""
+
+    __tablename__ = "sign_in"
+
+    key: Mapped[str] = mapped_column(SHA256, primary_key=True)
+    """Hash of what the identity provider said at this sign-in."""
+    account_id: Mapped[str] = mapped_column(ForeignKey("account.id"), index=True)
+    started_utc: Mapped[datetime]
+    seen_utc: Mapped[datetime]
+    """When the person last did something; a page that refreshes itself does not count."""
+    ended_utc: Mapped[datetime | None]
+    ended_why: Mapped[str] = mapped_column(WORD, default="")
+    """signed_out, idle, expired or revoked."""
+
+
+class PolicyRow(Base):
+    """A policy as somebody wrote it here; never changed."""
+
+    __tablename__ = "policy"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    version: Mapped[str] = mapped_column(String(100), unique=True)
+    body: Mapped[str] = mapped_column(Text)
+    """TOML as `parse_policy` reads it; its own `version` and `approver` are these."""
+    approver: Mapped[str] = mapped_column(Text)
+    author: Mapped[str] = mapped_column(String(200))
+    note: Mapped[str] = mapped_column(Text, default="")
+    created_utc: Mapped[datetime]
+
+
+class PolicyChangeRow(Base):
+    """Which policy came into force when; the newest row counts, and without any the file's."""
+
+    __tablename__ = "policy_change"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    at_utc: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(200))
+    policy_id: Mapped[int | None] = mapped_column(ForeignKey("policy.id"))
+    """NULL: back to the file that the settings name."""

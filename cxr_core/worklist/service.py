@@ -75,6 +75,14 @@ class Service:
         """Close the database; whoever opened the service does this at the end."""
         self.database.close()
 
+    def check(self, actor: Actor, action: Action) -> None:
+        """Return if the actor may do it now; every call begins here.
+
+        Raises:
+            Forbidden: the table does not allow it.
+        """
+        actor.check(action)
+
     # ---- films in
 
     def submit(
@@ -100,73 +108,73 @@ class Service:
             Rejected: empty_file or too_many_bytes; whatever else is wrong with it, it is stored and judged.
             Busy: queue or disk full, or the database cannot be written; nothing was taken in.
         """
-        actor.check(Action.SUBMIT)
+        self.check(actor, Action.SUBMIT)
         return intake.submit(self, actor, file, source=source, priority=priority, typed=typed)
 
     def submit_many(
         self, actor: Actor, files: Sequence[Incoming], *, source: Source, priority: int = BATCH
     ) -> list[Receipt | Rejected]:
         """Return a receipt or a refusal for each file, in order, once all are on disk; raises as `submit`."""
-        actor.check(Action.SUBMIT)
+        self.check(actor, Action.SUBMIT)
         return intake.submit_many(self, actor, files, source=source, priority=priority)
 
     def start_batch(self, actor: Actor, total: int, source: Source) -> str:
         """Return the id of a new batch of `total` files."""
-        actor.check(Action.SUBMIT)
+        self.check(actor, Action.SUBMIT)
         return batches.start(self, actor, total, source)
 
     def add_to_batch(
         self, actor: Actor, batch_id: str, files: Sequence[Incoming], *, priority: int = BATCH
     ) -> list[Item]:
         """Return what became of each file, once all are on disk and in the batch; raises as `submit`."""
-        actor.check(Action.SUBMIT)
+        self.check(actor, Action.SUBMIT)
         return batches.add(self, actor, batch_id, files, priority=priority)
 
     def refuse_in_batch(self, actor: Actor, batch_id: str, name: str, notice: Notice) -> None:
         """Note a file of the batch that could not even be read."""
-        actor.check(Action.SUBMIT)
+        self.check(actor, Action.SUBMIT)
         batches.refuse(self, actor, batch_id, name, notice)
 
     def finish_batch(self, actor: Actor, batch_id: str) -> None:
         """Note that the batch's last file has been handed in."""
-        actor.check(Action.SUBMIT)
+        self.check(actor, Action.SUBMIT)
         batches.finish(self, actor, batch_id)
 
     def batch(self, actor: Actor, batch_id: str) -> BatchView:
         """Return how far a batch of the actor's has come."""
-        actor.check(Action.SUBMIT)
+        self.check(actor, Action.SUBMIT)
         return batches.batch(self, actor, batch_id)
 
     def batches(self, actor: Actor, limit: int = 5) -> tuple[BatchView, ...]:
         """Return the actor's own batches, newest first."""
-        actor.check(Action.SUBMIT)
+        self.check(actor, Action.SUBMIT)
         return batches.batches(self, actor, limit)
 
     # ---- the list
 
     def page(self, actor: Actor, query: Query) -> Page:
         """Return a page of the list."""
-        actor.check(Action.VIEW_LIST)
+        self.check(actor, Action.VIEW_LIST)
         return listing.page(self, query)
 
     def tiers(self, actor: Actor) -> tuple[Tier, ...]:
         """Return the open studies counted by urgency, most urgent first."""
-        actor.check(Action.VIEW_LIST)
+        self.check(actor, Action.VIEW_LIST)
         return listing.tiers(self)
 
     def alerts(self, actor: Actor) -> tuple[Alert, ...]:
         """Return the unacknowledged critical studies, oldest first."""
-        actor.check(Action.VIEW_LIST)
+        self.check(actor, Action.VIEW_LIST)
         return listing.alerts(self)
 
     def export_csv(self, actor: Actor, query: Query) -> bytes:
         """Return what fits the query as CSV that no spreadsheet takes for formulas; audited."""
-        actor.check(Action.EXPORT)
+        self.check(actor, Action.EXPORT)
         return export.export_csv(self, actor, query)
 
     def workers(self, actor: Actor) -> int:
         """Return how many workers were heard of lately."""
-        actor.check(Action.VIEW_LIST)
+        self.check(actor, Action.VIEW_LIST)
         with self.database.read() as session:
             query = select(func.count()).select_from(WorkerRow)
             query = query.where(WorkerRow.stopped_utc.is_(None), WorkerRow.seen_utc > self.clock() - HEARD_OF)
@@ -180,17 +188,17 @@ class Service:
         Raises:
             ValueError: a time without zone.
         """
-        actor.check(Action.TURNAROUND)
+        self.check(actor, Action.TURNAROUND)
         return turnaround(self, since, until)
 
     def health(self, actor: Actor, days: int = 7) -> operations.Health:
         """Return how queue, workers and disk are, what was given up, and what was refused these last days."""
-        actor.check(Action.HEALTH)
+        self.check(actor, Action.HEALTH)
         return operations.health(self, days, HEARD_OF)
 
     def search_audit(self, actor: Actor, query: operations.Search) -> operations.Events:
         """Return a page of the audit trail, the newest first."""
-        actor.check(Action.AUDIT)
+        self.check(actor, Action.AUDIT)
         return operations.search(self, query)
 
     # ---- one study
@@ -201,7 +209,7 @@ class Service:
         Raises:
             StoreError: there is no such study.
         """
-        actor.check(Action.VIEW_STUDY)
+        self.check(actor, Action.VIEW_STUDY)
         return films.study(self, actor, study_id, audited=audited)
 
     def film_bytes(self, actor: Actor, sha256: str) -> bytes:
@@ -210,7 +218,7 @@ class Service:
         Raises:
             StoreError: unknown, missing or altered.
         """
-        actor.check(Action.VIEW_STUDY)
+        self.check(actor, Action.VIEW_STUDY)
         return self.blobs.get(sha256)
 
     def complete(self, actor: Actor, study_id: str, typed: Study, version: int) -> None:
@@ -219,17 +227,17 @@ class Service:
         Raises:
             Conflict: the study is no longer at `version`.
         """
-        actor.check(Action.COMPLETE)
+        self.check(actor, Action.COMPLETE)
         films.complete(self, actor, study_id, typed, version)
 
     def claim(self, actor: Actor, study_id: str, version: int) -> None:
         """Note that the actor has the study; raises Conflict where `version` has passed."""
-        actor.check(Action.CLAIM)
+        self.check(actor, Action.CLAIM)
         actions.claim(self, actor, study_id, version)
 
     def release(self, actor: Actor, study_id: str, version: int) -> None:
         """Note that the actor no longer has the study; raises as `claim`."""
-        actor.check(Action.CLAIM)
+        self.check(actor, Action.CLAIM)
         actions.release(self, actor, study_id, version)
 
     def acknowledge(
@@ -249,14 +257,14 @@ class Service:
             Conflict: as `claim`; or it is not critical, or was acknowledged before.
             Invalid: how without whom, by telephone without reading back, or `in_full` and either left out.
         """
-        actor.check(Action.ACKNOWLEDGE)
+        self.check(actor, Action.ACKNOWLEDGE)
         actions.acknowledge(
             self, actor, study_id, version, told=told, how=how, read_back=read_back, in_full=in_full
         )
 
     def mark_read(self, actor: Actor, study_id: str, version: int) -> None:
         """Note that the study was read, which takes it off the open list; raises as `claim`."""
-        actor.check(Action.READ)
+        self.check(actor, Action.READ)
         actions.mark_read(self, actor, study_id, version)
 
     def priors(self, actor: Actor, study_id: str, *, limit: int = 10, audited: bool = True) -> Priors:
@@ -265,7 +273,7 @@ class Service:
         Raises:
             StoreError: there is no such study.
         """
-        actor.check(Action.VIEW_STUDY)
+        self.check(actor, Action.VIEW_STUDY)
         return priors.priors(self, actor, study_id, limit=limit, audited=audited)
 
     def opine(self, actor: Actor, study_id: str, version: int, finding: str, *, agrees: bool) -> None:
@@ -274,7 +282,7 @@ class Service:
         Raises:
             Invalid: the model said nothing of it.
         """
-        actor.check(Action.OPINE)
+        self.check(actor, Action.OPINE)
         opinions.opine(self, actor, study_id, version, finding, agrees=agrees)
 
     def override(self, actor: Actor, study_id: str, version: int, urgency: Urgency, reason: str) -> None:
@@ -283,7 +291,7 @@ class Service:
         Raises:
             Invalid: there is no reason, or it is too long.
         """
-        actor.check(Action.OVERRIDE)
+        self.check(actor, Action.OVERRIDE)
         opinions.override(self, actor, study_id, version, urgency, reason)
 
     def note(self, actor: Actor, study_id: str, version: int, text: str) -> None:
@@ -292,7 +300,7 @@ class Service:
         Raises:
             Invalid: it is empty or too long.
         """
-        actor.check(Action.NOTE)
+        self.check(actor, Action.NOTE)
         opinions.note(self, actor, study_id, version, text)
 
     def undo(self, actor: Actor, study_id: str, version: int, review_id: int) -> None:
@@ -302,7 +310,7 @@ class Service:
             Forbidden: the role may not, or another person said it.
             StoreError: there is no such entry.
         """
-        actor.check(Action.UNDO)
+        self.check(actor, Action.UNDO)
         opinions.undo(self, actor, study_id, version, review_id)
 
     def reanalyse(self, actor: Actor, study_ids: Sequence[str] | None, model: str | None) -> int:
@@ -313,12 +321,12 @@ class Service:
             study_ids: these; None means every open study answered by another model or policy than asked for.
             model: id of a model folder; None means the one in force.
         """
-        actor.check(Action.REANALYSE)
+        self.check(actor, Action.REANALYSE)
         return actions.reanalyse(self, actor, study_ids, model)
 
     def retry(self, actor: Actor, sha256: str) -> None:
         """Put a dead letter back in the queue."""
-        actor.check(Action.RETRY)
+        self.check(actor, Action.RETRY)
         actions.retry(self, actor, sha256)
 
     def model_named(self, model_id: str | None) -> str:

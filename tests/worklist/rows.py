@@ -11,7 +11,17 @@ from sqlalchemy import delete, insert
 from cxr_core.domain import Urgency
 from cxr_core.worklist.aggregate import tier_of
 from cxr_core.worklist.database import Database
-from cxr_core.worklist.schema import IdentityRow, ImageRow, ResultRow, ReviewRow, StudyRow
+from cxr_core.worklist.schema import (
+    AccountRow,
+    IdentityRow,
+    ImageRow,
+    PolicyChangeRow,
+    PolicyRow,
+    ResultRow,
+    ReviewRow,
+    SignInRow,
+    StudyRow,
+)
 
 THEN = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 
@@ -110,3 +120,18 @@ def result(id_: int, film: int, model: str, policy: str, **columns: Any) -> dict
         "heatmaps": None,
     }
     return row | columns
+
+
+def put_people(database: Database) -> None:
+    """One row in each table that is about who signs in and about policies."""
+    key = f"{1:032x}"
+    with database.write() as session:
+        session.add(
+            AccountRow(id=key, issuer="https://id.example", subject="s-1", handle="Ana #1", created_utc=THEN)
+        )
+        session.add(
+            PolicyRow(id=1, version="1.0.1", body="", approver="Ana", author="Ana #1", created_utc=THEN)
+        )
+        session.flush()
+        session.add(SignInRow(key="1" * 64, account_id=key, started_utc=THEN, seen_utc=THEN))
+        session.add(PolicyChangeRow(at_utc=THEN, actor="Ana #1", policy_id=1))

@@ -54,6 +54,7 @@ def fill(database: Database, blobs: Blobs, clock) -> tuple[str, ...]:
             for i, sha256 in enumerate(films)
         ],
     )
+    rows.put_people(database)
     worker = {"started_utc": now, "seen_utc": now, "answered": 3}
     batch = {"created_utc": now, "seen_utc": now, "actor": "a", "source": "cli", "total": 1}
     with database.write() as session:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxr_core import cli_list, cli_models, cli_store, cli_submit, cli_worker, settings
+from cxr_core import cli_list, cli_models, cli_store, cli_submit, cli_worker, logs, settings
 from cxr_core.cli_list import STYLES
 from cxr_core.cli_models import REFUSED_EXIT, failures, progress
 from cxr_core.errors import StoreError
@@ -32,6 +33,14 @@ app.command()(cli_list.worklist)
 app.add_typer(cli_store.audit_app, name="audit")
 app.command()(cli_store.backup)
 app.command()(cli_store.restore)
+
+
+@app.callback()
+def begin() -> None:
+    """Give the command an id by which its lines in a log are known."""
+    logs.to_stderr(logging.WARNING)
+    logs.begin()
+
 
 Paths = Annotated[
     list[Path],

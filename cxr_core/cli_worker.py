@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from typing import Annotated
 
 import typer
 
-from cxr_core import settings
+from cxr_core import logs, settings
 from cxr_core.cli_models import failures
 
 
@@ -33,7 +32,6 @@ def worker(
 
     if child_of:
         die_with(child_of)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("cxr_core").setLevel(logging.INFO)
+    logs.to_stderr()
     with failures():
         run(settings.load(), once=once, processes=processes, stop=stop)

@@ -7,19 +7,17 @@ clock except `load_kit`, so page, command line and worker give the same answer f
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
-from traceback import extract_tb
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_core import __version__
+from cxr_core import __version__, logs
 from cxr_core.domain import Analysis, Gate, GateOutcome, Notice, Radiograph, Study, Versions
 from cxr_core.errors import Rejected
 from cxr_core.imaging import gate
@@ -28,6 +26,7 @@ from cxr_core.imaging.limits import Limits
 from cxr_core.imaging.preprocess import Recipe, network_input
 from cxr_core.imaging.refusals import note, refusal
 from cxr_core.inference import explain
+from cxr_core.logs import Log
 from cxr_core.settings import Settings
 from cxr_core.triage.decide import decide, refuse
 from cxr_core.triage.policy import Policy, load_policy
@@ -35,7 +34,7 @@ from cxr_core.triage.policy import Policy, load_policy
 if TYPE_CHECKING:
     from cxr_core.inference.runtime import Classifier
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 INTERNAL = refusal("internal")
 FUTURE = note("date_in_future")
@@ -264,7 +263,4 @@ def _timed(timings: dict[str, float], step: str) -> Iterator[None]:
 
 def _log_fault(step: str, exc: Exception) -> None:
     """Log where it happened, but no message: a library's message may quote the patient."""
-    frames = [
-        f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}" for frame in extract_tb(exc.__traceback__)
-    ]
-    _log.error("fault in %s: %s at %s", step, type(exc).__name__, " > ".join(frames))
+    _log.error("fault", step=step, error=type(exc).__name__, at=logs.places(exc))

@@ -14,7 +14,7 @@ CORE = ROOT / "cxr_core"
 
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"", "errors", "domain"}),
-    frozenset({"settings", "strict", "files", "ledger", "access"}),
+    frozenset({"settings", "strict", "files", "ledger", "access", "logs"}),
     frozenset({"local"}),
     frozenset({"imaging", "triage", "evaluation"}),
     frozenset({"inference"}),

@@ -7,7 +7,7 @@ import sys
 from threading import Event, Thread
 from time import sleep
 
-from cxr_core import settings
+from cxr_core import logs, settings
 from cxr_core.worklist import worker
 
 GRACE_S = 15.0
@@ -16,6 +16,7 @@ GRACE_S = 15.0
 
 def main() -> None:
     """Work until the input ends."""
+    logs.to_stderr()
     stop = Event()
     Thread(target=_end_with_input, args=(stop,), daemon=True).start()
     worker.run(settings.load(), once=False, stop=stop)

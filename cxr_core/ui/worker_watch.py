@@ -9,7 +9,6 @@ thread that started it; the threads of pages are short-lived.)
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from time import monotonic
 
 import streamlit as st
 
+from cxr_core.logs import Log
 from cxr_core.settings import Settings
 
 LOCK = "worker.lock"
@@ -27,7 +27,7 @@ LOG = "worker.log"
 LEAST_S = 2.0
 """Between two starts: a worker that cannot run does not keep the server busy starting it."""
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 
 class Watch:
@@ -55,7 +55,7 @@ class Watch:
                 self._begin()
             except OSError as exc:  # disk full, no process left: the page goes on, and tries again
                 self._started = monotonic()
-                _log.warning("event=worker_not_started error=%s", type(exc).__name__)
+                _log.warning("worker_not_started", error=type(exc).__name__)
 
     def stop(self, timeout_s: float = 20.0) -> None:
         """Let the worker finish what it has in hand, then end; free the lock."""

@@ -7,7 +7,6 @@ has a receipt survives a power cut, and a film without row is at worst a file th
 from __future__ import annotations
 
 import hashlib
-import logging
 import shutil
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -15,12 +14,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from cxr_core import logs
 from cxr_core.access import Actor
 from cxr_core.domain import Study
 from cxr_core.errors import Busy, Rejected
 from cxr_core.imaging.decode import sniff
 from cxr_core.imaging.dicom import read_header
 from cxr_core.imaging.limits import Limits, check_bytes
+from cxr_core.logs import Log
 from cxr_core.worklist import queue
 from cxr_core.worklist.filing import Film, file_films
 from cxr_core.worklist.schema import ImageRow
@@ -29,7 +30,7 @@ from cxr_core.worklist.values import Incoming, Receipt, Source
 if TYPE_CHECKING:
     from cxr_core.worklist.service import Service
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 Outcomes = list[Receipt | Rejected]
 
@@ -138,17 +139,17 @@ def _at_door(file: Incoming, limits: Limits) -> Film | Rejected:
     except Rejected as refusal:
         return refusal
     sha256 = hashlib.sha256(file.raw).hexdigest()
-    return Film(sha256, file.name, len(file.raw), _header(file.raw, limits))
+    return Film(sha256, file.name, len(file.raw), header_of(file.raw, limits))
 
 
-def _header(raw: bytes, limits: Limits) -> Study:
+def header_of(raw: bytes, limits: Limits) -> Study:
     """Return what the header says; a film without a readable one makes a study of its own."""
     try:
         return read_header(raw, limits) if sniff(raw) == "DICOM" else Study()
     except Rejected:
         return Study()
     except Exception as exc:  # a fault of ours or of the parser must not lose the film
-        _log.error("fault in the header of a film: %s", type(exc).__name__)
+        _log.error("fault", step="header", error=type(exc).__name__, at=logs.places(exc))
         return Study()
 
 

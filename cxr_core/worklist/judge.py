@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,21 +11,24 @@ from sqlalchemy.orm import Session
 
 from cxr_core.domain import Analysis, Sex, Study, Urgency, View
 from cxr_core.errors import StoreError
+from cxr_core.logs import Log
 from cxr_core.triage.policy import Policy
-from cxr_core.worklist import codec
+from cxr_core.worklist import codec, stored_policy
 from cxr_core.worklist.aggregate import Outcome, Verdict, aggregate, tier_of
 from cxr_core.worklist.amend import amended
 from cxr_core.worklist.overrides import Override, counting
 from cxr_core.worklist.schema import ImageRow, ResultRow, StudyRow
 from cxr_core.worklist.values import ImageStatus, Status
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 HELD = "It was critical before and nobody has acknowledged that, so it stays critical until somebody does."
 
 
 @dataclass(frozen=True, slots=True)
-class _Image:
+class Film:
+    """A film of a study, as far as it decides."""
+
     sha256: str
     status: ImageStatus
     result_id: int | None
@@ -53,11 +55,12 @@ def outcomes(
     session: Session, policy: Policy, rows: Sequence[StudyRow], known: Mapping[int, Analysis] | None = None
 ) -> dict[str, list[Outcome]]:
     """Return what is known of each study's films, in order of arrival; arguments as of `judge`."""
-    films = _films(session, rows)
-    results = _results(session, (image.result_id for each in films.values() for image in each), known or {})
+    films = films_of(session, rows)
+    results = results_of(session, (image.result_id for each in films.values() for image in each), known or {})
     return {
         row.id: [
-            _outcome(image, results.get(image.result_id or 0), row.typed, policy) for image in films[row.id]
+            _outcome(session, image, results.get(image.result_id or 0), row.typed, policy)
+            for image in films[row.id]
         ]
         for row in rows
     }
@@ -65,14 +68,14 @@ def outcomes(
 
 def assessed(session: Session, policy: Policy, rows: Sequence[StudyRow]) -> dict[str, list[Analysis]]:
     """Return per study the analyses that count, of the films that the model assessed, in order of arrival."""
-    films = _films(session, rows)
-    results = _results(session, (image.result_id for each in films.values() for image in each), {})
+    films = films_of(session, rows)
+    results = results_of(session, (image.result_id for each in films.values() for image in each), {})
     return {
         row.id: [
             analysis
             for image in films[row.id]
             if image.status is not ImageStatus.CONFLICT and image.result_id in results
-            if (analysis := decided(results[image.result_id], row.typed, policy)).refusal is None
+            if (analysis := counted(session, results[image.result_id], row.typed, policy)).refusal is None
         ]
         for row in rows
     }
@@ -159,6 +162,18 @@ def as_typed(study: Study) -> dict[str, Any]:
     return {"age_years": study.age_years, "sex": study.sex.value, "view": study.view.value}
 
 
+def counted(
+    session: Session, analysis: Analysis, typed: Mapping[str, Any] | None, policy: Policy
+) -> Analysis:
+    """Return the analysis as it counts, by the policy that made it: another one must be asked for first.
+
+    Where that policy is not kept here, the one given decides.
+    """
+    if not typed:
+        return analysis
+    return decided(analysis, typed, stored_policy.of_version(session, analysis.versions.policy, policy))
+
+
 def decided(analysis: Analysis, typed: Mapping[str, Any] | None, policy: Policy) -> Analysis:
     """Return the analysis as it counts: as it was recorded, or decided anew with what a person typed."""
     if not typed:
@@ -167,21 +182,23 @@ def decided(analysis: Analysis, typed: Mapping[str, Any] | None, policy: Policy)
     return replace(amended(analysis, completed(analysis.study, typed), policy), versions=versions)
 
 
-def _films(session: Session, rows: Sequence[StudyRow]) -> dict[str, list[_Image]]:
-    found: dict[str, list[_Image]] = {row.id: [] for row in rows}
+def films_of(session: Session, rows: Sequence[StudyRow]) -> dict[str, list[Film]]:
+    """Return each study's films in order of arrival."""
+    found: dict[str, list[Film]] = {row.id: [] for row in rows}
     query = (
         select(ImageRow.sha256, ImageRow.study_id, ImageRow.status, ImageRow.result_id)
         .where(ImageRow.study_id.in_(found))
         .order_by(ImageRow.received_utc, ImageRow.sha256)
     )
     for sha256, study_id, status, result_id in session.execute(query):
-        found[study_id].append(_Image(sha256, ImageStatus(status), result_id))
+        found[study_id].append(Film(sha256, ImageStatus(status), result_id))
     return found
 
 
-def _results(
+def results_of(
     session: Session, ids: Iterable[int | None], known: Mapping[int, Analysis]
 ) -> dict[int, Analysis]:
+    """Return the results by id, as they were recorded; those that cannot be read are left out."""
     wanted = {id_ for id_ in ids if id_ is not None}
     query = select(ResultRow.id, ResultRow.sha256, ResultRow.body).where(
         ResultRow.id.in_(wanted - set(known))
@@ -191,14 +208,18 @@ def _results(
         try:
             read[id_] = codec.decode(sha256, body)
         except StoreError:  # as if it were not there: a person must look, and no other study must wait for it
-            _log.error("event=result_unreadable film=%s", sha256)
+            _log.error("result_unreadable", film=sha256)
     return {**known, **read}
 
 
 def _outcome(
-    image: _Image, analysis: Analysis | None, typed: Mapping[str, Any] | None, policy: Policy
+    session: Session,
+    image: Film,
+    analysis: Analysis | None,
+    typed: Mapping[str, Any] | None,
+    policy: Policy,
 ) -> Outcome:
     if analysis is None:
         return Outcome(image.sha256, image.status)
-    analysis = decided(analysis, typed, policy)
+    analysis = counted(session, analysis, typed, policy)
     return Outcome(image.sha256, image.status, analysis.triage, analysis.refusal, image.result_id)

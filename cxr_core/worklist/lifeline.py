@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from time import monotonic
 
 from cxr_core.errors import StoreError
+from cxr_core.logs import Log
 from cxr_core.worklist import queue
 from cxr_core.worklist.service import Service
 
 BEAT_S = 3.0
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 
 class Lifeline:
@@ -65,6 +65,6 @@ class Lifeline:
                     queue.beat(self._service, self._worker, self.answered)
                     beaten = monotonic()
             except StoreError as exc:
-                _log.warning("event=lifeline_failed worker=%s error=%s", self._worker, type(exc).__name__)
+                _log.warning("lifeline_failed", worker=self._worker, error=type(exc).__name__)
             if self._stop.wait(pause):
                 return

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from time import monotonic
 from typing import TypeVar
 
 from cxr_core.errors import Busy
+from cxr_core.logs import Log
 
 FIRST_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 10.0
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 Result = TypeVar("Result")
 
 
@@ -43,6 +43,5 @@ class Patience:
         """Say what is the matter and wait, longer each time."""
         seconds = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._failures, 10))
         self._failures += 1
-        error = type(exc).__name__
-        _log.warning("event=%s worker=%s error=%s pause_s=%.1f", event, self._worker, error, seconds)
+        _log.warning(event, worker=self._worker, error=type(exc).__name__, pause_s=round(seconds, 1))
         self._stop.wait(seconds)

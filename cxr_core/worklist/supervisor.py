@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import signal
 import subprocess
@@ -12,12 +11,14 @@ import threading
 from dataclasses import dataclass
 from time import monotonic
 
+from cxr_core.logs import Log
+
 POLL_S = 0.2
 SHORT_LIFE_S = 10.0
 LONGEST_PAUSE_S = 30.0
 _PR_SET_PDEATHSIG = 1
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 
 @dataclass(slots=True)
@@ -61,7 +62,7 @@ def _attend(place: Place, once: bool) -> None:
         place.done = once and status == 0
         place.deaths = 0 if now - place.started > SHORT_LIFE_S else place.deaths + 1
         place.not_before = now + min(LONGEST_PAUSE_S, 0.5 * 2 ** min(place.deaths, 8) - 0.5)
-        _log.warning("event=worker_ended status=%d deaths=%d", status, place.deaths)
+        _log.warning("worker_ended", status=status, deaths=place.deaths)
     if not place.done and now >= place.not_before:
         command = [sys.executable, "-m", "cxr_core.cli", "worker", "--child-of", str(os.getpid())]
         place.process = subprocess.Popen(command + (["--once"] if once else []))  # noqa: S603 -- ourselves

@@ -7,18 +7,20 @@ lease, after which others claim the studies; an answer that comes too late is no
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import socket
 import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from time import monotonic
 from typing import Any
 
+from cxr_core import logs
 from cxr_core.batch import BATCH
 from cxr_core.errors import Busy, DecoderDied, ModelError, StoreError
+from cxr_core.logs import Log
 from cxr_core.pipeline import Film, Kit
 from cxr_core.settings import Settings
 from cxr_core.worklist import queue
@@ -42,7 +44,7 @@ START_S = 120.0
 
 MODEL_UNAVAILABLE, UNREADABLE, UNRECORDED = "model_unavailable", "unreadable_blob", "not_recorded"
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 
 def run(settings: Settings, *, once: bool, stop: threading.Event, processes: int = 1) -> None:
@@ -108,7 +110,7 @@ class Worker:
 
     def work(self, *, once: bool) -> None:
         """Answer films until told to stop, or with `once` until none waits."""
-        _log.info("event=started worker=%s", self.id)
+        _log.info("started", worker=self.id)
         with self.lifeline, self._threads, self._store:
             if not self._ready(once):
                 return
@@ -127,7 +129,7 @@ class Worker:
                 else:
                     self.stop.wait(POLL_S)
             self._wind_up(tasks)
-        _log.info("event=stopped worker=%s answered=%d", self.id, self.lifeline.answered)
+        _log.info("stopped", worker=self.id, answered=self.lifeline.answered)
 
     def _ready(self, once: bool) -> bool:
         """Return whether the model in force is loaded; until then nothing is claimed.
@@ -187,7 +189,7 @@ class Worker:
         try:
             kit = self.kits.get(job.model)
         except ModelError as exc:
-            _log.error("event=%s study=%s error=%s", MODEL_UNAVAILABLE, job.study_id, type(exc).__name__)
+            _log.error(MODEL_UNAVAILABLE, study=job.study_id, error=type(exc).__name__)
             self._failed(job, dict.fromkeys(job.films, MODEL_UNAVAILABLE))
             self.lifeline.drop([job.study_id])
             return None
@@ -205,11 +207,12 @@ class Worker:
 
     def _finish(self, group: Sequence[Task]) -> None:
         """Answer a group; it is recorded while the network is at the next."""
+        logs.begin()
         start = self._since = monotonic()
         decoded, codes = self._decoded(group)
         found = {answer.analysis.sha256: answer for answer in answers(group, decoded)}
         self._settled()
-        self._settling = self._store.submit(self._settle, group, found, codes, start)
+        self._settling = self._store.submit(copy_context().run, self._settle, group, found, codes, start)
 
     def _settled(self) -> None:
         """Return once the last group is recorded; raise what went wrong with it."""
@@ -232,9 +235,14 @@ class Worker:
         self._patience.tried(lambda: queue.give_back(self.service, self.id, nothing))
         self.lifeline.drop(task.job.study_id for task in group)
         _log.info(
-            "event=group worker=%s studies=%d recorded=%d films=%d failed=%d ms=%.0f",
-            self.id, len(group), studies, len(found), len(codes), (monotonic() - start) * 1e3,
-        )  # fmt: skip
+            "group",
+            worker=self.id,
+            studies=len(group),
+            recorded=studies,
+            films=len(found),
+            failed=len(codes),
+            ms=round((monotonic() - start) * 1e3),
+        )
 
     def _decoded(self, group: Sequence[Task]) -> tuple[dict[str, Decoded], dict[str, str]]:
         """Return the decoded films, and codes of those whose decoder died; busy ones are in neither."""
@@ -250,7 +258,7 @@ class Worker:
             except StoreError:
                 codes[sha256] = UNREADABLE
         for sha256, code in codes.items():
-            _log.error("event=film_failed film=%s code=%s", sha256, code)
+            _log.error("film_failed", film=sha256, code=code)
         return decoded, codes
 
     def _recorded(self, done: Sequence[tuple[Job, Sequence[Answer]]]) -> int:
@@ -260,7 +268,7 @@ class Worker:
         except StoreError as exc:
             if len(done) > 1:
                 return sum(self._recorded([each]) for each in done)
-            _log.error("event=%s study=%s error=%s", UNRECORDED, done[0][0].study_id, type(exc).__name__)
+            _log.error(UNRECORDED, study=done[0][0].study_id, error=type(exc).__name__)
             self._failed(done[0][0], dict.fromkeys(done[0][0].films, UNRECORDED))
             return 0
         self.lifeline.answered += sum(len(answers) for _, answers in done)

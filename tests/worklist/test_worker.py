@@ -179,7 +179,7 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_began_and_gives_back_the
     for number in (signal.SIGTERM, signal.SIGINT):
         submit(worklist, *(png(seed) for seed in range(100 * number, 100 * number + 80)))
         worker = start_worker(settings, log=log)
-        wait_for(lambda: "event=group" in log.read_text(), 120, "a first group")
+        wait_for(lambda: '"event":"group"' in log.read_text(), 120, "a first group")
         worker.send_signal(number)
         assert worker.wait(30) == 0
         log.unlink()
@@ -236,7 +236,7 @@ def test_the_log_says_ids_and_codes_and_no_names(worklist, tmp_path):
     assert start_worker(worklist.settings, "--once", log=log).wait(60) == 0
     said = log.read_text()
     assert len(results(worklist)) == 2
-    assert "event=group" in said
+    assert '"event":"group"' in said
     assert "quetzal" not in said.lower()
     assert "zebedee" not in said.lower()
 
@@ -257,8 +257,8 @@ def test_a_worker_waits_for_a_database_that_is_locked_when_it_starts(home, tmp_p
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
         worker = start_worker(home, log=log)
-        wait_for(lambda: "event=store_busy" in log.read_text(), 60, "it says so")
+        wait_for(lambda: '"event":"store_busy"' in log.read_text(), 60, "it says so")
         other.execute("ROLLBACK")
-    wait_for(lambda: "event=started" in log.read_text(), 60, "it goes on")
+    wait_for(lambda: '"event":"started"' in log.read_text(), 60, "it goes on")
     worker.terminate()
     assert worker.wait(30) == 0

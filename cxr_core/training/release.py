@@ -274,7 +274,7 @@ def describe(folder: Path, release: Release, figures: dict[str, float]) -> m.Man
             labels=LABELS,
             licence="Apache-2.0",
             created=date.today(),
-            summary="14 findings of NIH ChestX-ray14 and abnormal; four MobileNetV2, patient-disjoint folds",
+            summary=f"14 findings of NIH ChestX-ray14 and abnormal; {len(MEMBERS)} MobileNetV2",
         ),
         input=m.Input("film", 1, side, side, -1.0, 1.0),
         preprocessing=release.recipe,

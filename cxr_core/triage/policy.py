@@ -7,9 +7,10 @@ only refuses what is incomplete or contradicts itself. Explained in `docs/policy
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Iterator, Set
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import date
 from pathlib import Path
 from string import Formatter
@@ -28,6 +29,15 @@ from cxr_core.triage.terms import (
     Tiers,
 )
 
+VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._+-]{0,63}")
+"""What a version looks like: it stands in every result and in the audit trail."""
+
+LONGEST = 200_000
+"""Characters of a policy; the shipped one has 12,000."""
+
+UNSIGNED = "unsigned"
+"""How the approver of a policy begins that nobody has approved."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -42,6 +52,11 @@ class Policy:
     states: States
     texts: Texts
     findings: tuple[Rule, ...]
+
+    @property
+    def signed(self) -> bool:
+        """Whether it names somebody who approved it."""
+        return not self.approver.strip().casefold().startswith(UNSIGNED)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -72,11 +87,15 @@ def load_policy(path: Path | str) -> Policy:
     Raises:
         PolicyError: the file cannot be read, or `parse_policy` refuses it.
     """
+    return parse_policy(read_policy(path))
+
+
+def read_policy(path: Path | str) -> str:
+    """Return the text of a policy file; raises PolicyError where it cannot be read."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise PolicyError(f"cannot read the policy {path}: {exc}") from exc
-    return parse_policy(text)
 
 
 def parse_policy(text: str) -> Policy:
@@ -86,10 +105,14 @@ def parse_policy(text: str) -> Policy:
         PolicyError: not TOML, an unknown or missing key, a missing or repeated finding, an unknown tier, a
             share outside [0, 1], a longer wait for more urgent studies, a template with an unknown name, …
     """
+    if len(text) > LONGEST:
+        raise PolicyError(f"the policy has {len(text):,} characters; at most {LONGEST:,} are read")
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise PolicyError(f"the policy is not TOML: {exc}") from exc
+    except RecursionError:
+        raise PolicyError("the policy is nested too deeply") from None
     policy = build(Policy, table, "policy", PolicyError)
     for problem in _problems(policy):
         raise PolicyError(problem)
@@ -161,6 +184,10 @@ def _disagreement_problems(rule: Disagreement) -> Iterator[str]:
 
 
 def _text_problems(policy: Policy) -> Iterator[str]:
+    if not VERSION.fullmatch(policy.version):
+        yield "policy: version is 1 to 64 letters, digits and . _ + -, and begins with a letter or digit"
+    if hidden := [where for where, text in _texts(policy, "policy") if not _plain(text)]:
+        yield f"{hidden[0]}: control characters are not allowed"
     required = {"version": policy.version, "approver": policy.approver}
     required |= {f"{rule.label}.name": rule.name for rule in policy.findings}
     required |= {f"{rule.label}.action": rule.action for rule in policy.findings}
@@ -180,3 +207,19 @@ def _text_problems(policy: Policy) -> Iterator[str]:
         else:
             if not names <= allowed:
                 yield f"policy.texts.{key}: may name only {', '.join(sorted(allowed))}"
+
+
+def _texts(value: object, where: str) -> Iterator[tuple[str, str]]:
+    """Yield every text of the policy and where it stands."""
+    if isinstance(value, str):
+        yield where, value
+    elif isinstance(value, tuple):
+        for index, each in enumerate(value):
+            yield from _texts(each, f"{where}[{index}]")
+    elif is_dataclass(value):
+        for row in fields(value):
+            yield from _texts(getattr(value, row.name), f"{where}.{row.name}")
+
+
+def _plain(text: str) -> bool:
+    return all(sign.isprintable() or sign == "\n" for sign in text)

@@ -160,7 +160,7 @@ def reanalyse(service: Service, actor: Actor, study_ids: Sequence[str] | None, m
     wanted = None if model == service.settings.model else model
     answering = service.model_named(wanted)
     with service.database.read() as session:
-        found = _answered_otherwise(session, answering, service.policy.version, wanted, study_ids)
+        found = answered_otherwise(session, answering, service.policy.version, wanted, study_ids)
     queued = 0
     while chunk := list(islice(found, CHUNK)):
         with service.database.write() as session:
@@ -249,10 +249,18 @@ def _note(
     audit.append(session, at=now, actor=actor.name, event=kind, subject=subject, detail=detail)
 
 
-def _answered_otherwise(
-    session: Session, model: str, policy: str, wanted: str | None, study_ids: Sequence[str] | None
+def answered_otherwise(
+    session: Session, model: str, policy: str, wanted: str | None, study_ids: Sequence[str] | None = None
 ) -> Iterator[str]:
-    """Return the ids of studies with a film that was, or would be, answered by another model or policy."""
+    """Return the ids of studies with a film that was, or would be, answered by another model or policy.
+
+    Args:
+        session: of the caller.
+        model: as results name it.
+        policy: version.
+        wanted: the model's id as `StudyRow.wanted_model` has it.
+        study_ids: of these, read ones too; None: of all open studies.
+    """
     answered = ImageRow.status.in_((ImageStatus.ASSESSED, ImageStatus.REFUSED))
     others = answered & or_(ResultRow.model != model, ResultRow.policy != policy)
     waiting = (ImageRow.status == ImageStatus.WAITING) & StudyRow.wanted_model.is_distinct_from(wanted)

@@ -12,12 +12,14 @@ from sqlalchemy.orm import Session
 
 from cxr_core.access import Actor
 from cxr_core.domain import Sex, Study, View
-from cxr_core.errors import Conflict, StoreError
+from cxr_core.errors import StoreError
 from cxr_core.worklist import audit, codec, listing, reviews
+from cxr_core.worklist.actions import change
 from cxr_core.worklist.aggregate import LOST, notice_of
 from cxr_core.worklist.filing import identity
-from cxr_core.worklist.judge import as_typed, completed, decided, judge
-from cxr_core.worklist.schema import IdentityRow, ImageRow, ResultRow, ReviewRow, StudyRow
+from cxr_core.worklist.intake import header_of
+from cxr_core.worklist.judge import as_typed, completed, counted, outcomes, weigh
+from cxr_core.worklist.schema import IdentityRow, ImageRow, ResultRow, StudyRow
 from cxr_core.worklist.values import FilmView, ImageStatus, StudyView
 
 if TYPE_CHECKING:
@@ -53,29 +55,64 @@ def study(service: Service, actor: Actor, study_id: str, *, audited: bool) -> St
     )
 
 
+def version(service: Service, study_id: str) -> int:
+    """Return where the study stands, to be compared with what is on the screen.
+
+    Raises:
+        StoreError: there is no such study.
+    """
+    with service.database.read() as session:
+        found = session.scalar(select(StudyRow.version).where(StudyRow.id == study_id))
+    if found is None:
+        raise StoreError("there is no such study")
+    return found
+
+
 def complete(service: Service, actor: Actor, study_id: str, typed: Study, version: int) -> None:
     """Keep who it is and what a person says of age, sex and view, and decide anew with it.
+
+    What a person leaves open is as the films' own tags say, also where somebody had typed it before.
 
     Raises:
         Conflict: the study is no longer at `version`.
         StoreError: there is no such study.
     """
-    now = service.clock()
-    with service.database.write() as session:
-        row = session.get(StudyRow, study_id, with_for_update=True)
-        if row is None:
-            raise StoreError("there is no such study")
-        if row.version != version:
-            raise Conflict("the study changed since it was shown; look again, then complete it")
+    said = as_typed(typed)
+    told = {key: str(value) for key, value in said.items() if value is not None}
+    tags = _taken_back(service, study_id)
+    with change(service, actor, "complete", study_id, version, told) as (row, _, session):
         session.merge(IdentityRow(study_id=study_id, **identity(typed)))
-        row.typed = as_typed(typed)
-        shown = completed(Study(age_years=row.age_years, sex=Sex(row.sex), view=View(row.view)), row.typed)
+        row.typed = said
+        known = Study(age_years=row.age_years, sex=Sex(row.sex), view=View(row.view))
+        shown = completed(known if tags is None else tags, said)
         row.age_years, row.sex, row.view = shown.age_years, shown.sex.value, shown.view.value
-        told = {key: str(value) for key, value in row.typed.items() if value is not None}
-        session.add(ReviewRow(study_id=study_id, at_utc=now, actor=actor.name, kind="complete", data=told))
-        judge(session, service.policy, [row])
-        session.flush()
-        audit.append(session, at=now, actor=actor.name, event="complete", subject=study_id)
+        weigh(row, outcomes(session, service.policy, [row])[row.id], service.policy)
+
+
+def _taken_back(service: Service, study_id: str) -> Study | None:
+    """Return what the films' tags say together, as they came in; None where nobody has typed anything yet."""
+    with service.database.read() as session:
+        row = session.get(StudyRow, study_id)
+        if row is None or not row.typed:
+            return None
+        query = select(ImageRow.sha256).where(ImageRow.study_id == study_id)
+        films = session.scalars(query.order_by(ImageRow.received_utc, ImageRow.sha256)).all()
+    together = Study()
+    for sha256 in films:
+        with suppress(StoreError):  # a film that is gone says nothing any more
+            header = header_of(service.blobs.get(sha256), service.limits)
+            together = replace(
+                together,
+                age_years=header.age_years if together.age_years is None else together.age_years,
+                sex=header.sex if together.sex is Sex.UNKNOWN else together.sex,
+                view=_frontal(together.view, header.view),
+            )
+    return together
+
+
+def _frontal(view: View, other: View) -> View:
+    """Return the view by which a study is listed: the frontal one, else the one that is known."""
+    return other if view in (View.UNKNOWN, View.LATERAL) and other is not View.UNKNOWN else view
 
 
 def _said(session: Session, row: StudyRow) -> Study:
@@ -102,17 +139,26 @@ def _films(service: Service, session: Session, row: StudyRow, said: Study) -> Se
     counts = select(ResultRow.sha256, func.count()).group_by(ResultRow.sha256)
     counts = counts.where(ResultRow.sha256.in_([image.sha256 for image, _ in found]))
     results: dict[str, int] = {sha256: count for sha256, count in session.execute(counts)}
-    return [_film(service, row, said, image, result, results.get(image.sha256, 0)) for image, result in found]
+    return [
+        _film(service, session, row, said, image, result, results.get(image.sha256, 0))
+        for image, result in found
+    ]
 
 
 def _film(
-    service: Service, row: StudyRow, said: Study, image: ImageRow, result: ResultRow | None, results: int
+    service: Service,
+    session: Session,
+    row: StudyRow,
+    said: Study,
+    image: ImageRow,
+    result: ResultRow | None,
+    results: int,
 ) -> FilmView:
     analysis, maps = None, {}
     status = ImageStatus(image.status)
     if result is not None and status is not ImageStatus.CONFLICT:
         with suppress(StoreError):  # the film itself can still be seen, and says so
-            read = decided(codec.decode(image.sha256, result.body), row.typed, service.policy)
+            read = counted(session, codec.decode(image.sha256, result.body), row.typed, service.policy)
             who = {name: getattr(said, name) for name in codec.IDENTITY}
             maps = {} if read.refusal else codec.decode_heatmaps(result.body, result.heatmaps)
             analysis = replace(read, study=replace(read.study, **who))

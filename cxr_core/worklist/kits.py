@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import monotonic
 
 from cxr_core.errors import ModelError
@@ -22,6 +23,12 @@ class Kits:
         self._settings, self._limits, self._policy = settings, limits, policy
         self._kits: dict[str, Kit] = {}
         self._unsound: dict[str, tuple[float, str]] = {}
+
+    def use(self, policy: Policy) -> None:
+        """Answer by this policy from now on; what has its kit already is answered by the former."""
+        if policy != self._policy:
+            self._policy = policy
+            self._kits = {key: replace(kit, policy=policy) for key, kit in self._kits.items()}
 
     def get(self, model: str | None) -> Kit:
         """Return the kit of a model; None means the one in force.

@@ -7,18 +7,34 @@ Nothing here loads the network; a result's model is known by its manifest.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, select
 
-from cxr_core.access import Action, Actor
+from cxr_core.access import Action, Actor, Role
 from cxr_core.domain import Notice, Study, Urgency
-from cxr_core.errors import Rejected
+from cxr_core.errors import PolicyError, Rejected
 from cxr_core.imaging.limits import Limits
 from cxr_core.inference.manifest import read_manifest
 from cxr_core.settings import Settings
-from cxr_core.triage.policy import Policy, load_policy
-from cxr_core.worklist import actions, batches, export, films, intake, listing, operations, opinions, priors
+from cxr_core.triage.policy import Policy, parse_policy, read_policy
+from cxr_core.worklist import (
+    accounts,
+    actions,
+    batches,
+    export,
+    films,
+    intake,
+    listing,
+    operations,
+    opinions,
+    policies,
+    preview,
+    priors,
+    sign_ins,
+)
+from cxr_core.worklist.accounts import Account, Claims
 from cxr_core.worklist.blobs import Blobs
 from cxr_core.worklist.database import Database, open_database
 from cxr_core.worklist.schema import WorkerRow
@@ -47,7 +63,8 @@ class Service:
 
     Attributes:
         database, blobs: where everything lies.
-        policy: in force; what a person types is decided by it.
+        in_force: the policy as this process saw it at the last call; its fault says where nothing is decided.
+        file: the policy that the settings name; in force until somebody activates another.
         model: the one in force as results name it, "id version".
         limits: what is refused at the door.
         clock: aware time now.
@@ -57,7 +74,7 @@ class Service:
         self,
         database: Database,
         blobs: Blobs,
-        policy: Policy,
+        file: Policy,
         *,
         model: str,
         settings: Settings,
@@ -65,7 +82,8 @@ class Service:
     ) -> None:
         self.database = database
         self.blobs = blobs
-        self.policy = policy
+        self.file = file
+        self.in_force = policies.InForce(file)
         self.model = model
         self.settings = settings
         self.clock = clock
@@ -75,13 +93,86 @@ class Service:
         """Close the database; whoever opened the service does this at the end."""
         self.database.close()
 
-    def check(self, actor: Actor, action: Action) -> None:
-        """Return if the actor may do it now; every call begins here.
+    @property
+    def policy(self) -> Policy:
+        """The policy by which is shown, and decided where `in_force` has no fault."""
+        return self.in_force.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self.in_force = replace(self.in_force, policy=policy)
+
+    def refresh(self) -> None:
+        """See whether another policy came into force; people's calls do so by themselves."""
+        self.in_force = policies.refreshed(self.database, self.file, self.in_force)
+
+    def deciding(self) -> Policy:
+        """Return the policy to decide by.
 
         Raises:
+            PolicyError: this program cannot read the one in force.
+        """
+        if self.in_force.fault:
+            raise PolicyError(self.in_force.fault)
+        return self.policy
+
+    # ---- who asks
+
+    def arrive(self, claims: Claims) -> Actor:
+        """Return who signed in, in the role of now; the first time is noted as the sign-in.
+
+        Raises:
+            SignedOut: this sign-in has ended; there must be a new one.
+            Forbidden: the person has no role.
+        """
+        return sign_ins.arrive(self, claims)
+
+    def check(self, actor: Actor, action: Action, *, look: bool = False) -> Actor:
+        """Return the actor in the role of now, if that allows the action; every call begins here.
+
+        With `look`, a page asks by itself: it does not count as something that the person did. The policy in
+        force is looked up too.
+
+        Raises:
+            SignedOut: the actor's sign-in has ended.
             Forbidden: the table does not allow it.
         """
-        actor.check(action)
+        actor = sign_ins.check(self, actor, action, look=look)
+        self.refresh()
+        return actor
+
+    def sign_out(self, actor: Actor) -> None:
+        """End every sign-in of the person: signing out anywhere is signing out everywhere."""
+        sign_ins.sign_out(self, actor)
+
+    def accounts(self, actor: Actor) -> tuple[Account, ...]:
+        """Return everybody who signed in or was named, by handle."""
+        self.check(actor, Action.USERS)
+        return accounts.accounts(self)
+
+    def name_account(self, actor: Actor, issuer: str, subject: str, name: str, role: Role | None) -> Account:
+        """Return the account made for a person who has not signed in yet.
+
+        Raises:
+            Invalid: issuer or subject cannot be one, or the person has an account.
+        """
+        actor = self.check(actor, Action.USERS)
+        return accounts.name_account(self, actor, issuer, subject, name, role)
+
+    def set_role(self, actor: Actor, account_id: str, role: Role | None) -> None:
+        """Give an account a role, which counts at the person's next call; None ends their sign-ins too.
+
+        Raises:
+            Invalid: nobody would be left who may give roles.
+            StoreError: there is no such account.
+        """
+        actor = self.check(actor, Action.USERS)
+        accounts.set_role(self, actor, account_id, role)
+
+    def sign_out_account(self, actor: Actor, account_id: str) -> int:
+        """Return how many sign-ins of an account were ended; raises StoreError where there is none."""
+        actor = self.check(actor, Action.USERS)
+        return accounts.sign_out_account(self, actor, account_id)
 
     # ---- films in
 
@@ -108,73 +199,73 @@ class Service:
             Rejected: empty_file or too_many_bytes; whatever else is wrong with it, it is stored and judged.
             Busy: queue or disk full, or the database cannot be written; nothing was taken in.
         """
-        self.check(actor, Action.SUBMIT)
+        actor = self.check(actor, Action.SUBMIT)
         return intake.submit(self, actor, file, source=source, priority=priority, typed=typed)
 
     def submit_many(
         self, actor: Actor, files: Sequence[Incoming], *, source: Source, priority: int = BATCH
     ) -> list[Receipt | Rejected]:
         """Return a receipt or a refusal for each file, in order, once all are on disk; raises as `submit`."""
-        self.check(actor, Action.SUBMIT)
+        actor = self.check(actor, Action.SUBMIT)
         return intake.submit_many(self, actor, files, source=source, priority=priority)
 
     def start_batch(self, actor: Actor, total: int, source: Source) -> str:
         """Return the id of a new batch of `total` files."""
-        self.check(actor, Action.SUBMIT)
+        actor = self.check(actor, Action.SUBMIT)
         return batches.start(self, actor, total, source)
 
     def add_to_batch(
         self, actor: Actor, batch_id: str, files: Sequence[Incoming], *, priority: int = BATCH
     ) -> list[Item]:
         """Return what became of each file, once all are on disk and in the batch; raises as `submit`."""
-        self.check(actor, Action.SUBMIT)
+        actor = self.check(actor, Action.SUBMIT)
         return batches.add(self, actor, batch_id, files, priority=priority)
 
     def refuse_in_batch(self, actor: Actor, batch_id: str, name: str, notice: Notice) -> None:
         """Note a file of the batch that could not even be read."""
-        self.check(actor, Action.SUBMIT)
+        actor = self.check(actor, Action.SUBMIT)
         batches.refuse(self, actor, batch_id, name, notice)
 
     def finish_batch(self, actor: Actor, batch_id: str) -> None:
         """Note that the batch's last file has been handed in."""
-        self.check(actor, Action.SUBMIT)
+        actor = self.check(actor, Action.SUBMIT)
         batches.finish(self, actor, batch_id)
 
     def batch(self, actor: Actor, batch_id: str) -> BatchView:
         """Return how far a batch of the actor's has come."""
-        self.check(actor, Action.SUBMIT)
+        actor = self.check(actor, Action.SUBMIT, look=True)
         return batches.batch(self, actor, batch_id)
 
     def batches(self, actor: Actor, limit: int = 5) -> tuple[BatchView, ...]:
         """Return the actor's own batches, newest first."""
-        self.check(actor, Action.SUBMIT)
+        actor = self.check(actor, Action.SUBMIT, look=True)
         return batches.batches(self, actor, limit)
 
     # ---- the list
 
     def page(self, actor: Actor, query: Query) -> Page:
         """Return a page of the list."""
-        self.check(actor, Action.VIEW_LIST)
+        self.check(actor, Action.VIEW_LIST, look=True)
         return listing.page(self, query)
 
     def tiers(self, actor: Actor) -> tuple[Tier, ...]:
         """Return the open studies counted by urgency, most urgent first."""
-        self.check(actor, Action.VIEW_LIST)
+        self.check(actor, Action.VIEW_LIST, look=True)
         return listing.tiers(self)
 
     def alerts(self, actor: Actor) -> tuple[Alert, ...]:
         """Return the unacknowledged critical studies, oldest first."""
-        self.check(actor, Action.VIEW_LIST)
+        self.check(actor, Action.VIEW_LIST, look=True)
         return listing.alerts(self)
 
     def export_csv(self, actor: Actor, query: Query) -> bytes:
         """Return what fits the query as CSV that no spreadsheet takes for formulas; audited."""
-        self.check(actor, Action.EXPORT)
+        actor = self.check(actor, Action.EXPORT)
         return export.export_csv(self, actor, query)
 
     def workers(self, actor: Actor) -> int:
         """Return how many workers were heard of lately."""
-        self.check(actor, Action.VIEW_LIST)
+        self.check(actor, Action.VIEW_LIST, look=True)
         with self.database.read() as session:
             query = select(func.count()).select_from(WorkerRow)
             query = query.where(WorkerRow.stopped_utc.is_(None), WorkerRow.seen_utc > self.clock() - HEARD_OF)
@@ -188,18 +279,61 @@ class Service:
         Raises:
             ValueError: a time without zone.
         """
-        self.check(actor, Action.TURNAROUND)
+        self.check(actor, Action.TURNAROUND, look=True)
         return turnaround(self, since, until)
 
     def health(self, actor: Actor, days: int = 7) -> operations.Health:
         """Return how queue, workers and disk are, what was given up, and what was refused these last days."""
-        self.check(actor, Action.HEALTH)
+        self.check(actor, Action.HEALTH, look=True)
         return operations.health(self, days, HEARD_OF)
 
     def search_audit(self, actor: Actor, query: operations.Search) -> operations.Events:
         """Return a page of the audit trail, the newest first."""
         self.check(actor, Action.AUDIT)
         return operations.search(self, query)
+
+    # ---- the policy
+
+    def policies(self, actor: Actor) -> policies.PolicyHistory:
+        """Return the policy in force, the versions there are and what was in force before."""
+        self.check(actor, Action.VIEW_POLICY, look=True)
+        return policies.history(self)
+
+    def policy_text(self, actor: Actor, policy_id: int | None) -> str:
+        """Return a policy as TOML, the file's for None; raises StoreError where there is no such policy."""
+        self.check(actor, Action.VIEW_POLICY, look=True)
+        return policies.body_of(self, policy_id)
+
+    def try_policy(self, actor: Actor, text: str) -> preview.Preview:
+        """Return what would change on the last studies under a policy; nothing is written.
+
+        Raises:
+            PolicyError: the text is no sound policy.
+        """
+        self.check(actor, Action.VIEW_POLICY)
+        return preview.preview(self, text)
+
+    def write_policy(self, actor: Actor, text: str, note: str) -> int:
+        """Return the id of a new version, which is not in force yet.
+
+        Raises:
+            PolicyError: the text is no sound policy.
+            Invalid: its version was used before, or there is no note.
+        """
+        actor = self.check(actor, Action.POLICY)
+        return policies.write(self, actor, text, note)
+
+    def activate_policy(self, actor: Actor, policy_id: int | None, *, seen: int | None = None) -> None:
+        """Bring a version into force everywhere, the file's for None; what was answered stays.
+
+        Raises:
+            Conflict: a change came after the one that the actor has `seen`.
+            Invalid: it is in force already, or nobody has approved it.
+            PolicyError: this program cannot read it.
+            StoreError: there is no such policy.
+        """
+        actor = self.check(actor, Action.POLICY)
+        policies.activate(self, actor, policy_id, seen)
 
     # ---- one study
 
@@ -209,8 +343,17 @@ class Service:
         Raises:
             StoreError: there is no such study.
         """
-        self.check(actor, Action.VIEW_STUDY)
+        actor = self.check(actor, Action.VIEW_STUDY, look=not audited)
         return films.study(self, actor, study_id, audited=audited)
+
+    def version(self, actor: Actor, study_id: str) -> int:
+        """Return where a study stands, for a look every few seconds whether that is still what one sees.
+
+        Raises:
+            StoreError: there is no such study.
+        """
+        self.check(actor, Action.VIEW_LIST, look=True)
+        return films.version(self, study_id)
 
     def film_bytes(self, actor: Actor, sha256: str) -> bytes:
         """Return the bytes of a film.
@@ -222,22 +365,22 @@ class Service:
         return self.blobs.get(sha256)
 
     def complete(self, actor: Actor, study_id: str, typed: Study, version: int) -> None:
-        """Keep what a person says of the study, and decide anew with it.
+        """Keep what a person says of the study, and decide anew with it; what is left open the films say.
 
         Raises:
             Conflict: the study is no longer at `version`.
         """
-        self.check(actor, Action.COMPLETE)
+        actor = self.check(actor, Action.COMPLETE)
         films.complete(self, actor, study_id, typed, version)
 
     def claim(self, actor: Actor, study_id: str, version: int) -> None:
         """Note that the actor has the study; raises Conflict where `version` has passed."""
-        self.check(actor, Action.CLAIM)
+        actor = self.check(actor, Action.CLAIM)
         actions.claim(self, actor, study_id, version)
 
     def release(self, actor: Actor, study_id: str, version: int) -> None:
         """Note that the actor no longer has the study; raises as `claim`."""
-        self.check(actor, Action.CLAIM)
+        actor = self.check(actor, Action.CLAIM)
         actions.release(self, actor, study_id, version)
 
     def acknowledge(
@@ -257,14 +400,14 @@ class Service:
             Conflict: as `claim`; or it is not critical, or was acknowledged before.
             Invalid: how without whom, by telephone without reading back, or `in_full` and either left out.
         """
-        self.check(actor, Action.ACKNOWLEDGE)
+        actor = self.check(actor, Action.ACKNOWLEDGE)
         actions.acknowledge(
             self, actor, study_id, version, told=told, how=how, read_back=read_back, in_full=in_full
         )
 
     def mark_read(self, actor: Actor, study_id: str, version: int) -> None:
         """Note that the study was read, which takes it off the open list; raises as `claim`."""
-        self.check(actor, Action.READ)
+        actor = self.check(actor, Action.READ)
         actions.mark_read(self, actor, study_id, version)
 
     def priors(self, actor: Actor, study_id: str, *, limit: int = 10, audited: bool = True) -> Priors:
@@ -273,7 +416,7 @@ class Service:
         Raises:
             StoreError: there is no such study.
         """
-        self.check(actor, Action.VIEW_STUDY)
+        actor = self.check(actor, Action.VIEW_STUDY, look=not audited)
         return priors.priors(self, actor, study_id, limit=limit, audited=audited)
 
     def opine(self, actor: Actor, study_id: str, version: int, finding: str, *, agrees: bool) -> None:
@@ -282,7 +425,7 @@ class Service:
         Raises:
             Invalid: the model said nothing of it.
         """
-        self.check(actor, Action.OPINE)
+        actor = self.check(actor, Action.OPINE)
         opinions.opine(self, actor, study_id, version, finding, agrees=agrees)
 
     def override(self, actor: Actor, study_id: str, version: int, urgency: Urgency, reason: str) -> None:
@@ -291,7 +434,7 @@ class Service:
         Raises:
             Invalid: there is no reason, or it is too long.
         """
-        self.check(actor, Action.OVERRIDE)
+        actor = self.check(actor, Action.OVERRIDE)
         opinions.override(self, actor, study_id, version, urgency, reason)
 
     def note(self, actor: Actor, study_id: str, version: int, text: str) -> None:
@@ -300,7 +443,7 @@ class Service:
         Raises:
             Invalid: it is empty or too long.
         """
-        self.check(actor, Action.NOTE)
+        actor = self.check(actor, Action.NOTE)
         opinions.note(self, actor, study_id, version, text)
 
     def undo(self, actor: Actor, study_id: str, version: int, review_id: int) -> None:
@@ -310,7 +453,7 @@ class Service:
             Forbidden: the role may not, or another person said it.
             StoreError: there is no such entry.
         """
-        self.check(actor, Action.UNDO)
+        actor = self.check(actor, Action.UNDO)
         opinions.undo(self, actor, study_id, version, review_id)
 
     def reanalyse(self, actor: Actor, study_ids: Sequence[str] | None, model: str | None) -> int:
@@ -321,12 +464,12 @@ class Service:
             study_ids: these; None means every open study answered by another model or policy than asked for.
             model: id of a model folder; None means the one in force.
         """
-        self.check(actor, Action.REANALYSE)
+        actor = self.check(actor, Action.REANALYSE)
         return actions.reanalyse(self, actor, study_ids, model)
 
     def retry(self, actor: Actor, sha256: str) -> None:
         """Put a dead letter back in the queue."""
-        self.check(actor, Action.RETRY)
+        actor = self.check(actor, Action.RETRY)
         actions.retry(self, actor, sha256)
 
     def model_named(self, model_id: str | None) -> str:
@@ -350,11 +493,19 @@ def open_service(settings: Settings, *, clock: Callable[[], datetime] = lambda: 
     Raises:
         StoreError: the database cannot be opened or upgraded.
         ModelError: the model's manifest is not sound.
-        PolicyError: the policy is not sound.
+        PolicyError: the policy file is not sound, or says a version under which another policy was used.
     """
-    policy = load_policy(settings.policy)
+    body = read_policy(settings.policy)
+    parse_policy(body)
     model = named(settings, settings.model)
     database = open_database(settings)
-    return Service(
-        database, Blobs(settings.home / "blobs"), policy, model=model, settings=settings, clock=clock
-    )
+    try:
+        file = policies.register(database, body, clock())
+        service = Service(
+            database, Blobs(settings.home / "blobs"), file, model=model, settings=settings, clock=clock
+        )
+        service.refresh()
+    except BaseException:
+        database.close()
+        raise
+    return service

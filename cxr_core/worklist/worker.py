@@ -43,6 +43,7 @@ START_S = 120.0
 """A database that is locked or away for longer when the worker starts is a fault to be seen."""
 
 MODEL_UNAVAILABLE, UNREADABLE, UNRECORDED = "model_unavailable", "unreadable_blob", "not_recorded"
+POLICY_UNREADABLE = "policy_unreadable"
 
 _log = Log(__name__)
 
@@ -107,6 +108,7 @@ class Worker:
         self._settling: Future[None] | None = None
         self._patience = Patience(self.id, stop, service.settings.lease_s)
         self._look_at = self._since = 0.0
+        self._unreadable = 0
 
     def work(self, *, once: bool) -> None:
         """Answer films until told to stop, or with `once` until none waits."""
@@ -124,12 +126,21 @@ class Worker:
                     self._finish(group)
                 elif pending := self._pending(tasks):
                     wait(pending, timeout=POLL_S, return_when=FIRST_COMPLETED)
-                elif once and self._patience.tried(lambda: queue.waiting(self.service)) == 0:
+                elif once and self._nothing_left():
                     break
                 else:
                     self.stop.wait(POLL_S)
             self._wind_up(tasks)
         _log.info("stopped", worker=self.id, answered=self.lifeline.answered)
+
+    def _nothing_left(self) -> bool:
+        """Return whether no film waits.
+
+        Raises:
+            PolicyError: some may, but the policy in force cannot be read.
+        """
+        self.service.deciding()
+        return self._patience.tried(lambda: queue.waiting(self.service)) == 0
 
     def _ready(self, once: bool) -> bool:
         """Return whether the model in force is loaded; until then nothing is claimed.
@@ -155,9 +166,34 @@ class Worker:
 
     def _claimed(self) -> list[Task]:
         """Return newly leased studies, their decoding begun."""
-        jobs = self._patience.tried(lambda: queue.claim(self.service, self.id, BATCH)) or []
+        jobs = self._patience.tried(self._leased) or []
         self.lifeline.hold(job.study_id for job in jobs)
         return [task for job in jobs if (task := self._begun(job))]
+
+    def _leased(self) -> list[Job]:
+        """Return newly leased studies; none while the policy in force cannot be read.
+
+        The policy is looked up after the claim: whoever queues studies after an activation gets its answers.
+        """
+        if self._decides():
+            jobs = queue.claim(self.service, self.id, BATCH)
+            if not jobs or self._decides(anew=True):
+                return jobs
+            queue.give_back(self.service, self.id, jobs)
+        return []
+
+    def _decides(self, *, anew: bool = False) -> bool:
+        """Return whether there is a policy to decide by; it is looked up `anew`, or while there is none."""
+        before = self.service.in_force
+        if anew or before.fault:
+            self.service.refresh()
+        now = self.service.in_force
+        if now.fault and now.change != self._unreadable:
+            _log.error(POLICY_UNREADABLE, worker=self.id, change=now.change)
+            self._unreadable = now.change
+        if not now.fault:
+            self.kits.use(now.policy)
+        return not now.fault
 
     def _arrived(self) -> list[Task]:
         """Return what the last look at the queue brought, once."""

@@ -207,6 +207,8 @@ class ImageRow(Base):
             sqlite_where=text("status = 'waiting'"),
             postgresql_where=text("status = 'waiting'"),
         ),
+        # Few films are refused or given up; to find them must not mean reading all thumbnails.
+        Index("ix_image_status", "status"),
     )
 
 

@@ -214,5 +214,6 @@ CREATE INDEX ix_image_study_id ON image (study_id);
 CREATE INDEX ix_image_waiting ON image (study_id, result_id) WHERE status = 'waiting';
 CREATE UNIQUE INDEX uq_image_sop_uid ON image (sop_uid) WHERE conflicts_with IS NULL;
 CREATE INDEX ix_review_study_id ON review (study_id);
+CREATE INDEX ix_image_status ON image (status);
 CREATE INDEX ix_sign_in_account_id ON sign_in (account_id);
 COMMIT;

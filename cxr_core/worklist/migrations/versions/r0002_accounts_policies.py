@@ -1,4 +1,4 @@
-"""Who signs in, and the policies written here."""
+"""Who signs in, the policies written here, and an index of the films that were given up or refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make the tables of accounts, sign-ins, policies and what came into force."""
+    """Make the tables of accounts, sign-ins, policies and what came into force; index films by status."""
+    op.create_index(op.f("ix_image_status"), "image", ["status"], unique=False)
     op.create_table(
         "account",
         sa.Column("id", sa.String(length=32), nullable=False),

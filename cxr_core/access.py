@@ -7,6 +7,9 @@ from enum import StrEnum
 
 from cxr_core.errors import Forbidden
 
+MARK = "#"
+"""In the name of everybody who signed in, before what no two of them share; in nobody else's."""
+
 
 class Role(StrEnum):
     """What a person may do; each role may do what those before it may."""

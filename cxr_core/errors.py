@@ -10,6 +10,7 @@ CxrError
 ├── Invalid                         what a person typed or chose cannot be recorded; complete it
 ├── Conflict                        the study changed since it was shown; look again, then act
 ├── Forbidden                       the role does not allow it
+├── SignedOut(why)                  the sign-in has ended; sign in again
 └── SettingsError                   a setting is unknown or out of range
 
 No message carries patient data: codes, sizes and names of formats only.
@@ -66,6 +67,21 @@ class Conflict(CxrError):
 
 class Forbidden(CxrError):
     """The role of the person does not allow the action."""
+
+
+class SignedOut(CxrError):
+    """The sign-in has ended: signed_out, idle, expired or revoked."""
+
+    def __init__(self, why: str) -> None:
+        """Keep why; `str()` says it in words."""
+        super().__init__(
+            {
+                "idle": "this sign-in was locked because nothing was done for a while; sign in again",
+                "expired": "this sign-in lasted as long as it may; sign in again",
+                "revoked": "an administrator ended this sign-in; sign in again",
+            }.get(why, "you have signed out, here or elsewhere; sign in again")
+        )
+        self.why = why
 
 
 class SettingsError(CxrError):

@@ -42,8 +42,7 @@ def study(service: Service, actor: Actor, study_id: str, *, audited: bool) -> St
         films = tuple(_films(service, session, row, said))
         done = reviews.read(session, study_id)
     if audited:
-        with service.database.write() as session:
-            audit.append(session, at=now, actor=actor.name, event="view", subject=study_id)
+        _note(service, actor, "view", study_id)
     return StudyView(
         line=lines[0],
         study=said,
@@ -53,6 +52,28 @@ def study(service: Service, actor: Actor, study_id: str, *, audited: bool) -> St
         reviews=tuple(reviews.shown(each) for each in done),
         standing=reviews.standing(done),
     )
+
+
+def film_bytes(service: Service, actor: Actor, sha256: str, *, audited: bool) -> bytes:
+    """Return the bytes of a film of the worklist.
+
+    Raises:
+        StoreError: unknown, missing or altered.
+    """
+    study_id = _study_of(service, sha256)
+    raw = service.blobs.get(sha256)
+    if audited:
+        _note(service, actor, "view", study_id, {"film": sha256})
+    return raw
+
+
+def note_download(service: Service, actor: Actor, sha256: str, kind: Kind) -> None:
+    """Note that a film's result leaves as a file.
+
+    Raises:
+        StoreError: there is no such film.
+    """
+    _note(service, actor, "export", _study_of(service, sha256), {"film": sha256, "form": kind})
 
 
 def version(service: Service, study_id: str) -> int:
@@ -87,6 +108,21 @@ def complete(service: Service, actor: Actor, study_id: str, typed: Study, versio
         shown = completed(known if tags is None else tags, said)
         row.age_years, row.sex, row.view = shown.age_years, shown.sex.value, shown.view.value
         weigh(row, outcomes(session, service.policy, [row])[row.id], service.policy)
+
+
+def _note(service: Service, actor: Actor, event: str, study_id: str, detail: audit.Detail = {}) -> None:  # noqa: B006 -- never changed
+    with service.database.write() as session:
+        audit.append(
+            session, at=service.clock(), actor=actor.name, event=event, subject=study_id, detail=detail
+        )
+
+
+def _study_of(service: Service, sha256: str) -> str:
+    with service.database.read() as session:
+        study_id = session.scalar(select(ImageRow.study_id).where(ImageRow.sha256 == sha256))
+    if study_id is None:
+        raise StoreError("there is no such film")
+    return study_id
 
 
 def _taken_back(service: Service, study_id: str) -> Study | None:

@@ -110,6 +110,42 @@ def test_what_the_film_says_stays_where_a_person_leaves_it_open(service, films):
     assert (line.age_years, line.sex, line.view) == (44.0, Sex.FEMALE, View.PA)
 
 
+def test_what_a_person_typed_is_taken_back_by_leaving_it_open(service, films, kit):
+    raw = films.dicom(1, PatientAge="044Y", PatientSex="F", ViewPosition="PA")
+    receipt = hand_in(service, raw)
+    work(service, kit)
+
+    def complete(typed):
+        service.complete(NURSE, receipt.study_id, typed, service.version(NURSE, receipt.study_id))
+        return service.study(NURSE, receipt.study_id)
+
+    first = service.study(NURSE, receipt.study_id)
+    wrong = complete(Study(age_years=6.0, sex=Sex.MALE, view=View.LATERAL))
+    assert (wrong.line.age_years, wrong.line.sex, wrong.line.view) == (6.0, Sex.MALE, View.LATERAL)
+    assert wrong.line.state is State.REFUSED
+    right = complete(Study())
+    assert (right.line.age_years, right.line.sex, right.line.view) == (44.0, Sex.FEMALE, View.PA)
+    assert right.line.state is first.line.state
+    assert one(right.films).analysis.predictions == one(first.films).analysis.predictions
+
+
+def test_an_age_typed_for_a_film_without_tags_is_taken_back(service, films):
+    receipt = hand_in(service, films.png(1))
+    service.complete(NURSE, receipt.study_id, Study(age_years=6.0, view=View.AP), 1)
+    service.complete(NURSE, receipt.study_id, Study(), 2)
+    line = service.study(NURSE, receipt.study_id).line
+    assert (line.age_years, line.view) == (None, View.UNKNOWN)
+
+
+def test_the_version_rises_with_what_people_do_and_is_looked_up_alone(service, films):
+    receipt = hand_in(service, films.png(1))
+    before = service.version(NURSE, receipt.study_id)
+    service.claim(NURSE, receipt.study_id, before)
+    assert service.version(NURSE, receipt.study_id) == before + 1
+    with pytest.raises(StoreError, match="no such study"):
+        service.version(NURSE, "nothing")
+
+
 def test_who_names_an_old_version_looks_again(service, films):
     receipt = hand_in(service, films.png(1))
     with pytest.raises(Conflict):

@@ -36,6 +36,7 @@ CALLS = {
     "health": (Action.HEALTH, lambda s, a: s.health(a)),
     "search_audit": (Action.AUDIT, lambda s, a: s.search_audit(a, Search())),
     "study": (Action.VIEW_STUDY, lambda s, a: s.study(a, "none")),
+    "version": (Action.VIEW_LIST, lambda s, a: s.version(a, "none")),
     "film_bytes": (Action.VIEW_STUDY, lambda s, a: s.film_bytes(a, "ab" * 32)),
     "complete": (Action.COMPLETE, lambda s, a: s.complete(a, "none", Study(), 1)),
     "claim": (Action.CLAIM, lambda s, a: s.claim(a, "none", 1)),

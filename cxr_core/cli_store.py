@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,8 +17,10 @@ from cxr_core.cli_models import FAILED_EXIT, failures
 from cxr_core.local import local_actor
 
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from cxr_core.settings import Settings
-    from cxr_core.worklist.audit import Detail, Verdict
+    from cxr_core.worklist.audit import Verdict
     from cxr_core.worklist.backup import Report
     from cxr_core.worklist.database import Database
 
@@ -31,12 +34,13 @@ def verify() -> None:
     """Check that no event was edited, removed, reordered or cut off.
 
     Prints how many there are and the digest of the last one; whoever keeps that elsewhere can prove later
-    that the trail was not written anew. Needs the role lead. Exit status: 0, or 1 if it is broken.
+    that the trail was not written anew. Looking is itself an event, after that one. Needs the role lead.
+    Exit status: 0, or 1 if it is broken.
     """
-    from cxr_core.worklist import audit
+    from cxr_core.worklist import trail
 
-    with failures(), _audited(settings.load()) as database, database.read() as session:
-        verdict = audit.verify(session)
+    with failures(), _allowed(settings.load(), Action.AUDIT) as (database, actor):
+        verdict = trail.verify(database, _now, actor)
     typer.echo(_said(verdict))
     raise typer.Exit(0 if verdict.broken_at is None else FAILED_EXIT)
 
@@ -46,23 +50,24 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="New file to write; default stdout.")
     ] = None,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="CSV that no spreadsheet takes for formulas, instead of JSON.")
+    ] = False,
 ) -> None:
     """Write every event, one JSON object a line, with its digest. The export is itself an event.
 
     Needs the role lead.
     """
-    from cxr_core.worklist import audit, disk
+    from cxr_core.worklist import disk, trail
 
-    with failures(), _audited(chosen := settings.load()) as database:
-        _note(database, chosen, "export", {"what": "audit"})
-        with database.read() as session, disk.refusals("the file to write"):
-            lines = (f"{audit.as_json(link)}\n" for link in audit.links(session))
-            if out is None:
-                for line in lines:
-                    typer.echo(line, nl=False)
-                return
-            with out.open("x", encoding="ascii") as file:
-                file.writelines(lines)
+    form = trail.Form.CSV if as_csv else trail.Form.JSON_LINES
+    with (
+        failures(),
+        _allowed(settings.load(), Action.AUDIT) as (database, actor),
+        disk.refusals("the file to write"),
+        out.open("x", encoding="utf-8", newline="") if out else nullcontext(sys.stdout) as file,
+    ):
+        trail.write(database, trail.EVERYTHING, form, file, at=_now(), actor=actor, most=None)
 
 
 def backup(
@@ -70,16 +75,17 @@ def backup(
 ) -> None:
     """Copy all studies, films, results and the audit trail to DIR, and verify the copy.
 
-    The app and its workers may go on meanwhile. Exit status: 0, or 1 if films were missing or the audit
-    trail is broken; the rest has been copied even then.
+    The app and its workers may go on meanwhile. Needs the role lead, as every export. Exit status: 0, or 1
+    if films were missing or the audit trail is broken; the rest has been copied even then.
     """
     from cxr_core.worklist import backup as copying
     from cxr_core.worklist.blobs import Blobs
     from cxr_core.worklist.database import BLOBS_FOLDER
 
-    with failures(), _opened(chosen := settings.load()) as database:
+    with failures(), _allowed(chosen := settings.load(), Action.EXPORT) as (database, actor):
         report = copying.backup(database, Blobs(chosen.home / BLOBS_FOLDER), chosen.home, folder)
-        _note(database, chosen, "backup", {"films": report.films, "studies": report.studies})
+        with database.write() as session:
+            _note(session, actor, "backup", report)
     _tell("copied and verified", report)
 
 
@@ -88,15 +94,21 @@ def restore(
 ) -> None:
     """Bring a backup of this or an older version back into an empty CXR_HOME and database, and verify it.
 
-    The backup of one kind of database goes into the other kind too. Exit status: 0, or 1 if it was not
-    whole when it was made.
+    The backup of one kind of database goes into the other kind too. No role is asked for: whoever holds the
+    backup holds all of it already. Everybody must sign in anew. Exit status: 0, or 1 if it was not whole when
+    it was made.
     """
+    from cxr_core.worklist import accounts
     from cxr_core.worklist import backup as copying
 
     with failures():
-        report = copying.restore(folder, chosen := settings.load())
-        with _opened(chosen) as database:
-            _note(database, chosen, "restore", {"films": report.films, "studies": report.studies})
+        chosen = settings.load()
+        actor = local_actor(chosen).name
+        report = copying.restore(folder, chosen)
+        with _opened(chosen) as database, database.write() as session:
+            # Who signed out, or was signed out, after the backup was made must not be back.
+            accounts.end(session, _now(), accounts.REVOKED)
+            _note(session, actor, "restore", report)
     _tell("restored and verified", report)
 
 
@@ -112,18 +124,23 @@ def _opened(chosen: Settings) -> Iterator[Database]:
 
 
 @contextmanager
-def _audited(chosen: Settings) -> Iterator[Database]:
-    """Yield the database to whoever may see the audit trail."""
-    local_actor(chosen).check(Action.AUDIT)
+def _allowed(chosen: Settings, action: Action) -> Iterator[tuple[Database, str]]:
+    """Yield the database and the name of the person at this machine, who may do it."""
+    actor = local_actor(chosen)
+    actor.check(action)
     with _opened(chosen) as database:
-        yield database
+        yield database, actor.name
 
 
-def _note(database: Database, chosen: Settings, event: str, detail: Detail) -> None:
+def _note(session: Session, actor: str, event: str, report: Report) -> None:
     from cxr_core.worklist import audit
 
-    with database.write() as session:
-        audit.append(session, at=datetime.now(UTC), actor=chosen.local_user, event=event, detail=detail)
+    detail = {"films": report.films, "studies": report.studies}
+    audit.append(session, at=_now(), actor=actor, event=event, detail=detail)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _said(verdict: Verdict) -> str:

@@ -1,29 +1,33 @@
-"""The three files of a result; each is made when its button is pressed, not before."""
+"""The three files of a result; each is made when its button is pressed, and its leaving is noted."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from cxr_core.access import Actor
 from cxr_core.domain import Analysis
 from cxr_core.reports.record import as_record
 from cxr_core.reports.words import study_id
-from cxr_core.triage.policy import Policy
+from cxr_core.worklist.films import Kind
+from cxr_core.worklist.service import Service
 
 
 def show(
+    service: Service,
+    actor: Actor,
     analysis: Analysis,
     name: str,
-    policy: Policy,
     heatmaps: Mapping[str, NDArray[np.float32]],
     evaluation: Mapping[str, float],
 ) -> None:
     """Show the buttons; a file that was no picture has no annotated one."""
+    policy = service.policy
     stem, key = f"neuraray-{study_id(analysis)}", analysis.sha256[:16]
 
     def as_json() -> bytes:
@@ -40,17 +44,27 @@ def show(
         now = datetime.now().astimezone()
         return report(analysis, policy, heatmaps, evaluation=evaluation, now=now)
 
-    files = [("PDF", as_pdf, "application/pdf"), ("JSON", as_json, "application/json")]
+    def noted(kind: Kind, made: Callable[[], bytes]) -> Callable[[], bytes]:
+        def leaves() -> bytes:
+            service.note_download(actor, analysis.sha256, kind)
+            return made()
+
+        return leaves
+
+    files: list[tuple[Kind, Callable[[], bytes], str]] = [
+        ("pdf", as_pdf, "application/pdf"),
+        ("json", as_json, "application/json"),
+    ]
     if analysis.radiograph is not None:
-        files.append(("PNG", as_png, "image/png"))
+        files.append(("png", as_png, "image/png"))
     with st.container(key="downloads", horizontal=True, gap="small"):
         for kind, made, mime in files:
             st.download_button(
-                kind,
-                made,
-                f"{stem}.{kind.lower()}",
+                kind.upper(),
+                noted(kind, made),
+                f"{stem}.{kind}",
                 mime,
-                key=f"{kind}-{key}",
+                key=f"{kind.upper()}-{key}",
                 on_click="ignore",
                 icon=":material/download:",
             )

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, insert, select, update
 from sqlalchemy.orm import Session
 
 from cxr_core.errors import StoreError
+from cxr_core.worklist.audit_events import DICOM_NAMES, EVENTS, AuditEvent
 from cxr_core.worklist.schema import AuditHeadRow, AuditRow
 
 START = "0" * 64
@@ -34,7 +35,7 @@ class Event:
     Attributes:
         at: aware.
         actor: name of the person or program.
-        event: one word: submit, result, claim, view …
+        event: one word of EVENTS: submit, result, claim, view …
         subject: SHA-256 of a film, id of a study, or empty.
         detail: codes, hashes and counts; never what names a patient.
     """
@@ -58,6 +59,11 @@ class Link:
     detail: str
     previous: str
     digest: str
+
+    @property
+    def dicom(self) -> AuditEvent:
+        """What DICOM calls the event; empty where somebody changed the row to a word that there is not."""
+        return EVENTS.get(self.event, AuditEvent("", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,10 @@ def append_many(session: Session, events: Sequence[Event]) -> None:
 
     Raises:
         StoreError: the trail has no head, so it is not known what comes next.
+        ValueError: a word that EVENTS does not know; a fault of the caller.
     """
+    if unknown := {event.event for event in events} - EVENTS.keys():
+        raise ValueError(f"no event of the audit trail is called {', '.join(sorted(unknown))}")
     if not events:
         return
     locked = select(AuditHeadRow.seq, AuditHeadRow.digest).where(AuditHeadRow.id == HEAD).with_for_update()
@@ -139,15 +148,27 @@ COLUMNS = (
 """What a `Link` is read from, in its order."""
 
 
-def verify(session: Session) -> Verdict:
+Watch = Callable[[int, int], None]
+"""Told now and then how many events have been looked at, of how many."""
+
+
+def verify(session: Session, watch: Watch = lambda done, of: None) -> Verdict:
     """Return whether every event is there, in order and unchanged, up to the one that the head names."""
     head = session.execute(select(AuditHeadRow.seq, AuditHeadRow.digest)).one_or_none()
-    return check(links(session), head[0] if head else None, head[1] if head else "")
+    seq, digest = head or (None, "")
+    return check(_watched(links(session), seq or 0, watch), seq, digest)
 
 
-def links(session: Session) -> Iterator[Link]:
-    """Yield the rows in order without holding them all in memory."""
-    query = select(*COLUMNS).order_by(AuditRow.seq).limit(_AT_ONCE)
+def _watched(chain: Iterable[Link], of: int, watch: Watch) -> Iterator[Link]:
+    for place, link in enumerate(chain):
+        if place % _AT_ONCE == 0:
+            watch(place, of)
+        yield link
+
+
+def links(session: Session, *wanted: ColumnElement[bool]) -> Iterator[Link]:
+    """Yield the rows, or those wanted, in order without holding them all in memory."""
+    query = select(*COLUMNS).where(*wanted).order_by(AuditRow.seq).limit(_AT_ONCE)
     rows = session.execute(query).all()
     while rows:
         yield from (Link(*row) for row in rows)
@@ -178,8 +199,9 @@ def check(chain: Iterable[Link], head_seq: int | None, head_digest: str) -> Verd
 
 
 def as_json(link: Link) -> str:
-    """Return the row as one line of JSON, from which anybody can compute the digest again."""
-    return canonical({**_covered(link), "previous": link.previous, "digest": link.digest})
+    """Return the row as one line of JSON, with DICOM's name; the digest can be computed from it."""
+    dicom = {name: value for name, value in zip(DICOM_NAMES, link.dicom, strict=True) if value}
+    return canonical({**_covered(link), "previous": link.previous, "digest": link.digest, **dicom})
 
 
 def canonical(value: Mapping[str, object]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -24,6 +24,9 @@ from cxr_core.worklist.values import FilmView, ImageStatus, StudyView
 
 if TYPE_CHECKING:
     from cxr_core.worklist.service import Service
+
+Kind = Literal["pdf", "json", "png"]
+"""A file of a film's result."""
 
 
 def study(service: Service, actor: Actor, study_id: str, *, audited: bool) -> StudyView:
@@ -110,7 +113,9 @@ def complete(service: Service, actor: Actor, study_id: str, typed: Study, versio
         weigh(row, outcomes(session, service.policy, [row])[row.id], service.policy)
 
 
-def _note(service: Service, actor: Actor, event: str, study_id: str, detail: audit.Detail = {}) -> None:  # noqa: B006 -- never changed
+def _note(
+    service: Service, actor: Actor, event: str, study_id: str, detail: audit.Detail | None = None
+) -> None:
     with service.database.write() as session:
         audit.append(
             session, at=service.clock(), actor=actor.name, event=event, subject=study_id, detail=detail

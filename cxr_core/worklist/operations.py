@@ -1,19 +1,18 @@
-"""Whether the worklist is being worked off, and who did what: for those who keep it running, read-only."""
+"""Whether the worklist is being worked off: for those who keep it running, read-only."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from cxr_core.worklist import disk, queue
-from cxr_core.worklist.audit import COLUMNS, Link
-from cxr_core.worklist.order import storable
 from cxr_core.worklist.schema import (
     AuditRow,
     BatchItemRow,
@@ -34,8 +33,6 @@ REMEMBERED = timedelta(days=1)
 MOST = 100
 """Workers and dead letters shown at most; the newest."""
 
-LARGEST_PAGE = 500
-
 
 @dataclass(frozen=True, slots=True)
 class Queue:
@@ -46,7 +43,7 @@ class Queue:
         interactive, batch, again: studies queued: somebody waits, nobody waits, another answer is wanted.
         leased: of these studies, how many a worker has now.
         delayed: of these studies, how many are left alone for a while after a failure.
-        oldest: since when the longest queued study is, or None.
+        oldest: since when the longest queued study is, those of `again` left out, or None.
         limit: films that may wait for their first answer before more are refused.
     """
 
@@ -121,23 +118,18 @@ class Health:
         at: now.
         queue: what waits.
         workers: heard of within REMEMBERED, last heard of first.
-        dead: films given up, the newest first, at most MOST; `dead_total` in all.
+        given_up: films that are dead letters now.
         free_bytes, total_bytes: of CXR_HOME's disk, which bears the films and SQLite's database.
         reserve_bytes: below so much free, no film is taken in.
-        days: that `refusals` looks back.
-        refusals: most frequent first.
     """
 
     at: datetime
     queue: Queue
     workers: tuple[Heard, ...]
-    dead: tuple[DeadLetter, ...]
-    dead_total: int
+    given_up: int
     free_bytes: int
     total_bytes: int
     reserve_bytes: int
-    days: int
-    refusals: tuple[Refused, ...]
 
     @property
     def takes_in(self) -> bool:
@@ -146,45 +138,17 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
-    """What part of the audit trail to show; empty means no limit.
+class Hour:
+    """Films of one hour: new ones that came in, answers given, films given up."""
 
-    Attributes:
-        actor: contained in the actor's name, whatever the case of A to Z.
-        event: this very word.
-        subject: a study's id, which finds what was done with its films too, or a film's SHA-256.
-        since, until: happened in [since, until).
-        before: only events with a lower number: the `next` of the page before.
-        limit: events a page, at most LARGEST_PAGE.
-    """
-
-    actor: str = ""
-    event: str = ""
-    subject: str = ""
-    since: datetime | None = None
-    until: datetime | None = None
-    before: int | None = None
-    limit: int = 50
+    start: datetime
+    received: int
+    answered: int
+    given_up: int
 
 
-@dataclass(frozen=True, slots=True)
-class Events:
-    """A page of the audit trail, the newest first; `next` names the page after it, None on the last.
-
-    Events that happen meanwhile do not move the pages.
-    """
-
-    links: tuple[Link, ...]
-    next: int | None
-
-
-def health(service: Service, days: int, heard_of: timedelta) -> Health:
-    """Return how it stands at one moment.
-
-    Args:
-        service: whose list it is.
-        days: how far back refusals are counted.
-        heard_of: a worker silent for longer counts as gone.
+def health(service: Service, heard_of: timedelta) -> Health:
+    """Return how it stands at one moment; a worker silent for longer than `heard_of` counts as gone.
 
     Raises:
         Busy: database or disk cannot be read.
@@ -193,49 +157,16 @@ def health(service: Service, days: int, heard_of: timedelta) -> Health:
     with disk.refusals("CXR_HOME"):
         room = shutil.disk_usage(service.settings.home)
     with service.database.read() as session:
-        dead = ImageRow.status == ImageStatus.DEAD
+        dead = select(func.count()).select_from(ImageRow).where(ImageRow.status == ImageStatus.DEAD)
         return Health(
             at=now,
             queue=_queue(session, now, service.settings.queue_limit),
             workers=_workers(session, now, heard_of),
-            dead=_dead(session),
-            dead_total=session.scalar(select(func.count()).select_from(ImageRow).where(dead)) or 0,
+            given_up=session.scalar(dead) or 0,
             free_bytes=room.free,
             total_bytes=room.total,
             reserve_bytes=service.settings.min_free_mb * 2**20,
-            days=days,
-            refusals=_refusals(session, now - timedelta(days=days)),
         )
-
-
-def search(service: Service, query: Search) -> Events:
-    """Return the events that fit the query, the newest first, at most `query.limit`."""
-    limit = min(max(query.limit, 1), LARGEST_PAGE)
-    if not all(storable(text) for text in (query.actor, query.event, query.subject)):
-        return Events((), None)
-    with service.database.read() as session:
-        found = select(*COLUMNS).where(*_asked(session, query)).order_by(AuditRow.seq.desc())
-        rows = session.execute(found.limit(limit + 1)).all()
-    links = tuple(Link(*row) for row in rows[:limit])
-    return Events(links, links[-1].seq if len(rows) > limit else None)
-
-
-def _asked(session: Session, query: Search) -> list[ColumnElement[bool]]:
-    asked: list[ColumnElement[bool]] = []
-    if query.actor:
-        asked.append(AuditRow.actor.icontains(query.actor, autoescape=True))
-    if query.event:
-        asked.append(AuditRow.event == query.event)
-    if query.subject:
-        films = session.scalars(select(ImageRow.sha256).where(ImageRow.study_id == query.subject)).all()
-        asked.append(AuditRow.subject.in_([query.subject, *films]))
-    if query.since is not None:
-        asked.append(AuditRow.at_utc >= query.since)
-    if query.until is not None:
-        asked.append(AuditRow.at_utc < query.until)
-    if query.before is not None:
-        asked.append(AuditRow.seq < query.before)
-    return asked
 
 
 def _queue(session: Session, now: datetime, limit: int) -> Queue:
@@ -249,7 +180,7 @@ def _queue(session: Session, now: datetime, limit: int) -> Queue:
             number(StudyRow.priority == AGAIN),
             number(StudyRow.lease_owner.is_not(None)),
             number(StudyRow.lease_owner.is_(None), StudyRow.not_before_utc > now),
-            func.min(StudyRow.queued_utc),
+            func.min(StudyRow.queued_utc).filter(StudyRow.priority != AGAIN),
         ).where(StudyRow.queued_utc.is_not(None))
     ).one()
     films, first = queue.films_waiting(session), queue.films_waiting(session, first=True)
@@ -280,8 +211,8 @@ def _workers(session: Session, now: datetime, heard_of: timedelta) -> tuple[Hear
     )
 
 
-def _dead(session: Session) -> tuple[DeadLetter, ...]:
-    """Return the films given up, each with the newest audit row that says so, the newest first."""
+def given_up(session: Session) -> tuple[DeadLetter, ...]:
+    """Return the newest MOST films given up, each with the newest audit row that says so, newest first."""
     last = (
         select(func.max(AuditRow.seq))
         .where(AuditRow.subject == ImageRow.sha256, AuditRow.event == "dead_letter")
@@ -306,8 +237,11 @@ def _code(detail: str | None) -> str:
     return str(json.loads(detail).get("code", "")) if detail else ""
 
 
-def _refusals(session: Session, since: datetime) -> tuple[Refused, ...]:
-    """Return refusals since then by code: the gate's answers that count, and batches' files at the door."""
+def refusals(session: Session, since: datetime) -> tuple[Refused, ...]:
+    """Return refusals since then by code, the most frequent first.
+
+    Counted are the gate's answers that hold, and files of batches at the door.
+    """
     door = (
         select(BatchItemRow.code, func.count())
         .join(BatchRow, BatchRow.id == BatchItemRow.batch_id)
@@ -327,3 +261,22 @@ def _refusals(session: Session, since: datetime) -> tuple[Refused, ...]:
         Refused(each, at_door.get(each, 0), by_gate.get(each, 0)) for each in at_door.keys() | by_gate.keys()
     ]
     return tuple(sorted(found, key=lambda each: (-each.door - each.gate, each.code)))
+
+
+def flow(session: Session, now: datetime, hours: int) -> tuple[Hour, ...]:
+    """Return the last hours, the running one last: what came in and what was answered, by the audit trail."""
+    first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours - 1)
+    # Backwards from the newest: the trail grows in the order of time, and has no index of it.
+    before = select(AuditRow.seq).where(AuditRow.at_utc < first).order_by(AuditRow.seq.desc()).limit(1)
+    last = session.scalar(before) or 0
+    new_film = AuditRow.detail.contains('"new":true')
+    wanted = or_(AuditRow.event.in_(("result", "dead_letter")), and_(AuditRow.event == "submit", new_film))
+    query = select(AuditRow.event, AuditRow.at_utc).where(AuditRow.seq > last, wanted)
+    found = Counter((event, (at - first) // timedelta(hours=1)) for event, at in session.execute(query))
+    return tuple(
+        Hour(
+            first + timedelta(hours=place),
+            *(found[event, place] for event in ("submit", "result", "dead_letter")),
+        )
+        for place in range(hours)
+    )

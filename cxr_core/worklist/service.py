@@ -6,6 +6,7 @@ Nothing here loads the network; a result's model is known by its manifest.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from cxr_core.triage.policy import Policy, parse_policy, read_policy
 from cxr_core.worklist import (
     accounts,
     actions,
+    audit,
     batches,
     export,
     films,
@@ -33,6 +35,7 @@ from cxr_core.worklist import (
     preview,
     priors,
     sign_ins,
+    trail,
 )
 from cxr_core.worklist.accounts import Account, Claims
 from cxr_core.worklist.blobs import Blobs
@@ -282,15 +285,50 @@ class Service:
         self.check(actor, Action.TURNAROUND, look=True)
         return turnaround(self, since, until)
 
-    def health(self, actor: Actor, days: int = 7) -> operations.Health:
-        """Return how queue, workers and disk are, what was given up, and what was refused these last days."""
+    def health(self, actor: Actor) -> operations.Health:
+        """Return how queue, workers and disk are."""
         self.check(actor, Action.HEALTH, look=True)
-        return operations.health(self, days, HEARD_OF)
+        return operations.health(self, HEARD_OF)
 
-    def search_audit(self, actor: Actor, query: operations.Search) -> operations.Events:
+    def given_up(self, actor: Actor) -> tuple[operations.DeadLetter, ...]:
+        """Return the newest films that were given up."""
+        self.check(actor, Action.HEALTH)
+        with self.database.read() as session:
+            return operations.given_up(session)
+
+    def refusals(self, actor: Actor, days: int = 7) -> tuple[operations.Refused, ...]:
+        """Return what was refused these last days by code, the most frequent first."""
+        self.check(actor, Action.HEALTH)
+        with self.database.read() as session:
+            return operations.refusals(session, self.clock() - timedelta(days=days))
+
+    def flow(self, actor: Actor, hours: int = 24) -> tuple[operations.Hour, ...]:
+        """Return how many films came in and were answered in each of the last hours."""
+        self.check(actor, Action.HEALTH, look=True)
+        with self.database.read() as session:
+            return operations.flow(session, self.clock(), hours)
+
+    def search_audit(self, actor: Actor, query: trail.Search) -> trail.Events:
         """Return a page of the audit trail, the newest first."""
         self.check(actor, Action.AUDIT)
-        return operations.search(self, query)
+        with self.database.read() as session:
+            return trail.search(session, query)
+
+    def verify_audit(self, actor: Actor, watch: audit.Watch = lambda done, of: None) -> audit.Verdict:
+        """Return whether the audit trail is whole, `watch` told meanwhile how far that is; audited."""
+        actor = self.check(actor, Action.AUDIT)
+        return trail.verify(self.database, self.clock, actor.name, watch)
+
+    def export_audit(self, actor: Actor, query: trail.Search, form: trail.Form) -> bytes:
+        """Return the events that fit the query as a file; audited.
+
+        Raises:
+            Invalid: there are more than `trail.MOST`.
+        """
+        actor = self.check(actor, Action.AUDIT)
+        out = io.StringIO(newline="")
+        trail.write(self.database, query, form, out, at=self.clock(), actor=actor.name, most=trail.MOST)
+        return out.getvalue().encode("utf-8", "backslashreplace")
 
     # ---- the policy
 
@@ -355,14 +393,19 @@ class Service:
         self.check(actor, Action.VIEW_LIST, look=True)
         return films.version(self, study_id)
 
-    def film_bytes(self, actor: Actor, sha256: str) -> bytes:
-        """Return the bytes of a film.
+    def film_bytes(self, actor: Actor, sha256: str, *, audited: bool = True) -> bytes:
+        """Return the bytes of a film; an audit row says who saw them, unless `study` has just said so.
 
         Raises:
             StoreError: unknown, missing or altered.
         """
-        self.check(actor, Action.VIEW_STUDY)
-        return self.blobs.get(sha256)
+        actor = self.check(actor, Action.VIEW_STUDY, look=not audited)
+        return films.film_bytes(self, actor, sha256, audited=audited)
+
+    def note_download(self, actor: Actor, sha256: str, kind: films.Kind) -> None:
+        """Note that the actor takes a film's result away as a file; raises StoreError for an unknown film."""
+        actor = self.check(actor, Action.VIEW_STUDY)
+        films.note_download(self, actor, sha256, kind)
 
     def complete(self, actor: Actor, study_id: str, typed: Study, version: int) -> None:
         """Keep what a person says of the study, and decide anew with it; what is left open the films say.

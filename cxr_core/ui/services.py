@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import streamlit as st
 
-from cxr_core import settings
-from cxr_core.errors import Busy, Conflict, CxrError, Forbidden, Invalid, ModelError, PolicyError
+from cxr_core import logs, settings
+from cxr_core.access import Actor
+from cxr_core.errors import (
+    Busy,
+    Conflict,
+    CxrError,
+    Forbidden,
+    Invalid,
+    ModelError,
+    PolicyError,
+    SignedOut,
+    StoreError,
+)
 from cxr_core.inference.manifest import read_manifest
+from cxr_core.logs import Log
 from cxr_core.worklist.service import Service, open_service
 
+_log = Log(__name__)
 RETRY_S = 3.0
 """How often a page that could not be shown tries again by itself."""
 
@@ -21,10 +34,15 @@ def _service(table: settings.Settings) -> Service:
     return open_service(table)
 
 
+def opened() -> Service:
+    """Return the service; raises as `open_service`."""
+    return _service(settings.load())
+
+
 def current() -> Service:
     """Return the service, or say why there is none, try again by and by, and stop the page here."""
     try:
-        return _service(settings.load())
+        return opened()
     except (ModelError, PolicyError) as exc:
         st.error("No film can be assessed: the model or the policy cannot be used.", icon=":material/error:")
         st.text(str(exc))
@@ -33,23 +51,35 @@ def current() -> Service:
         )
     except CxrError as exc:
         say(exc)
-        _until_it_opens()
+        again()
     st.stop()
 
 
 @st.fragment(run_every=RETRY_S)
-def _until_it_opens() -> None:
-    """Show the page as soon as the worklist can be opened."""
+def again() -> None:
+    """Show the page as soon as the worklist can be opened and read."""
     st.caption("Trying again every few seconds. Nothing that was stored is lost.")
     try:
-        _service(settings.load())
+        opened().refresh()
     except CxrError:
         return
     st.rerun()
 
 
+def sign_out(actor: Actor) -> None:
+    """Sign the person out: everywhere here, and at the identity provider where it has a way."""
+    with suppress(CxrError):  # the cookie goes in any case
+        opened().sign_out(actor)
+    st.logout()
+
+
 def say(exc: CxrError) -> None:
-    """Say plainly what went wrong and what happens next; our own words, then the error's as plain text."""
+    """Say plainly what went wrong and what happens next; our own words, then the error's as plain text.
+
+    Who is no longer signed in is shown nothing more.
+    """
+    if isinstance(exc, SignedOut):
+        st.rerun()
     if isinstance(exc, Conflict):
         st.warning("Not done: the study changed meanwhile. What you see now is its present state.")
     elif isinstance(exc, Forbidden):
@@ -61,6 +91,14 @@ def say(exc: CxrError) -> None:
     else:
         st.error("The worklist cannot be read or written just now. Nothing that was stored is lost.")
     st.text(str(exc))
+    if isinstance(exc, StoreError):
+        _log.warning("store_refused", error=type(exc).__name__)
+        quote()
+
+
+def quote() -> None:
+    """Show what a person quotes who asks about an error: the log's lines bear it."""
+    st.caption(f"If you ask about this, quote {logs.request()}.")
 
 
 @contextmanager

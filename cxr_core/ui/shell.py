@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from cxr_core.access import Actor
-from cxr_core.ui import alert, services, theme, worker_watch
+from cxr_core.ui import alert, services, sign_in, theme, worker_watch
 from cxr_core.worklist.service import Service
 
 PULSE_S = 3.0
@@ -25,5 +25,6 @@ def opened(actor: Actor) -> Service:
 @st.fragment(run_every=PULSE_S)
 def _pulse(service: Service, actor: Actor) -> None:
     """Keep a worker going and the alert up, also where nobody touches the page."""
+    sign_in.still(service, actor)
     worker_watch.ensure(service.settings)
     alert.show(service, actor)

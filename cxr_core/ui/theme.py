@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 
 from cxr_core.access import Actor
+from cxr_core.ui import services
 
 _CSS = Path(__file__).with_name("theme.css").read_text(encoding="utf-8")
 
@@ -23,7 +24,8 @@ def brand() -> None:
 
 
 def signed_in(user: Actor) -> None:
-    """Show who is at the screen at the foot of the sidebar."""
-    st.sidebar.html(
-        f'<div class="user">{escape(user.name)} · {user.role.value}<br>on this machine only</div>'
-    )
+    """Show who is at the screen, and the way out where they signed in, at the foot of the sidebar."""
+    place = "" if user.session else "<br>on this machine only"
+    st.sidebar.html(f'<div class="user">{escape(user.name)} · {user.role.value}{place}</div>')
+    if user.session:
+        st.sidebar.button("Sign out", key="sign-out", on_click=services.sign_out, args=(user,))

@@ -1,0 +1,56 @@
+"""Whether the parts that answer a film are there: one word for each, and nothing about anybody."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from sqlalchemy import func, select
+
+from cxr_core.errors import Busy, CxrError, ModelError
+from cxr_core.inference.manifest import read_manifest
+from cxr_core.worklist.schema import AuditHeadRow, WorkerRow
+from cxr_core.worklist.service import HEARD_OF, Service
+
+OK = "ok"
+
+
+def parts(service: Service) -> dict[str, str]:
+    """Return part → `ok`, or the word for what is the matter.
+
+    database: `busy` for now, or `unusable`. worker: `silent`, nobody was heard of lately; `unknown`, the
+    database does not say. model: `unsound`, its manifest is not what it should be.
+    """
+    database = _database(service)
+    worker = _worker(service) if database == OK else "unknown"
+    return {"database": database, "worker": worker, "model": _model(service)}
+
+
+def _database(service: Service) -> str:
+    """Return whether the database can be read and would take a change now."""
+    try:
+        with service.database.write() as session:
+            session.execute(select(AuditHeadRow.id).with_for_update(skip_locked=True)).all()
+    except Busy:
+        return "busy"
+    except CxrError:
+        return "unusable"
+    return OK
+
+
+def _worker(service: Service) -> str:
+    query = select(func.max(WorkerRow.seen_utc)).where(WorkerRow.stopped_utc.is_(None))
+    try:
+        with service.database.read() as session:
+            seen = session.scalar(query)
+    except CxrError:
+        return "unknown"
+    silent: timedelta | None = service.clock() - seen if seen is not None else None
+    return OK if silent is not None and silent <= HEARD_OF else "silent"
+
+
+def _model(service: Service) -> str:
+    try:
+        read_manifest(service.settings.models_dir / service.settings.model)
+    except ModelError:
+        return "unsound"
+    return OK

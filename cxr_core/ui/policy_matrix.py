@@ -48,6 +48,11 @@ def remarks(preview: Preview) -> list[str]:
             f"Answered by another model than the one in force: {preview.other_model} of them. Analysed "
             "again, they may be told something else."
         )
+    if overridden := sum(each.overridden for each in preview.changed):
+        said.append(
+            f"Overridden by a person: {overridden} of those that change. An answer that they have not seen "
+            "counts beside what they said, and can only raise it."
+        )
     return [*said, *preview.without_effect]
 
 

@@ -121,6 +121,7 @@ class Health:
         given_up: films that are dead letters now.
         free_bytes, total_bytes: of CXR_HOME's disk, which bears the films and SQLite's database.
         reserve_bytes: below so much free, no film is taken in.
+        policy_fault: why no film is decided: the policy in force cannot be read; empty where it can.
     """
 
     at: datetime
@@ -130,6 +131,7 @@ class Health:
     free_bytes: int
     total_bytes: int
     reserve_bytes: int
+    policy_fault: str = ""
 
     @property
     def takes_in(self) -> bool:
@@ -166,6 +168,7 @@ def health(service: Service, heard_of: timedelta) -> Health:
             free_bytes=room.free,
             total_bytes=room.total,
             reserve_bytes=service.settings.min_free_mb * 2**20,
+            policy_fault=service.in_force.fault,
         )
 
 

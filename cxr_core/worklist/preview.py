@@ -53,12 +53,14 @@ class Changed:
         study_id, received: which it is.
         before: as the list has it now.
         after: as it would stand once asked anew under the policy that was tried.
+        overridden: a person gave its urgency; an answer that they have not seen counts beside that.
     """
 
     study_id: str
     received: datetime
     before: Standing
     after: Standing
+    overridden: bool
 
     @property
     def raised(self) -> bool:
@@ -116,7 +118,7 @@ def preview(service: Service, text: str) -> Preview:
         found = _decided_again(session, service, policy)
         now = service.clock()
     changed = [
-        Changed(each.row.id, each.row.received_utc, each.before, each.after)
+        Changed(each.row.id, each.row.received_utc, each.before, each.after, each.row.override is not None)
         for each in found
         if (each.before.urgency, each.before.state) != (each.after.urgency, each.after.state)
     ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from plotly.graph_objects import Figure
 
 from cxr_core.domain import Urgency
+from cxr_core.ui.plots import blank
 from cxr_core.worklist.turnaround import TierTimes, Turnaround, Waits
-
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
 
 COLOURS: dict[Urgency, str] = {
     Urgency.CRITICAL: "#E8702A",
@@ -64,9 +64,9 @@ class Measure(StrEnum):
 
 def waits_by_tier(found: Turnaround, measure: Measure) -> Figure:
     """Return per tier the median wait until `measure`, with p90 and worst, and the tier's limit."""
-    figure = _figure(f"Wait until {measure}, by tier")
+    figure = blank(f"Wait until {measure}, by tier")
     tiers = [each for each in found.tiers if measure.of(each).n]
-    labels = [f"{each.urgency.value.capitalize()} (n = {measure.of(each).n})" for each in tiers]
+    labels = [f"{each.urgency.value.capitalize()}<br>n = {measure.of(each).n}" for each in tiers]
     figure.add_scatter(
         name="median",
         x=labels,
@@ -79,20 +79,21 @@ def waits_by_tier(found: Turnaround, measure: Measure) -> Figure:
         },
         hovertemplate="%{x}<br>median %{y:.1f} min<extra></extra>",
     )
-    points: tuple[tuple[str, str, Callable[[TierTimes], float | None]], ...] = (
-        ("9 in 10 within", "line-ew-open", lambda each: measure.of(each).p90_s),
-        ("worst", "x-thin-open", lambda each: measure.of(each).worst_s),
-        ("limit by the policy", "star-open", lambda each: each.limit_s),
+    points: tuple[tuple[str, str, int, str, Callable[[TierTimes], float | None]], ...] = (
+        ("9 in 10 within", "line-ew-open", 16, "#E6E9ED", lambda each: measure.of(each).p90_s),
+        ("worst", "x-thin-open", 10, "#E6E9ED", lambda each: measure.of(each).worst_s),
+        ("limit by the policy", "line-ew-open", 46, "#E8702A", lambda each: each.limit_s),
     )
-    for name, symbol, value in points:
+    for name, symbol, size, colour, value in points:
         figure.add_scatter(
             name=name,
             x=labels,
             y=[_minutes(value(each)) for each in tiers],
             mode="markers",
-            marker={"symbol": symbol, "size": 14, "color": "#E6E9ED", "line": {"width": 2}},
+            marker={"symbol": symbol, "size": size, "color": colour, "line": {"width": 2}},
             hovertemplate=f"%{{x}}<br>{name} %{{y:.1f}} min<extra></extra>",
         )
+    figure.update_layout(legend={"y": -0.26, "itemsizing": "constant"})
     _minutes_axis(figure)
     return figure
 
@@ -170,7 +171,7 @@ def _lines(
     note: Callable[[TierTimes], str],
 ) -> Figure:
     """Return a line for each tier that has a value anywhere; where it has none, the line has a gap."""
-    figure = _figure(title)
+    figure = blank(title)
     parts = list(parts)
     for urgency in Urgency:
         times = [next((each for each in tiers if each.urgency is urgency), None) for _, tiers in parts]
@@ -189,25 +190,6 @@ def _lines(
             hovertemplate="%{x}<br>%{y} (%{customdata})",
         )
     return figure
-
-
-def _figure(title: str) -> Figure:
-    """Return an empty figure in the app's colours; plotly is loaded only by whoever draws."""
-    from plotly.graph_objects import Figure
-
-    return Figure(
-        layout={
-            "title": {"text": title, "font": {"size": 15}},
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {"color": "#E6E9ED"},
-            "xaxis": {"gridcolor": "#222B34"},
-            "yaxis": {"gridcolor": "#222B34"},
-            "margin": {"l": 60, "r": 20, "t": 50, "b": 40},
-            "legend": {"orientation": "h", "y": -0.18},
-            "showlegend": True,
-        }
-    )
 
 
 def _minutes_axis(figure: Figure) -> None:

@@ -5,6 +5,7 @@ CxrError
 ├── ModelError                      a model folder is not what its manifest says
 ├── PolicyError                     the clinical policy is incomplete or contradictory
 ├── StoreError                      what lies on disk or in the database cannot be read, written or added to
+│   ├── Unknown                     what was asked for by its id is not there
 │   └── Busy                        for now: queue or disk full, database locked or away
 ├── DecoderDied(code)               the process that decoded a film crashed, stalled or ran out of memory
 ├── Invalid                         what a person typed or chose cannot be recorded; complete it
@@ -42,6 +43,10 @@ class PolicyError(CxrError):
 
 class StoreError(CxrError):
     """What lies on disk cannot be read, written or added to."""
+
+
+class Unknown(StoreError):
+    """What was asked for by its id is not there."""
 
 
 class Busy(StoreError):

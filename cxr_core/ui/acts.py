@@ -1,10 +1,10 @@
-"""What a person can do with a study, beneath the list as on its card: claim, acknowledge, mark read."""
+"""What a person does with a study, on whatever page it is shown: asked, then done before the next look."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -15,8 +15,9 @@ from cxr_core.ui import recent, services
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import Line, Status
 
-_SAID, _ASKED, _TELLING = "wl-said", "wl-asked", "wl-telling"
+_SAID, _ASKED, _FORM = "wl-said", "wl-asked", "wl-form"
 _TOLD, _HOW, _BACK = "wl-told", "wl-how", "wl-read-back"
+WAYS = ("", "by telephone", "in person", "by message")
 LABELS = {
     "claim": ("Claim", "T"),
     "release": ("Release", "T"),
@@ -25,71 +26,120 @@ LABELS = {
 }
 """What can be asked: words and key (C and R belong to Streamlit)."""
 
+_CALLS: dict[str, Callable[..., None]] = {
+    "claim": Service.claim,
+    "release": Service.release,
+    "read": Service.mark_read,
+    "told": Service.acknowledge,
+    "opine": Service.opine,
+    "override": Service.override,
+    "note": Service.note,
+    "undo": Service.undo,
+}
+FORMS = ("acknowledge", "override", "note", "details")
+"""What asks for something to be typed first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a person asked for, of the study and version that were on the screen."""
+    """What a person asked for, of the study and version that were on the screen.
+
+    Attributes:
+        what: a key of the table of calls, or of FORMS.
+        said: what the call takes besides.
+        typed: it comes from the open form, which closes when it is done.
+    """
 
     what: str
     study_id: str
     version: int
-    told: str = ""
-    how: str = ""
-    read_back: bool = False
+    said: dict[str, Any] = field(default_factory=dict, repr=False)
+    typed: bool = False
 
 
-def perform(service: Service, actor: Actor, picked: str) -> None:
-    """Do what was asked for last, if the study that it was asked of is still the picked one.
+def perform(service: Service, actor: Actor, picked: str) -> tuple[Asked, CxrError | None] | None:
+    """Do what was asked for last, if the study that it was asked of is still the picked one; return both.
 
     To be called before anything is read. Under load several keys arrive together, and the study may
     not be the one that the person had in mind any more; then nothing is done, and that is said.
     """
     asked: Asked | None = st.session_state.pop(_ASKED, None)
     if asked is None:
-        return
+        return None
     if asked.study_id != picked:
         st.session_state[_SAID] = "Not done: another study was picked at the same moment. Look again."
-        return
-    if asked.what == "acknowledge":
-        st.session_state[_TELLING] = asked.study_id
-        return
-    calls: dict[str, Callable[[Actor, str, int], None]] = {
-        "claim": service.claim,
-        "release": service.release,
-        "read": service.mark_read,
-        "told": partial(service.acknowledge, told=asked.told, how=asked.how, read_back=asked.read_back),
-    }
-    _tried(lambda: calls[asked.what](actor, asked.study_id, asked.version))
-
-
-def _tried(call: Callable[[], None]) -> None:
-    """Do it, and keep what went wrong for the showing that follows."""
+        return None
+    if asked.what in FORMS:
+        begin(asked.study_id, asked.what)
+        return None
+    trouble = None
     try:
-        call()
+        _CALLS[asked.what](service, actor, asked.study_id, asked.version, **asked.said)
     except CxrError as exc:
-        st.session_state[_SAID] = exc
+        st.session_state[_SAID] = trouble = exc
+    else:
+        if asked.typed:
+            close()
     recent.forget()
+    return asked, trouble
 
 
-def show(actor: Actor, line: Line) -> None:
-    """Show what can be done; every button names the study and version that are on the screen.
+def ask(asked: Asked) -> None:
+    """Keep what is asked for until the page looks again; a button's `on_click`."""
+    st.session_state[_ASKED] = asked
+
+
+def form(study_id: str) -> str:
+    """Return which of FORMS is open for this study, or empty text."""
+    where, what = st.session_state.get(_FORM, ("", ""))
+    return what if where == study_id else ""
+
+
+def begin(study_id: str, what: str) -> None:
+    """Open one of FORMS for this study."""
+    st.session_state[_FORM] = (study_id, what)
+
+
+def close() -> None:
+    """Close the form; what was typed is forgotten."""
+    st.session_state.pop(_FORM, None)
+
+
+def show(actor: Actor, line: Line, *, foremost: str = "") -> None:
+    """Show what can be done, `foremost` first in weight; each names the study and version on the screen.
 
     Keys are the same for all studies: two studies' buttons are never on the page at once, also not
     while one replaces the other, so that a key is never heard twice.
     """
-    for what in _possible(actor, line):
-        st.button(
-            LABELS[what][0],
-            key=f"wl-{what}",
-            shortcut=LABELS[what][1],
-            on_click=_ask,
-            args=(Asked(what, line.study_id, line.version),),
-        )
+    for what in possible(actor, line):
+        asked = Asked(what, line.study_id, line.version)
+        kind: Literal["primary", "secondary"] = "primary" if what == foremost else "secondary"
+        label, key = LABELS[what]
+        st.button(label, key=f"wl-{what}", type=kind, shortcut=key, on_click=ask, args=(asked,))
+
+
+def possible(actor: Actor, line: Line) -> Iterator[str]:
+    """Yield what this person can do with the study as it stands."""
+    unread = line.status is not Status.READ
+    if actor.may(Action.CLAIM) and unread:
+        if line.claimed_by is None:
+            yield "claim"
+        elif line.claimed_by == actor.name or actor.role.covers(Role.LEAD):
+            yield "release"
+    if alarming(line) and actor.may(Action.ACKNOWLEDGE):
+        yield "acknowledge"
+    elif actor.may(Action.READ) and unread and line.claimed_by in (None, actor.name):
+        yield "read"
+
+
+def alarming(line: Line) -> bool:
+    """Return whether the study is critical and nobody has taken note."""
+    return line.urgency is Urgency.CRITICAL and not line.acknowledged
 
 
 def telling(line: Line) -> bool:
     """Return whether the study's reader is being asked who was told."""
-    return st.session_state.get(_TELLING) == line.study_id and _alarming(line)
+    return form(line.study_id) == "acknowledge" and alarming(line)
 
 
 def say() -> None:
@@ -108,37 +158,15 @@ def ask_whom(line: Line) -> None:
         st.container(horizontal=True, vertical_alignment="bottom", gap="small"),
     ):
         st.text_input("Who was told", key=_TOLD, max_chars=120, width=220)
-        st.selectbox("How", ["", "by telephone", "in person", "by message"], key=_HOW, width=150)
+        st.selectbox("How", WAYS, key=_HOW, width=150)
         st.checkbox("They read it back", key=_BACK)
-        asked = Asked("told", line.study_id, line.version)
-        st.form_submit_button("Acknowledge", type="primary", shortcut="Enter", on_click=_tell, args=(asked,))
-        st.form_submit_button("Cancel", shortcut="Escape", on_click=_ask, args=(None,))
+        args = (line.study_id, line.version)
+        st.form_submit_button("Acknowledge", type="primary", shortcut="Enter", on_click=_tell, args=args)
+        st.form_submit_button("Cancel", shortcut="Escape", on_click=close)
 
 
-def _possible(actor: Actor, line: Line) -> Iterator[str]:
-    """Yield what this person can do with the study as it stands."""
-    unread = line.status is not Status.READ
-    if actor.may(Action.CLAIM) and unread:
-        if line.claimed_by is None:
-            yield "claim"
-        elif line.claimed_by == actor.name or actor.role.covers(Role.LEAD):
-            yield "release"
-    if _alarming(line) and actor.may(Action.ACKNOWLEDGE):
-        yield "acknowledge"
-    elif actor.may(Action.READ) and unread and line.claimed_by in (None, actor.name):
-        yield "read"
-
-
-def _ask(asked: Asked | None) -> None:
-    st.session_state[_ASKED] = asked
-    st.session_state.pop(_TELLING, None)
-
-
-def _alarming(line: Line) -> bool:
-    return line.urgency is Urgency.CRITICAL and not line.acknowledged
-
-
-def _tell(asked: Asked) -> None:
+def _tell(study_id: str, version: int) -> None:
     """Keep what was typed with what was asked; a submitted form's fields are gone when the page is drawn."""
     state = st.session_state
-    _ask(replace(asked, told=state[_TOLD], how=state[_HOW], read_back=state[_BACK]))
+    said = {"told": state[_TOLD], "how": state[_HOW], "read_back": state[_BACK]}
+    ask(Asked("told", study_id, version, said, typed=True))

@@ -9,9 +9,9 @@ import streamlit as st
 
 from cxr_core.access import Actor
 from cxr_core.domain import Urgency
-from cxr_core.errors import CxrError
+from cxr_core.errors import CxrError, SignedOut
 from cxr_core.reports.words import MARKS
-from cxr_core.ui import recent, selection
+from cxr_core.ui import links, recent, services
 from cxr_core.ui.moments import waited
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import Alert
@@ -24,6 +24,9 @@ def show(service: Service, actor: Actor) -> None:
     """Show the alert as it is now; it lies over the sidebar, also where that is folded away."""
     try:
         alerts = recent.alerts(service, actor)
+    except SignedOut as exc:
+        services.say(exc)
+        return
     except CxrError:
         with st.container(key="alert", gap=None):
             st.html(_box("Alerts cannot be read", "there may be critical studies"))
@@ -35,8 +38,7 @@ def show(service: Service, actor: Actor) -> None:
         for line in lines(alerts, service.clock()):
             st.text(line)
         if st.button("Show", key="alert-show", width="stretch"):
-            selection.choose(alerts[0].study_id)
-            st.switch_page("pages/worklist.py", query_params={"study": alerts[0].study_id})
+            links.to_study(alerts[0].study_id)
 
 
 def headline(alerts: Sequence[Alert]) -> str:

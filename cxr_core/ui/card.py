@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import streamlit as st
@@ -53,9 +53,9 @@ def show_who(study: Study, file: str) -> None:
                 st.text(f"Question: {study.question}")
 
 
-def show_urgency(analysis: Analysis, policy: Policy) -> None:
-    """Show the banner and the action."""
-    st.html(urgency_html(analysis, policy) + action_html(analysis, policy))
+def show_urgency(analysis: Analysis, policy: Policy, *, apart: bool = False) -> None:
+    """Show the banner and the action; `apart` where the study as a whole is not as urgent as this film."""
+    st.html(urgency_html(analysis, policy, apart=apart) + action_html(analysis, policy))
 
 
 def show_rest(analysis: Analysis, policy: Policy) -> None:
@@ -73,16 +73,21 @@ def show_refused_file(name: str, size: int) -> None:
         st.text(f"{name} · {size:,} bytes")
 
 
-def urgency_html(analysis: Analysis, policy: Policy) -> str:
+def urgency_html(analysis: Analysis, policy: Policy, *, apart: bool = False) -> str:
     """Return the banner: colour, shape and word, longest wait, headline and what stands beneath it."""
-    urgency = analysis.triage.urgency
+    due = banner(analysis.triage.urgency, policy)
+    headline = policy.states[analysis.triage.state].headline
+    said = ("This film alone: " + due if apart else due, headline, beneath(analysis, policy))
+    return _banner(analysis.triage.urgency, *said, kind=" apart" if apart else "")
+
+
+def _banner(urgency: Urgency, due: str, headline: str, under: str, kind: str = "") -> str:
     tier = MARKS[urgency]
     return (
-        f'<div class="banner" role="status" style="--tier:{tier.colour}">'
+        f'<div class="banner{kind}" role="status" style="--tier:{tier.colour}">'
         f'<div class="shape" aria-hidden="true">{tier.shape}</div><div>'
-        f'<div class="due">{escape(banner(urgency, policy))}</div>'
-        f'<div class="headline">{escape(policy.states[analysis.triage.state].headline)}</div>'
-        f'<div class="beneath">{escape(beneath(analysis, policy))}</div></div></div>'
+        f'<div class="due">{escape(due)}</div><div class="headline">{escape(headline)}</div>'
+        f'<div class="beneath">{escape(under)}</div></div></div>'
     )
 
 
@@ -95,6 +100,11 @@ def study_html(urgency: Urgency, state: State, reasons: Sequence[str]) -> str:
         f'<div class="panel whole" style="--tier:{mark.colour}"><h3>THE WHOLE STUDY</h3>'
         f"<p><b>{escape(word)}</b></p><p>{lines}</p></div>"
     )
+
+
+def apart_html(urgency: Urgency, policy: Policy, headline: str, under: str) -> str:
+    """Return the banner of a study that is not as urgent as the film beneath it, and why."""
+    return _banner(urgency, banner(urgency, policy), headline, under)
 
 
 def action_html(analysis: Analysis, policy: Policy) -> str:
@@ -117,44 +127,70 @@ def action_html(analysis: Analysis, policy: Policy) -> str:
     return f'<div class="panel action"><h3>{title}</h3>{"".join(shown)}{rest}{side}</div>'
 
 
-def findings_html(analysis: Analysis, policy: Policy) -> str:
-    """Return all findings as bars: positive ones first, those far below their threshold folded away."""
+def findings_html(analysis: Analysis, policy: Policy, said: Mapping[str, str] = {}) -> str:  # noqa: B006
+    """Return all findings as bars: positive ones first, those far below their threshold folded away.
+
+    Args:
+        analysis: of the film.
+        policy: for names and colours.
+        said: by label, what readers hold of the finding.
+    """
+    near, far = split(analysis)
+    rows, rest = (
+        "".join(row_html(each, policy, analysis, said.get(each.label, "")) for each in part)
+        for part in (near, far)
+    )
+    summary = f"<summary>{more(far)}</summary>"
+    folded = f'<details class="more">{summary}{rest}</details>' if far else ""
+    return f'<div class="panel">{FINDINGS}{rows}{folded}{missing_html(analysis, policy)}</div>'
+
+
+FINDINGS = (
+    f'<div class="head"><h3>FINDINGS</h3><span class="legend">{SCALE}'
+    '<i class="t"></i>threshold<i class="s"></i>spread</span></div>'
+)
+"""The head of the findings, which says what the bars are."""
+
+
+def split(analysis: Analysis) -> tuple[tuple[Prediction, ...], tuple[Prediction, ...]]:
+    """Return the findings in sight, every positive one among them, and those that are folded away."""
     predictions = ordered(analysis)
     shown = max(ROWS, len(analysis.triage.findings))
-    rows = [row_html(prediction, policy, analysis) for prediction in predictions]
-    more = len(rows) - shown
-    summary = f"<summary>+ {more} more below threshold</summary>"
-    folded = f'<details class="more">{summary}{"".join(rows[shown:])}</details>' if more > 0 else ""
+    return predictions[:shown], predictions[shown:]
+
+
+def more(folded: Sequence[Prediction]) -> str:
+    """Return what stands where findings are folded away."""
+    return f"+ {len(folded)} more below threshold"
+
+
+def missing_html(analysis: Analysis, policy: Policy) -> str:
+    """Return what the model did not assess, or nothing."""
     missing = not_assessed(analysis, policy)
-    marks = '<i class="t"></i>threshold<i class="s"></i>spread'
-    legend = f'<span class="legend">{SCALE}{marks}</span>'
-    return (
-        f'<div class="panel"><div class="head"><h3>FINDINGS</h3>{legend}</div>'
-        f"{''.join(rows[:shown])}{folded}"
-        f"{f'<p class=muted>{escape(missing)}</p>' if missing else ''}</div>"
-    )
+    return f"<p class=muted>{escape(missing)}</p>" if missing else ""
 
 
-def row_html(prediction: Prediction, policy: Policy, analysis: Analysis) -> str:
+def row_html(prediction: Prediction, policy: Policy, analysis: Analysis, said: str = "") -> str:
     """Return one bar: probability, threshold mark, plus and minus one standard deviation of the ensemble."""
     value, threshold = figures(prediction)
     name = name_of(prediction.label, policy)
     low, high = (100 * along(end) for end in spread_ends(prediction))
     verdict = "above" if prediction.positive else "below"
-    said = f"{name}: probability {value}, {verdict} threshold {threshold}, spread {prediction.spread:.2f}"
+    told = f"{name}: probability {value}, {verdict} threshold {threshold}, spread {prediction.spread:.2f}"
     rule = policy.rule(prediction.label)
     flag = prediction.positive and rule is not None and rule.cancer
-    said += ", suspected-cancer flag" if flag else ""
+    told += ", suspected-cancer flag" if flag else ""
     positive = frozenset(analysis.triage.findings)
     colour = MARKS[policy.tier_of(prediction.label, positive)].colour
     return (
         f'<div class="row{" positive" if prediction.positive else ""}" role="img" '
-        f'aria-label="{escape(said)}" title="{escape(said)}" style="--tier:{colour}">'
+        f'aria-label="{escape(told)}" title="{escape(told)}" style="--tier:{colour}">'
         f'<span class="name">{escape(name)}{" ⚑" if flag else ""}</span>'
         f'<span class="bar"><span class="p" style="width:{100 * along(prediction.probability):.1f}%"></span>'
         f'<span class="s" style="left:{low:.1f}%;width:{high - low:.1f}%"></span>'
         f'<span class="t" style="left:{100 * along(prediction.threshold):.1f}%"></span></span>'
         f'<span class="value">{value} / {threshold}</span></div>'
+        f"{f'<div class=said>{escape(said)}</div>' if said else ''}"
     )
 
 

@@ -21,7 +21,8 @@ from cxr_core.worklist.values import Line, Tier
 THUMBNAIL_PX = 64
 """Of the longer side; a page's pictures weigh about 150 kB then."""
 
-OVERDUE = "overdue"
+OVERDUE, BY_HAND = "overdue", "✎"
+"""Marks of a row: waited too long; a person set the urgency."""
 
 
 def tier_word(urgency: Urgency) -> str:
@@ -34,7 +35,7 @@ def table(lines: Sequence[Line], policy: Policy, now: datetime) -> pd.DataFrame:
     rows = [
         (
             picture(line.thumbnail),
-            [tier_word(line.urgency)],
+            [tier_word(line.urgency), *([BY_HAND] if line.overridden else [])],
             said(line, policy),
             line.patient_id or "–",
             person(line),
@@ -95,6 +96,15 @@ def person(line: Line) -> str:
 def standing(line: Line) -> str:
     """Return what people have done with the study: `claimed · dr.lee`."""
     return f"{line.status.value} · {line.claimed_by}" if line.claimed_by else line.status.value
+
+
+def set_by(line: Line) -> str:
+    """Return who set the urgency and what the films alone say; empty where nobody did."""
+    given = line.overridden
+    if given is None:
+        return ""
+    raised = "" if given.urgency is line.urgency else f" to {given.urgency}, raised since by a new answer"
+    return f"{BY_HAND} Urgency set by {given.by}{raised}; the films say {tier_word(given.films)}."
 
 
 @lru_cache(maxsize=4096)

@@ -1,14 +1,32 @@
-"""One study on the page: whose it is, its films, each film's card beside the film."""
+"""One study on a page: whose it is, its films, each film's card beside the film; for triage and the desk."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import streamlit as st
 
 from cxr_core.access import Action, Actor
-from cxr_core.errors import CxrError, StoreError
-from cxr_core.ui import acts, card, downloads, films, intake, recent, services, study_form, viewer
+from cxr_core.domain import Analysis, Study, Urgency
+from cxr_core.errors import CxrError, StoreError, Unknown
+from cxr_core.triage.policy import Policy
+from cxr_core.ui import (
+    acts,
+    card,
+    downloads,
+    films,
+    intake,
+    links,
+    recent,
+    services,
+    study_form,
+    viewer,
+)
+from cxr_core.ui.listed import tier_word
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import FilmView, ImageStatus, StudyView
+
+Rest = Callable[[Analysis, Policy], None]
 
 
 def show(service: Service, actor: Actor, key: str) -> None:
@@ -24,31 +42,38 @@ def show(service: Service, actor: Actor, key: str) -> None:
     try:
         view = films.opened(service, actor, key)
     except StoreError as exc:
-        services.say(exc)
+        if isinstance(exc, Unknown):
+            st.warning("There is no such study.")
+        else:
+            services.say(exc)
         if st.button("Back"):
             films.choose("")
             st.rerun()
         return
-    film = _picked(view)
+    film = picked(view)
     _head(service, actor, view, film)
     acts.say()
     if acts.telling(view.line):
         acts.ask_whom(view.line)
-    _study_says(view)
     with services.plainly():
-        _card(service, actor, film)
+        film_card(service, actor, view, film)
     waiting = [key, *(other for other, each in films.mine().items() if each.waits and other != key)]
     waiting = waiting if films.mine()[key].waits or film.status is ImageStatus.WAITING else waiting[1:]
     if waiting:
         intake.until_answered(service, actor, waiting)
 
 
-def _picked(view: StudyView) -> FilmView:
-    """Return the film to show: the only one, or the one picked, the first assessed one at the start."""
+def start_of(view: StudyView) -> int:
+    """Return the place of the film to show first: the first assessed one."""
+    assessed = [place for place, film in enumerate(view.films) if film.status is ImageStatus.ASSESSED]
+    return (assessed or [0])[0]
+
+
+def picked(view: StudyView) -> FilmView:
+    """Return the film to show: the only one, or the one picked."""
     if len(view.films) == 1:
         return view.films[0]
-    assessed = [place for place, film in enumerate(view.films) if film.status is ImageStatus.ASSESSED]
-    start = (assessed or [0])[0]
+    start = start_of(view)
     place = st.segmented_control(
         "Films of this study",
         range(len(view.films)),
@@ -61,73 +86,120 @@ def _picked(view: StudyView) -> FilmView:
     return view.films[place or 0]
 
 
+def who(view: StudyView, film: FilmView) -> None:
+    """Show whose study it is."""
+    card.show_who(film.analysis.study if film.analysis else view.study, film.file)
+
+
+def complete(service: Service, actor: Actor, study_id: str, typed: Study, version: int) -> bool:
+    """Return whether what a person typed of the study was kept; else say why not."""
+    try:
+        service.complete(actor, study_id, typed, version)
+    except CxrError as exc:
+        services.say(exc)
+        return False
+    recent.forget()
+    return True
+
+
+def seen(view: StudyView) -> int:
+    """Return the version that was on the screen before this look, for a form that was filled in there."""
+    study_id, version = view.line.study_id, view.line.version
+    before: int = st.session_state.get("seen", {}).get(study_id, version)
+    st.session_state["seen"] = {study_id: version}
+    return before
+
+
 def _head(service: Service, actor: Actor, view: StudyView, film: FilmView) -> None:
     """Show who it is, and what can be done with the study as a whole."""
     study_id = view.line.study_id
     entry = films.mine()[study_id]
-    seen = st.session_state.get("seen", {}).get(study_id, view.line.version)
-    st.session_state["seen"] = {study_id: view.line.version}
+    before = seen(view)
     with st.container(horizontal=True, vertical_alignment="top"):
-        card.show_who(film.analysis.study if film.analysis else view.study, film.file)
+        who(view, film)
         if not acts.telling(view.line):
             acts.show(actor, view.line)
         if actor.may(Action.COMPLETE):
             with st.popover("Study details", key=f"details-{study_id[:16]}-{entry.saves}"):
                 typed = study_form.ask(view.study, f"{study_id[:16]}-{entry.saves}")
-            if typed is not None:
-                try:
-                    service.complete(actor, study_id, typed, seen)
-                except CxrError as exc:
-                    services.say(exc)
-                else:
-                    entry.saves += 1
-                    recent.forget()
-                    st.rerun()
+            if typed is not None and complete(service, actor, study_id, typed, before):
+                entry.saves += 1
+                st.rerun()
+        if st.button("Open study", help="Priors, history, and all that a reader does"):
+            links.to_study(study_id)
         if st.button("Put away", help="Take this study off your list here; it stays on the worklist"):
             films.put_away(study_id)
             st.rerun()
 
 
-def _study_says(view: StudyView) -> None:
-    """Show what the films make of the study together, where there are several."""
-    if len(view.films) > 1 and view.line.state is not None:
-        st.html(card.study_html(view.line.urgency, view.line.state, view.reasons))
+def _apart(view: StudyView, film: FilmView) -> bool:
+    """Return whether the study is not as urgent as this film, or a person said how urgent it is."""
+    of_film = film.analysis.triage.urgency if film.analysis else Urgency.REVIEW
+    answered = film.analysis is not None or film.notice is not None
+    return view.line.overridden is not None or (answered and of_film is not view.line.urgency)
 
 
-def _card(service: Service, actor: Actor, film: FilmView) -> None:
+def _study_says(view: StudyView, film: FilmView, policy: Policy) -> None:
+    """Show what people and films make of the study together, where that is more than this film says."""
+    line, given = view.line, view.standing.override
+    if line.overridden is not None and given is not None:
+        raised = " What came in since raised it." if line.urgency is not line.overridden.urgency else ""
+        under = f"“{given.data['reason']}” The films say {tier_word(line.overridden.films)}.{raised}"
+        st.html(card.apart_html(line.urgency, policy, f"Urgency set by {line.overridden.by}", under))
+    elif _apart(view, film):
+        st.html(card.apart_html(line.urgency, policy, "The whole study", " · ".join(view.reasons)))
+    elif len(view.films) > 1 and line.state is not None:
+        st.html(card.study_html(line.urgency, line.state, view.reasons))
+
+
+def film_card(
+    service: Service, actor: Actor, view: StudyView, film: FilmView, rest: Rest = card.show_rest
+) -> None:
+    """Show the film and its card, or why there is none.
+
+    Args:
+        service: whose study it is.
+        actor: at the screen.
+        view: the study.
+        film: of it.
+        rest: shows findings and reasons.
+    """
     if film.analysis is None and film.notice is None:
+        _study_says(view, film, service.policy)
         intake.being_assessed()
         return
-    key = film.sha256[:16]
+    key, apart = film.sha256[:16], _apart(view, film)
     if film.analysis is None and film.notice is not None:
-        _unanswered(service, actor, film)
+        _unanswered(service, actor, view, film)
         return
     shown = films.shown(service, actor, film)
     analysis, policy = shown.analysis, service.policy
     with st.container(key="study"):
         with st.container(key="urgent"):
-            card.show_urgency(analysis, policy)
+            _study_says(view, film, policy)
+            card.show_urgency(analysis, policy, apart=apart)
         with st.container(key="film"):
             if shown.payload:
                 viewer.show(shown.payload, key=f"viewer-{key}")
             else:
                 card.show_refused_file(film.file, film.size_bytes)
         with st.container(key="card"):
-            card.show_rest(analysis, policy)
+            rest(analysis, policy)
             maps = {} if analysis.refusal else film.heatmaps
             evaluation = services.evaluation(service, analysis.versions.model)
-            downloads.show(analysis, film.file, policy, maps, evaluation)
+            downloads.show(service, actor, analysis, film.file, maps, evaluation)
             st.html(card.foot_html(analysis, policy))
 
 
-def _unanswered(service: Service, actor: Actor, film: FilmView) -> None:
+def _unanswered(service: Service, actor: Actor, view: StudyView, film: FilmView) -> None:
     """Show a film that was given up, or that contradicts another: a person must look at it."""
     if film.notice is None:
         raise ValueError("a film without answer says why")
     analysis = films.refused(film.notice, service)
     with st.container(key="study"):
         with st.container(key="urgent"):
-            card.show_urgency(analysis, service.policy)
+            _study_says(view, film, service.policy)
+            card.show_urgency(analysis, service.policy, apart=_apart(view, film))
         with st.container(key="film"):
             card.show_refused_file(film.file, film.size_bytes)
         with st.container(key="card"):

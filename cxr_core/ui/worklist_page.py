@@ -34,6 +34,7 @@ CHIPS = {
     "? Review": "#1C6190",
     "● Significant": "#66600A",
     "○ Routine": "#46505A",
+    listed.BY_HAND: "#2B3A48",
 }
 """Tier colours darkened until white letters stand out on them (at least 5 : 1)."""
 
@@ -93,8 +94,8 @@ def _columns() -> dict[str, ColumnConfig | str | None]:
     column = st.column_config
     return {
         "Film": column.ImageColumn("", width=50),
-        "Urgency": column.MultiselectColumn(options=list(CHIPS), color=list(CHIPS.values()), width=110),
-        "Findings": column.TextColumn(width=236),
+        "Urgency": column.MultiselectColumn(options=list(CHIPS), color=list(CHIPS.values()), width=128),
+        "Findings": column.TextColumn(width=218),
         "Patient ID": column.TextColumn(width=114),
         "Patient": column.TextColumn(width=84),
         "Wait / limit": column.TextColumn(width=104),
@@ -124,7 +125,7 @@ def _foot(query: Query, seen: Snapshot) -> None:
         page = f" · page {number + 1} of {pages}" if pages > 1 else ""
         st.html(
             f'<div class="muted">{studies}{page} · J/K next, previous · T claim, release '
-            "· A acknowledge · Enter open</div>"
+            "· A acknowledge · Enter open · ✎ urgency set by a person</div>"
         )
         if pages > 1:
             st.button("Page back", key="wl-back", disabled=number == 0, on_click=_turn, args=(-1,))

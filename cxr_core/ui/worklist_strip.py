@@ -10,7 +10,7 @@ import streamlit as st
 from cxr_core.access import Actor
 from cxr_core.reports.words import MARKS
 from cxr_core.triage.policy import Policy
-from cxr_core.ui import acts, listed, selection, worklist_lead
+from cxr_core.ui import acts, links, listed, selection, worklist_lead
 from cxr_core.ui.moments import moment
 from cxr_core.ui.recent import Snapshot
 from cxr_core.worklist.service import Service
@@ -57,13 +57,15 @@ def _about(line: Line, policy: Policy, now: datetime) -> None:
         line.file,
     )
     st.text(" · ".join(parts))
+    if said := listed.set_by(line):
+        st.text(said)
 
 
 def _buttons(service: Service, actor: Actor, line: Line | None) -> None:
     with st.container(key="acts", horizontal=True, gap="small", vertical_alignment="center"):
         if line is not None:
             if st.button("Open", key="wl-open", type="primary", shortcut="Enter"):
-                st.switch_page("pages/triage.py", query_params={"study": line.study_id})
+                links.to_study(line.study_id)
             acts.show(actor, line)
             worklist_lead.reanalyse(service, actor, line)
         st.button("Next", key="wl-next", shortcut="J", on_click=selection.step, args=(1,))

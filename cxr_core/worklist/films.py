@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from cxr_core.access import Actor
 from cxr_core.domain import Sex, Study, View
-from cxr_core.errors import StoreError
+from cxr_core.errors import StoreError, Unknown
 from cxr_core.worklist import audit, codec, listing, reviews
 from cxr_core.worklist.actions import change
 from cxr_core.worklist.aggregate import LOST, notice_of
@@ -40,7 +40,7 @@ def study(service: Service, actor: Actor, study_id: str, *, audited: bool) -> St
         row = session.get(StudyRow, study_id)
         lines = listing.lines(session, service.policy, [study_id], now)
         if row is None or not lines:
-            raise StoreError("there is no such study")
+            raise Unknown("there is no such study")
         said = _said(session, row)
         films = tuple(_films(service, session, row, said))
         done = reviews.read(session, study_id)
@@ -88,7 +88,7 @@ def version(service: Service, study_id: str) -> int:
     with service.database.read() as session:
         found = session.scalar(select(StudyRow.version).where(StudyRow.id == study_id))
     if found is None:
-        raise StoreError("there is no such study")
+        raise Unknown("there is no such study")
     return found
 
 

@@ -135,7 +135,7 @@ def test_an_address_that_names_no_study_is_said(tiny_app: Home) -> None:
     app.query_params["study"] = "0" * 16
     app.run()
     assert not app.exception
-    assert "no such study" in " ".join(texts(app))
+    assert app.warning[0].value == "There is no such study."
     press(app, "Back")
     assert "Drop a chest X-ray" in html(app)
 

@@ -1,0 +1,74 @@
+"""The live part of the desk: how long the study waits, and whether anybody changed it meanwhile."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from html import escape
+
+import streamlit as st
+
+from cxr_core.access import Actor
+from cxr_core.errors import CxrError
+from cxr_core.reports.words import MARKS, wait
+from cxr_core.ui import acts, desk_history, listed
+from cxr_core.ui.moments import clock, moment
+from cxr_core.worklist.service import Service
+from cxr_core.worklist.values import Line, Status
+
+EVERY_S = 2.0
+
+
+@st.fragment(run_every=EVERY_S)
+def live(service: Service, actor: Actor, line: Line, known: int) -> None:
+    """Show the wait; once the study has changed, show it anew, unless something is being typed.
+
+    Args:
+        service: whose study it is.
+        actor: at the screen.
+        line: of the study as the page shows it.
+        known: how many entries of its history the page shows.
+    """
+    now = service.clock()
+    try:
+        changed = service.version(actor, line.study_id) != line.version
+        if changed and not acts.form(line.study_id):
+            st.rerun()
+        news = meanwhile(service, actor, line, known, now) if changed else ""
+    except CxrError:
+        st.html('<div class="stand"><span class="live late">not live</span></div>')
+        return
+    turn = st.session_state["desk-turn"] = 1 - st.session_state.get("desk-turn", 0)
+    st.html(stand_html(line, now, turn))
+    if news:
+        with st.container(key="meanwhile"):
+            st.text(f"Changed meanwhile. {news} What you type stays; send it to see the new state.")
+
+
+def stand_html(line: Line, now: datetime, turn: int) -> str:
+    """Return wait and status: `waits 00:12 of 15 min · new`."""
+    seconds = line.waiting_s if line.status is Status.READ else (now - line.since).total_seconds()
+    verb = "waited" if line.status is Status.READ else "waits"
+    late = line.status is not Status.READ and seconds > line.limit_s
+    waiting = f"{verb} {clock(seconds)} of {wait(round(line.limit_s / 60))}"
+    mark = MARKS[line.urgency]
+    return (
+        f'<div class="stand" style="--tier:{mark.colour}"><b>{escape(listed.tier_word(line.urgency))}</b>'
+        f"<span>{escape(listed.standing(line))}</span><span>{escape(waiting)}"
+        f"{' <em>overdue</em>' if late else ''}</span>"
+        f'<span class="live t{turn}" title="Read again every 2 seconds">live · updated</span></div>'
+    )
+
+
+def meanwhile(service: Service, actor: Actor, line: Line, known: int, now: datetime) -> str:
+    """Return what people did since the page was shown; looked up once for each change."""
+    version = service.version(actor, line.study_id)
+    kept: tuple[str, int, str] = st.session_state.get("desk-news", ("", 0, ""))
+    if kept[:2] != (line.study_id, version):
+        reviews = service.study(actor, line.study_id, audited=False).reviews[known:]
+        told = [
+            f"{each.actor} {desk_history.words(each, service.policy)} ({moment(each.at, now)})."
+            for each in reviews
+        ]
+        kept = line.study_id, version, " ".join(told) or "The model answered."
+        st.session_state["desk-news"] = kept
+    return kept[2]

@@ -43,6 +43,12 @@ def test_sixty_studies_are_made_at_once_and_more_arrive():
     assert len(LATER) >= 5
 
 
+def test_some_patients_have_priors_to_compare_with():
+    studies = Counter(person for person, _ in {(case.person, case.seed) for case in CASES})
+    assert (studies[101], studies[208]) == (3, 2)
+    assert set(studies.values()) == {1, 2, 3}
+
+
 def test_a_film_says_synthetic_in_its_tags_and_was_taken_when_the_case_says():
     now = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
     case = CASES[3]

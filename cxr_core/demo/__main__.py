@@ -27,6 +27,7 @@ from cxr_core import settings
 from cxr_core.access import Actor, Role
 from cxr_core.cli_models import failures
 from cxr_core.demo.films import CASES, LATER, Case, draw
+from cxr_core.domain import Urgency
 from cxr_core.errors import Busy, StoreError
 from cxr_core.settings import ROOT, Settings
 from cxr_core.worklist import queue
@@ -43,6 +44,9 @@ ARRIVAL_S = 15.0
 """Between two films that arrive while the app runs."""
 
 ANSWERED_WITHIN_S = 300.0
+LONG_AGO_S = 7 * 86_400.0
+"""Studies taken before that are priors and were read."""
+
 WORKER_LOG = "demo-worker.log"
 
 
@@ -86,12 +90,31 @@ def build(chosen: Settings, cases: Sequence[Case] = CASES) -> None:
 def act(service: Service) -> None:
     """Let invented readers do what people do: claim, acknowledge, read; the rest is left to do."""
     lines = service.page(READERS[0], Query(limit=500)).lines
+    for old in (line for line in lines if line.waiting_s > LONG_AGO_S):
+        _do(service, READERS[1], old, read=True)
+    lines = tuple(line for line in lines if line.waiting_s <= LONG_AGO_S)
     for number, line in enumerate(line for line in lines if line.urgency == "critical"):
         if number % 2 == 0:
             _do(service, READERS[number % len(READERS)], line, read=number % 4 == 0)
     for number, line in enumerate(line for line in lines if line.urgency != "critical"):
         if number % 4 == 0 or number % 7 == 3:
             _do(service, READERS[number % len(READERS)], line, read=number % 4 == 0)
+        elif number % 7 == 1:
+            _discuss(service, line)
+
+
+def _discuss(service: Service, line: Line) -> None:
+    """Let two readers differ about a study, and one of them say how urgent it is."""
+    ann, ben = READERS[:2]
+    study_id = line.study_id
+    for finding in line.findings[:1]:
+        service.opine(ann, study_id, _version(service, ann, line), finding, agrees=True)
+        service.opine(ben, study_id, _version(service, ben, line), finding, agrees=False)
+    text = "Compared with the film from elsewhere: unchanged (invented)"
+    service.note(ann, study_id, _version(service, ann, line), text)
+    if line.urgency == "routine":
+        reason = "The ward asks for it before theatre (invented)"
+        service.override(ben, study_id, _version(service, ben, line), Urgency.URGENT, reason)
 
 
 def _do(service: Service, reader: Actor, line: Line, *, read: bool) -> None:

@@ -51,7 +51,7 @@ class Case:
 
     Attributes:
         file: its name.
-        seed: of the phantom, and the number of the invented patient.
+        seed: of the phantom, and the number of the study.
         findings: what is drawn; what the model says of it stands for itself.
         age_years: of the patient.
         minutes_ago: since exposure.
@@ -60,6 +60,7 @@ class Case:
         kind: "DICOM", "PNG" (no tags), or "broken" (cut off on its way).
         body_part: BodyPartExamined.
         number: of the film in its study.
+        patient: number of the invented patient, 0 where they have this one study.
     """
 
     file: str
@@ -72,6 +73,12 @@ class Case:
     kind: str = "DICOM"
     body_part: str = "CHEST"
     number: int = 1
+    patient: int = 0
+
+    @property
+    def person(self) -> int:
+        """Number of the invented patient."""
+        return self.patient or self.seed
 
 
 def draw(case: Case, now: datetime) -> bytes:
@@ -81,8 +88,8 @@ def draw(case: Case, now: datetime) -> bytes:
         return phantom_png(phantom)
     raw = phantom_dicom(
         phantom,
-        patient_id=f"SYNTHETIC-{case.seed:04}",
-        patient_name=f"Synthetic^Patient {case.seed}",
+        patient_id=f"SYNTHETIC-{case.person:04}",
+        patient_name=f"Synthetic^Patient {case.person}",
         age_years=case.age_years,
         acquired=now - timedelta(minutes=case.minutes_ago),
         view=case.view,
@@ -137,7 +144,18 @@ def _grave(*seeds_and_minutes: tuple[int, int]) -> tuple[Case, ...]:
     )
 
 
-_SPECIAL = (*_odd(), *_grave((101, 6), (104, 22), (106, 95)))
+def _before() -> tuple[Case, ...]:
+    """Return earlier films of patient 101, whose film is critical now, and two films of patient 208."""
+    day = 24 * 60
+    return (
+        Case("chest-209.dcm", 209, (("Effusion", 0.3),), 57, 9 * day, patient=101),
+        Case("chest-210.dcm", 210, (), 56, 190 * day, patient=101),
+        Case("chest-208.dcm", 208, (("Mass", 0.4),), 64, 100 * day),
+        Case("chest-211.dcm", 211, (("Mass", 0.9),), 64, 62, patient=208),
+    )
+
+
+_SPECIAL = (*_odd(), *_before(), *_grave((101, 6), (104, 22), (106, 95)))
 CASES: tuple[Case, ...] = (
     *_plain(1, STUDIES - len({case.seed for case in _SPECIAL}), cycle(_MINUTES)),
     *_SPECIAL,

@@ -134,5 +134,7 @@ def one_way_of_logging() -> None:
 
     streamlit_logs.setup_formatter = ours  # type: ignore[assignment]  # there is no other way in
     streamlit_logs.update_formatter()
+    for name in ("uvicorn", "uvicorn.error"):  # a line for every page that is opened
+        logging.getLogger(name).setLevel(logging.WARNING)
     for name in SILENT:
         logging.getLogger(name).disabled = True

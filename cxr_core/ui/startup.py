@@ -6,7 +6,7 @@ Streamlit's options count however they were set: config.toml, STREAMLIT_* or the
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,12 +40,15 @@ REQUIRED: dict[str, tuple[Any, str]] = {
 }
 """Option → the one value it may have, and what would happen otherwise."""
 
+ASKED = ("server.address", "server.baseUrlPath", "server.allowedHosts")
+"""Options whose right value depends on whether people sign in, and where."""
+
 AUTH = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")
 
 
 def insist() -> None:
     """Return if the app may start; else say why not, and end the process."""
-    options = {name: config.get_option(name) for name in (*REQUIRED, "server.address", "server.baseUrlPath")}
+    options = {name: config.get_option(name) for name in (*REQUIRED, *ASKED)}
     try:
         table = settings.load()
         local_actor(table)
@@ -76,6 +79,12 @@ def objections(options: Options, table: Settings, auth: Mapping[str, Any]) -> It
                 f"server.address is {address or 'not set, so every address'}, which other machines reach, "
                 "but nobody signs in. Set CXR_SIGN_IN to oidc, or server.address to 127.0.0.1."
             )
+        hosts = options["server.allowedHosts"]
+        if not hosts or not all(loopback(host) for host in hosts):
+            yield (
+                "server.allowedHosts must name this machine alone while nobody signs in: else a site whose "
+                "name is made to lead here reads the list through the browser of whoever visits it."
+            )
         if auth:
             yield (
                 "secrets.toml has a table [auth], but CXR_SIGN_IN is off, so nobody would be asked who they "
@@ -83,6 +92,12 @@ def objections(options: Options, table: Settings, auth: Mapping[str, Any]) -> It
             )
         return
     yield from _sign_in(auth, f"{options['server.baseUrlPath'].strip('/')}{CALLBACK}")
+    host = urlsplit(str(auth.get("redirect_uri") or "")).hostname
+    if host and not _allowed(host, options["server.allowedHosts"]):
+        yield (
+            f"server.allowedHosts lacks {host}, to which redirect_uri in [auth] leads people back: "
+            f"set STREAMLIT_SERVER_ALLOWED_HOSTS to {host}."
+        )
 
 
 def loopback(address: str | None) -> bool:
@@ -98,7 +113,7 @@ def loopback(address: str | None) -> bool:
 def _sign_in(auth: Mapping[str, Any], callback: str) -> Iterator[str]:
     """Yield what is wrong with the table [auth]; no value of it is repeated."""
     if not auth:
-        yield "CXR_SIGN_IN is oidc, but there is no table [auth] in a secrets.toml."
+        yield "CXR_SIGN_IN is oidc, but there is no table [auth] in a secrets.toml that can be read."
         return
     for name in AUTH:
         value = auth.get(name)
@@ -124,6 +139,13 @@ def _sign_in(auth: Mapping[str, Any], callback: str) -> Iterator[str]:
             'client_kwargs in [auth] must hold prompt = "login": else the identity provider would open a '
             "locked screen to whoever sits down before it."
         )
+
+
+def _allowed(host: str, hosts: Iterable[str]) -> bool:
+    """Return whether pages under this name are let in, as Streamlit decides it; an empty list lets all in."""
+    names = [name.strip().lower() for name in hosts]
+    ends = tuple(name[1:] for name in names if name.startswith("*."))
+    return not names or "*" in names or host in names or host.endswith(ends)
 
 
 def _placeholder(value: str) -> bool:

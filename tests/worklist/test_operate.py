@@ -209,8 +209,11 @@ def test_the_composed_commands_are_commands():
     assert checked[:3] == ["CMD", "python", "-c"]
     compile(checked[3], "healthcheck", "exec")
     port = next(each for each in options if each.startswith("--server.port=")).split("=")[1]
-    assert f"127.0.0.1:{port}/_stcore/health" in checked[3]
-    assert f"http://127.0.0.1:{port}" in PAGE
+    assert f"http://127.0.0.1:{port}/readyz'" in checked[3]
+    assert all(f"http://127.0.0.1:{port}{path}" in PAGE for path in ("/healthz", "/readyz"))
+    from cxr_core.ui.server import ROUTES
+
+    assert [route.path for route in ROUTES] == ["/healthz", "/readyz"]
 
 
 def test_nothing_listens_to_other_machines():
@@ -223,6 +226,37 @@ def test_nothing_listens_to_other_machines():
     for name in ("app", "worker"):
         assert SERVICES[name]["cap_drop"] == ["ALL"]
         assert SERVICES[name]["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_people_sign_in_by_the_file_on_the_page_once_it_is_filled_in():
+    from cxr_core.ui.startup import REQUIRED, objections
+
+    (text,) = re.findall(r"```toml\n(.*?)```", PAGE, flags=re.S)
+    auth = tomllib.loads(text)["auth"]
+    options = {name: value for name, (value, _) in REQUIRED.items()}
+    hosts = re.findall(r"STREAMLIT_SERVER_ALLOWED_HOSTS=(\S+)", PAGE)
+    options |= {"server.address": "127.0.0.1", "server.baseUrlPath": "", "server.allowedHosts": hosts}
+    empty = [key for key, value in auth.items() if value == ""]
+    said = list(objections(options, Settings(sign_in="oidc"), auth))
+    assert said == [f"[auth] lacks {key}." for key in empty]
+    filled = auth | dict.fromkeys(empty, "f3b1c7a09d5e8246f3b1c7a09d5e8246")
+    assert not list(objections(options, Settings(sign_in="oidc"), filled))
+
+
+def test_the_composed_app_asks_people_who_they_are_by_a_file_that_is_mounted():
+    environment = SERVICES["app"]["environment"]
+    assert environment["CXR_SIGN_IN"] == "oidc"
+    (name,) = SERVICES["app"]["secrets"]
+    assert environment["STREAMLIT_SECRETS_FILES"] == f"/run/secrets/{name}"
+    assert name.endswith(".toml")
+    file = COMPOSE["secrets"][name]["file"]
+    asked = subprocess.run(["git", "check-ignore", file], cwd=ROOT, capture_output=True, text=True)
+    assert asked.stdout.strip() == file
+    assert file.removeprefix("./") in PAGE
+    assert re.match(r"\$\{\w+:\?", environment["STREAMLIT_SERVER_ALLOWED_HOSTS"])
+    shared = SERVICES["worker"]["environment"]
+    assert shared.items() <= environment.items()
+    assert not any("secrets" in SERVICES[other] for other in ("worker", "database"))
 
 
 def test_volumes_are_declared_and_lie_where_the_program_looks():
@@ -245,6 +279,8 @@ def test_no_secret_is_written_down():
     assert asked.stdout == ""
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     assert any(fnmatch(".env", rule.strip("/")) for rule in ignored)
+    assert "/.streamlit/secrets.toml" in ignored
+    assert ".streamlit/secrets.toml" in (ROOT / ".dockerignore").read_text().splitlines()
 
 
 @pytest.mark.postgres

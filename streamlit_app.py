@@ -1,23 +1,43 @@
-"""Entry of the web app: one named local user by default, pages by role."""
+"""Entry of the web app: `streamlit run` imports it for the server, then runs it for every page."""
 
 import streamlit as st
 
+from cxr_core.logs import Log
 from cxr_core.ui import theme
 from cxr_core.ui.guard import Role, require
 
-st.set_page_config(page_title="NeuraRay", page_icon="🩻", layout="wide", initial_sidebar_state="auto")
-user = require(Role.VIEWER)
 
-PAGES = (
-    (Role.VIEWER, st.Page("pages/triage.py", title="Triage", icon=":material/radiology:", default=True)),
-    (Role.VIEWER, st.Page("pages/worklist.py", title="Worklist", icon=":material/list_alt:")),
-)
+def show() -> None:
+    """Show the page that was asked for, and the way to those that the person's role opens."""
+    st.set_page_config(page_title="NeuraRay", page_icon="🩻", layout="wide", initial_sidebar_state="auto")
+    user = require(Role.VIEWER)
+    listed = (
+        (Role.VIEWER, st.Page("pages/triage.py", title="Triage", icon=":material/radiology:", default=True)),
+        (Role.VIEWER, st.Page("pages/worklist.py", title="Worklist", icon=":material/list_alt:")),
+        (Role.VIEWER, st.Page("pages/study.py", title="Study", icon=":material/clinical_notes:")),
+        (Role.LEAD, st.Page("pages/operations.py", title="Operations", icon=":material/monitor_heart:")),
+    )
+    theme.brand()
+    st.session_state["entered"] = True
+    page = st.navigation([page for _, page in listed], position="hidden")  # each asks for its role itself
+    for each in (page for role, page in listed if user.role.covers(role)):
+        here = each.url_path == page.url_path
+        st.sidebar.container(key="nav-here" if here else f"nav-{each.url_path}").page_link(each)
+    with Log("cxr_core.ui").timed("page", page=page.url_path or "triage"):
+        page.run()
 
-theme.brand()
-st.session_state["entered"] = True
-pages = [page for role, page in PAGES if user.role.covers(role)]
-page = st.navigation(pages, position="hidden")
-for each in pages:
-    here = each.url_path == page.url_path
-    st.sidebar.container(key="nav-here" if here else f"nav-{each.url_path}").page_link(each)
-page.run()
+
+if __name__ == "__main__":
+    show()
+else:
+    from cxr_core.ui import server, startup
+
+    server.one_way_of_logging()
+    startup.insist()
+    app = st.App(
+        __file__,
+        routes=server.ROUTES,
+        middleware=server.MIDDLEWARE,
+        lifespan=server.lifespan,
+        on_script_error=server.say_fault,
+    )

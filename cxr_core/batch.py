@@ -16,7 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from cxr_core.domain import ABNORMAL, Analysis
-from cxr_core.files import name
+from cxr_core.files import is_formula, name
 from cxr_core.imaging.refusals import refusal
 from cxr_core.ledger import Ledger, check_maker
 from cxr_core.pipeline import Film, Kit, Unfit, answer, prepare, refused
@@ -132,7 +132,7 @@ def predict(
 def csv_name(file: Path) -> str:
     """Return the file's path so that a spreadsheet does not take it for a formula."""
     text = name(file)
-    return f"./{text}" if text.startswith(("=", "+", "-", "@")) else text
+    return f"./{text}" if is_formula(text) else text
 
 
 def _row(file: Path, result: Analysis) -> tuple[str, ...]:

@@ -39,7 +39,7 @@ def find(paths: Iterable[Path]) -> Found:
     others = 0
     for path in paths:
         if not path.exists():
-            raise StoreError(f"{name(path)}: no such file or folder")
+            raise StoreError(f"{printable(name(path))}: no such file or folder")
         if not path.is_dir():
             films[path] = None
             continue
@@ -61,9 +61,14 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
+def is_formula(text: str) -> bool:
+    """Return whether a spreadsheet would compute it instead of showing it; full-width signs count too."""
+    return text.startswith(("\t", "\r", "\n")) or text.lstrip().startswith(tuple("=+-@＝＋－＠"))
+
+
 def _walk(folder: Path) -> list[Path]:
     def unreadable(error: OSError) -> None:
-        raise StoreError(f"{name(Path(error.filename))}: the folder cannot be listed") from error
+        raise StoreError(f"{printable(name(Path(error.filename)))}: the folder cannot be listed") from error
 
     found = [Path(root) / file for root, _, files in os.walk(folder, onerror=unreadable) for file in files]
     return sorted(found)

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cxr_core.access import Actor
+from cxr_core.files import is_formula
 from cxr_core.worklist import audit
 from cxr_core.worklist.listing import every_line
 from cxr_core.worklist.values import Line, Query
@@ -42,8 +43,6 @@ COLUMNS: dict[str, str] = {
 }
 """Each column and what it says, in order."""
 
-_FORMULA = ("=", "+", "-", "@")
-
 
 def export_csv(service: Service, actor: Actor, query: Query) -> bytes:
     """Return all studies that fit the query as CSV of COLUMNS, UTF-8, in the list's order; audited.
@@ -68,7 +67,7 @@ def export_csv(service: Service, actor: Actor, query: Query) -> bytes:
 
 def guarded(cell: str) -> str:
     """Return text that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(("\t", "\r", "\n")) or cell.lstrip().startswith(_FORMULA) else cell
+    return f"'{cell}" if is_formula(cell) else cell
 
 
 def _cells(line: Line) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ class Asked:
     """What a person asked for, of the study and version that were on the screen.
 
     Attributes:
-        what: a key of the table of calls, or of FORMS.
+        what: a key of the table of calls; or, before anything is typed, of FORMS.
         said: what the call takes besides.
         typed: it comes from the open form, which closes when it is done.
     """
@@ -69,7 +69,7 @@ def perform(service: Service, actor: Actor, picked: str) -> tuple[Asked, CxrErro
     if asked.study_id != picked:
         st.session_state[_SAID] = "Not done: another study was picked at the same moment. Look again."
         return None
-    if asked.what in FORMS:
+    if asked.what in FORMS and not asked.typed:
         begin(asked.study_id, asked.what)
         return None
     trouble = None

@@ -23,7 +23,10 @@ from cxr_core.logs import Log
 from cxr_core.settings import Settings
 
 LOCK = "worker.lock"
-LOG = "worker.log"
+LOG, OLD_LOG = "worker.log", "worker.log.1"
+LOG_BYTES = 5_000_000
+"""A longer log becomes the old one when the next worker starts; the one that was old goes."""
+
 LEAST_S = 2.0
 """Between two starts: a worker that cannot run does not keep the server busy starting it."""
 
@@ -96,7 +99,9 @@ def _lock(path: Path) -> BufferedWriter | None:
 
 
 def _start(log: Path, lock: int) -> subprocess.Popen[bytes]:
-    sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    if log.exists() and log.stat().st_size > LOG_BYTES:
+        log.replace(log.with_name(OLD_LOG))
+    sink = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         return subprocess.Popen(  # noqa: S603 -- our own program
             [sys.executable, "-m", "cxr_core.ui.embedded"],

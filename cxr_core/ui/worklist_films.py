@@ -70,22 +70,26 @@ def share(batch: BatchView) -> float:
     """Return how much of the batch is dealt with, 0 to 1."""
     if settled(batch) and not batch.broken_off:
         return 1.0
-    return min(1.0, (batch.stored + batch.answered) / max(1, 2 * batch.total))
+    dealt_with = batch.stored + batch.answered + 2 * batch.turned_away
+    return min(1.0, dealt_with / max(1, 2 * batch.total))
 
 
 def settled(batch: BatchView) -> bool:
     """Return whether nothing more is going to happen to the batch."""
-    everything = batch.stored + len(batch.refused) >= batch.total
+    everything = batch.stored + batch.turned_away >= batch.total
     return batch.answered >= batch.stored and (batch.broken_off or everything)
 
 
 def sentence(batch: BatchView, when: str) -> str:
-    """Return the batch in figures: `30 files, 21 Nov 02:41: 26 stored, 18 answered, 4 refused`."""
+    """Return the batch in figures: `30 files, 21 Nov 02:41: 26 stored; 18 answered`, and what was refused."""
     known = f" ({batch.known} known before)" if batch.known else ""
-    refused = f", {len(batch.refused)} refused" if batch.refused else ""
+    away = f", {batch.turned_away} refused at the door" if batch.turned_away else ""
+    later = len(batch.refused) - batch.turned_away
+    refused = f", {later} of them refused" if later else ""
     broken = ". Broken off: hand in the rest again" if batch.broken_off else ""
     files = "1 file" if batch.total == 1 else f"{batch.total:,} files"
-    return f"{files}, {when}: {batch.stored:,} stored{known}, {batch.answered:,} answered{refused}{broken}"
+    stored = f"{batch.stored:,} stored{known}{away}"
+    return f"{files}, {when}: {stored}; {batch.answered:,} answered{refused}{broken}"
 
 
 def refusals(batch: BatchView) -> pd.DataFrame:

@@ -147,6 +147,7 @@ def _storable(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
+    turned_away: int
     stored: int
     known: int
     answered: int
@@ -164,6 +165,7 @@ def _view(service: Service, session: Session, row: BatchRow) -> BatchView:
         known=counts.known,
         answered=counts.answered,
         refused=_refused(session, row.id),
+        turned_away=counts.turned_away,
         broken_off=row.finished_utc is None and silent,
     )
 
@@ -174,13 +176,17 @@ def _counts(session: Session, batch_id: str) -> _Counts:
 
     answered = or_(ImageRow.status != ImageStatus.WAITING, ImageRow.result_id.is_not(None))
     query = (
-        select(func.count(), number(BatchItemRow.code == _KNOWN), number(answered))
+        select(
+            number(BatchItemRow.sha256.is_(None)),
+            number(BatchItemRow.sha256.is_not(None)),
+            number(BatchItemRow.code == _KNOWN),
+            number(answered),
+        )
         .select_from(BatchItemRow)
-        .join(ImageRow, ImageRow.sha256 == BatchItemRow.sha256)
+        .outerjoin(ImageRow, ImageRow.sha256 == BatchItemRow.sha256)
         .where(BatchItemRow.batch_id == batch_id)
     )
-    stored, known, done = session.execute(query).one()
-    return _Counts(int(stored), int(known), int(done))
+    return _Counts(*(int(each) for each in session.execute(query).one()))
 
 
 def _refused(session: Session, batch_id: str) -> tuple[tuple[str, Notice], ...]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Select, func, literal_column, or_, select, update
+from sqlalchemy import Select, delete, func, literal_column, or_, select, update
 from sqlalchemy.orm import Session
 
 from cxr_core.worklist import audit
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from cxr_core.worklist.service import Service
 
 LONGEST_BACK_OFF_S = 60
+
+KEPT = timedelta(days=30)
+"""A worker that was heard of last so long ago is forgotten when another one starts."""
 
 FILMS_AT_ONCE = 64
 """Of one study in one job; the study stays queued for the others."""
@@ -151,6 +154,7 @@ def beat(service: Service, worker: str, answered: int) -> None:
     with service.database.write() as session:
         row = session.get(WorkerRow, worker)
         if row is None:
+            session.execute(delete(WorkerRow).where(WorkerRow.seen_utc < now - KEPT))
             row = WorkerRow(id=worker, started_utc=now, seen_utc=now, stopped_utc=None, answered=answered)
             session.add(row)
         row.seen_utc, row.answered = now, answered

@@ -90,7 +90,8 @@ class BatchView:
         total: files announced.
         stored: taken in; `known` of them had been there before.
         answered: of those taken in, how many have been assessed, refused or given up.
-        refused: name and reason of every file refused at the door or by the model's gate.
+        refused: name and reason of every file refused at the door, by the model's gate, or given up.
+        turned_away: how many of `refused` were refused at the door; the others count as stored too.
         broken_off: it stopped before the last file and nobody is working on it.
     """
 
@@ -102,6 +103,7 @@ class BatchView:
     known: int
     answered: int
     refused: tuple[tuple[str, Notice], ...]
+    turned_away: int
     broken_off: bool
 
 

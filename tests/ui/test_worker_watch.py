@@ -14,7 +14,8 @@ import pytest
 
 from cxr_core import settings
 from cxr_core.settings import ROOT
-from cxr_core.ui.worker_watch import LEAST_S, LOCK, Watch
+from cxr_core.ui import worker_watch
+from cxr_core.ui.worker_watch import LEAST_S, LOCK, LOG, OLD_LOG, Watch
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +75,22 @@ def test_a_worker_that_was_killed_is_replaced(watch: Watch) -> None:
     until(lambda: watch.pid is None, "the worker is gone")
     until(lambda: watch.ensure() or watch.pid is not None, "another worker runs")
     assert watch.pid != first
+
+
+def test_a_long_log_becomes_the_old_one_and_a_short_one_goes_on(
+    watch: Watch, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / LOG).write_text("before\n", encoding="utf-8")
+    watch.ensure()
+    watch.stop()
+    assert (home / LOG).read_text(encoding="utf-8").startswith("before\n")
+    assert not (home / OLD_LOG).exists()
+    monkeypatch.setattr(worker_watch, "LOG_BYTES", 3)
+    other = Watch(home)
+    other.ensure()
+    other.stop()
+    assert (home / OLD_LOG).read_text(encoding="utf-8").startswith("before\n")
+    assert not (home / LOG).read_text(encoding="utf-8").startswith("before\n")
 
 
 def test_a_worker_that_cannot_run_is_not_started_over_and_over(

@@ -190,11 +190,11 @@ def test_a_batch_is_shown_with_its_refusals_also_after_a_reload(tiny_app: Home, 
     app.run()
     assert not app.exception
     reloaded = opened()
-    assert "2 stored, 0 answered, 1 refused" in reloaded.get("progress")[0].proto.text
+    assert "2 stored, 1 refused at the door; 0 answered" in reloaded.get("progress")[0].proto.text
     tiny_app.answer()
     recent.forget()
     reloaded.run()
-    assert "2 stored, 2 answered, 1 refused" in reloaded.get("progress")[0].proto.text
+    assert "2 stored, 1 refused at the door; 2 answered" in reloaded.get("progress")[0].proto.text
     refused = reloaded.dataframe[0].value
     assert list(refused["File"]) == ["empty.png"]
 

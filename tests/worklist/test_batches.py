@@ -52,6 +52,7 @@ def test_a_batch_counts_what_was_stored_known_and_refused(service, files):
         ("locked.png", "zip_encrypted"),
     ]
     assert view.refused[1][1] == refusal("zip_encrypted")
+    assert view.turned_away == 2
 
 
 def test_the_gates_refusals_and_dead_letters_and_conflicts_are_listed_in_order(service, films, kit):
@@ -77,7 +78,7 @@ def test_the_gates_refusals_and_dead_letters_and_conflicts_are_listed_in_order(s
         ("second.dcm", "uid_conflict"),
     ]
     assert view.refused[1][1].message == "The PNG file is damaged or incomplete."
-    assert (view.stored, view.answered) == (4, 3)
+    assert (view.stored, view.answered, view.turned_away) == (4, 3, 0)
 
 
 def test_a_batch_is_broken_off_when_nothing_came_for_a_while_and_it_was_not_finished(service, files, clock):

@@ -351,6 +351,22 @@ def test_a_graver_answer_after_reading_puts_the_study_back_and_rings_again(servi
     assert row.acknowledged_utc is row.claimed_by is row.read_utc is None
 
 
+def test_workers_not_heard_of_for_a_month_are_forgotten_when_another_starts(service, clock):
+    queue.beat(service, "old", 5)
+    clock.advance(queue.KEPT.total_seconds() / 2)
+    queue.beat(service, "newer", 1)
+    clock.advance(queue.KEPT.total_seconds() / 2 + 1)
+    queue.beat(service, "newer", 2)
+    assert workers_known(service) == {"old", "newer"}
+    queue.beat(service, "w", 0)
+    assert workers_known(service) == {"newer", "w"}
+
+
+def workers_known(service):
+    with service.database.read() as session:
+        return set(session.scalars(select(WorkerRow.id)))
+
+
 def test_workers_are_counted_while_they_are_heard_of(service, clock):
     viewer = Actor("v", Role.VIEWER)
     assert service.workers(viewer) == 0

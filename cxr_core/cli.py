@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxr_core import cli_list, cli_models, cli_store, cli_submit, cli_users, cli_worker, logs, settings
+from cxr_core import (
+    cli_list,
+    cli_models,
+    cli_policy,
+    cli_store,
+    cli_submit,
+    cli_users,
+    cli_worker,
+    logs,
+    settings,
+)
 from cxr_core.cli_list import STYLES
 from cxr_core.cli_models import REFUSED_EXIT, failures, progress
 from cxr_core.errors import StoreError
@@ -32,6 +42,7 @@ app.command()(cli_worker.worker)
 app.command()(cli_list.worklist)
 app.add_typer(cli_store.audit_app, name="audit")
 app.add_typer(cli_users.app, name="users")
+app.add_typer(cli_policy.app, name="policy")
 app.command()(cli_store.backup)
 app.command()(cli_store.restore)
 

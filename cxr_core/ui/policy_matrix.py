@@ -12,48 +12,11 @@ from cxr_core.reports.words import MARKS
 from cxr_core.triage.compare import Difference
 from cxr_core.ui.listed import tier_word
 from cxr_core.ui.moments import moment
-from cxr_core.worklist.policies import PolicyHistory, PolicyVersion
+from cxr_core.worklist.policies import PolicyHistory
 from cxr_core.worklist.preview import Preview, Standing
 
 SHOWN = 500
 COLUMNS = ("Study", "Received", "Now", "Would be", "Findings", "Why")
-
-
-def summary(preview: Preview) -> str:
-    """Return in one line how many studies would stand otherwise."""
-    raised = sum(each.raised for each in preview.changed)
-    lowered = sum(each.before.urgency.rank < each.after.urgency.rank for each in preview.changed)
-    if not preview.studies:
-        return "There is no answered study yet to try it on."
-    words = [f"{raised} would be more urgent", f"{lowered} less urgent"]
-    if other := len(preview.changed) - raised - lowered:
-        words.append(f"{other} in another state")
-    if preview.reworded:
-        words.append(f"{preview.reworded} only worded otherwise")
-    of = "the one study" if preview.studies == 1 else f"the last {preview.studies} studies"
-    return f"Of {of}: {', '.join(words)}."
-
-
-def remarks(preview: Preview) -> list[str]:
-    """Return what must be known to read the table."""
-    before, after = preview.overdue
-    said = [f"Open studies beyond their longest wait: {before} now, {after} under this policy."]
-    if preview.read:
-        said.append(
-            f"Read already: {preview.read} of them. Such studies keep their answers unless analysed again "
-            "one by one."
-        )
-    if preview.other_model:
-        said.append(
-            f"Answered by another model than the one in force: {preview.other_model} of them. Analysed "
-            "again, they may be told something else."
-        )
-    if overridden := sum(each.overridden for each in preview.changed):
-        said.append(
-            f"Overridden by a person: {overridden} of those that change. An answer that they have not seen "
-            "counts beside what they said, and can only raise it."
-        )
-    return [*said, *preview.without_effect]
 
 
 def matrix_html(preview: Preview) -> str:
@@ -122,7 +85,7 @@ def versions(history: PolicyHistory, now: datetime) -> pd.DataFrame:
     rows = [
         (
             each.version,
-            _where(history, each),
+            history.standing(each),
             each.dated.isoformat() if each.dated else "cannot be read",
             each.approver,
             each.author or "policy file",
@@ -134,13 +97,6 @@ def versions(history: PolicyHistory, now: datetime) -> pd.DataFrame:
     return pd.DataFrame(
         rows, columns=["Version", "Standing", "Date", "Approver", "Written by", "Kept since", "Note"]
     )
-
-
-def _where(history: PolicyHistory, version: PolicyVersion) -> str:
-    ours = history.in_force.policy_id
-    if version.id == ours or (ours is None and version.version == history.file.version):
-        return "in force"
-    return "" if version.signed else "not approved"
 
 
 def changes(history: PolicyHistory, now: datetime) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from cxr_core.access import Action, Actor
 from cxr_core.errors import Conflict, CxrError, PolicyError
 from cxr_core.ui import policy_draft, policy_matrix, recent, services
 from cxr_core.ui.moments import moment
+from cxr_core.worklist import preview_words
 from cxr_core.worklist.policies import PolicyHistory, PolicyVersion
 from cxr_core.worklist.preview import LAST, Preview
 from cxr_core.worklist.service import Service
@@ -260,10 +261,10 @@ def _preview(service: Service, body: str = "") -> None:
     st.subheader(f"What {preview.policy.version} would change")
     if body and body != tried[0]:
         st.caption("The text has changed since; try it again.")
-    st.text(policy_matrix.summary(preview))
+    st.text(preview_words.summary(preview))
     if preview.studies:
         st.html(policy_matrix.matrix_html(preview))
-    for remark in policy_matrix.remarks(preview):
+    for remark in preview_words.remarks(preview):
         st.caption(remark)
     if preview.differences:
         st.dataframe(policy_matrix.differences(preview.differences), hide_index=True, key="pol-differences")

@@ -108,6 +108,13 @@ class PolicyHistory:
         """What a revert brings back: the policy in force before the last change, None for the file."""
         return self.changes[1].policy_id if len(self.changes) > 1 else None
 
+    def standing(self, version: PolicyVersion) -> str:
+        """Return whether a version is in force or lacks approval, in words; else nothing."""
+        ours = self.in_force.policy_id
+        if version.id == ours or (ours is None and version.version == self.file.version):
+            return "in force"
+        return "" if version.signed else "not approved"
+
     def version(self, policy_id: int | None) -> str:
         """Return the version of a policy, of the file for None, as far as it is shown here."""
         if policy_id is None:

@@ -127,14 +127,15 @@ def clock() -> Clock:
 def service(database: Database, blobs: Blobs, store_settings: Settings, clock: Clock) -> Service:
     """The service with the tiny model's name and the policy of the checkout, at the clock's time."""
     from cxr_core.inference.manifest import read_manifest
-    from cxr_core.triage.policy import load_policy
+    from cxr_core.triage.policy import read_policy
+    from cxr_core.worklist.policies import register
     from cxr_core.worklist.service import Service
 
     model = read_manifest(store_settings.models_dir / store_settings.model).model
     return Service(
         database,
         blobs,
-        load_policy(store_settings.policy),
+        register(database, read_policy(store_settings.policy), clock()),
         model=f"{model.id} {model.version}",
         settings=store_settings,
         clock=clock,

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from typer.testing import CliRunner, Result
 
 from cxr_core.cli import app
@@ -12,6 +13,7 @@ from cxr_core.settings import Settings
 from cxr_core.worklist import audit
 from cxr_core.worklist.blobs import Blobs
 from cxr_core.worklist.database import BLOBS_FOLDER, open_database
+from cxr_core.worklist.schema import SignInRow
 from tests.worklist.released.__main__ import fill
 
 
@@ -42,7 +44,7 @@ def test_audit_verify_says_how_many_and_the_last_digest(cxr, home):
     done = cxr("audit", "verify")
     assert done.exit_code == 0
     assert re.fullmatch(r"whole: 3 events, the last one [0-9a-f]{64}\n", done.stdout)
-    assert len(events(home)) == 3, "looking leaves no event"
+    assert events(home)[3:] == ["audit_verify"], "looking is an event after what was looked at"
 
 
 def test_audit_verify_finds_an_edit_and_exits_1(cxr, home):
@@ -57,10 +59,10 @@ def test_audit_verify_finds_an_edit_and_exits_1(cxr, home):
     )
 
 
-@pytest.mark.parametrize("command", ["verify", "export"])
-def test_the_audit_trail_is_for_leads(cxr, command, monkeypatch, home):
+@pytest.mark.parametrize("command", [("audit", "verify"), ("audit", "export"), ("backup", "copy")])
+def test_the_audit_trail_and_a_copy_of_everything_are_for_leads(cxr, command, monkeypatch, home):
     monkeypatch.setenv("CXR_LOCAL_ROLE", "clinician")
-    done = cxr("audit", command)
+    done = cxr(*command)
     assert done.exit_code == 1
     assert "needs the role lead" in done.stderr
     assert done.stdout == ""
@@ -71,7 +73,12 @@ def test_audit_export_writes_every_event_its_own_too(cxr, home, tmp_path):
     done = cxr("audit", "export")
     assert done.exit_code == 0
     assert [json.loads(line)["event"] for line in done.stdout.splitlines()] == events(home)
-    assert events(home)[-1] == "export"
+    assert events(home)[-1] == "audit_export"
+    assert {json.loads(line)["EventName"] for line in done.stdout.splitlines()} == {
+        "Import",
+        "Procedure Record",
+        "Audit Log Used",
+    }
     out = tmp_path / "audit.jsonl"
     assert cxr("audit", "export", "--out", out).exit_code == 0
     assert len(out.read_text().splitlines()) == 5
@@ -96,6 +103,10 @@ def test_backup_and_restore_by_command(cxr, home, tmp_path, monkeypatch):
     assert restored.exit_code == 0, restored.stderr
     assert restored.stdout == done.stdout.replace("copied", "restored")
     assert cxr("audit", "verify").stdout.startswith("whole: 4 events")
+    database = open_database(replace(home, home=tmp_path / "fresh"))
+    with database.read() as session:
+        assert [row.ended_why for row in session.scalars(select(SignInRow))] == ["revoked"]
+    database.close()
 
 
 def test_backup_names_what_is_missing_and_exits_1(cxr, home, tmp_path):

@@ -60,7 +60,7 @@ def test_an_unknown_study_or_film_is_an_error(service):
         service.study(NURSE, "nothing")
     with pytest.raises(StoreError, match="no such study"):
         service.complete(NURSE, "nothing", Study(), 1)
-    with pytest.raises(StoreError, match="missing"):
+    with pytest.raises(StoreError, match="no such film"):
         service.film_bytes(NURSE, "ab" * 32)
     assert events(service, "view") == 0
 

@@ -1,0 +1,239 @@
+"""Every call of the service in somebody's name: what it needs, how it is made, which events it leaves.
+
+A new call needs a line here: the tests of roles and of the audit are made from this table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cxr_core.access import Action, Actor, Role
+from cxr_core.domain import Notice, Study, Urgency
+from cxr_core.settings import Settings
+from cxr_core.triage.edit import edited
+from cxr_core.worklist import accounts, batches, policies, queue
+from cxr_core.worklist.accounts import Claims
+from cxr_core.worklist.schema import IdentityRow, ImageRow, ReviewRow, StudyRow
+from cxr_core.worklist.service import Service
+from cxr_core.worklist.trail import EVERYTHING, Form
+from cxr_core.worklist.values import INTERACTIVE, Answer, Incoming, Query, Source
+from tests.reports import analyses
+from tests.worklist.rows import THEN, identity, image, study
+
+ROOT = Actor("root", Role.ADMIN)
+ISSUER = "https://id.example"
+TEXT = Settings().policy.read_text(encoding="utf-8")
+
+
+class Nothing:
+    """Stands for whatever a call needs where it is not to come so far: nothing is there."""
+
+    def file(self) -> Incoming:
+        return Incoming("film", b"no film")
+
+    def __getattr__(self, name: str) -> Callable[..., str]:
+        return lambda *_, **__: "none"
+
+
+class World:
+    """Makes what a call needs in order to succeed, each time anew and in nobody's name but programs'."""
+
+    def __init__(self, service: Service) -> None:
+        self.service, self._numbers = service, itertools.count(1)
+
+    def study(self, *, film: str | None = None, **columns: Any) -> str:
+        """A critical study whose one film was answered, at version 2."""
+        number = next(self._numbers)
+        sha256, service = film or f"{number:064x}", self.service
+        with service.database.write() as session:
+            session.add(StudyRow(**study(number, "review", state=None, **columns)))
+            session.flush()
+            session.add(ImageRow(**image(number, number, status="waiting", sha256=sha256)))
+            queue.put(session.get_one(StudyRow, f"{number:032x}"), THEN, INTERACTIVE)
+        (job,) = queue.claim(service, "w1", 1)
+        made = replace(analyses.assessed({"Pneumothorax": 0.9}), sha256=sha256)
+        assert queue.record(service, "w1", job, [Answer(made, None, (), None)])
+        return job.study_id
+
+    def had(self) -> str:
+        """A study that somebody has."""
+        return self.study(claimed_by="somebody", status="claimed")
+
+    def told(self) -> str:
+        """A critical study that was acknowledged."""
+        study_id = self.study()
+        with self.service.database.write() as session:
+            row = session.get_one(StudyRow, study_id)
+            row.acknowledged_by, row.acknowledged_utc, row.status = "somebody", THEN, "acknowledged"
+        return study_id
+
+    def film(self) -> str:
+        """The SHA-256 of a film whose bytes are there."""
+        raw = f"film {next(self._numbers)}".encode()
+        sha256 = hashlib.sha256(raw).hexdigest()
+        self.service.blobs.put_many({sha256: raw})
+        self.study(film=sha256)
+        return sha256
+
+    def dead(self) -> str:
+        """The SHA-256 of a film that was given up."""
+        sha256 = f"{int(self.study(), 16):064x}"
+        with self.service.database.write() as session:
+            session.get_one(ImageRow, sha256).status = "dead"
+        return sha256
+
+    def patient(self) -> str:
+        """A study of a patient who has another one."""
+        both = [self.study(), self.study()]
+        with self.service.database.write() as session:
+            for each in both:
+                number = int(each, 16)
+                session.add(IdentityRow(**identity(number, patient_id=f"P of {both[0]}")))
+        return both[0]
+
+    def note(self, actor: Actor) -> tuple[str, int, int]:
+        """A study with a note of the actor's: its id, version and the note's number."""
+        study_id = self.study()
+        with self.service.database.write() as session:
+            row = ReviewRow(study_id=study_id, at_utc=THEN, actor=actor.name, kind="note", data={"text": "x"})
+            session.add(row)
+            session.flush()
+            return study_id, 2, row.id
+
+    def batch(self, actor: Actor) -> str:
+        """A batch of the actor's."""
+        return batches.start(self.service, actor, 1, Source.CLI)
+
+    def file(self) -> Incoming:
+        """A file that nobody has handed in yet."""
+        return Incoming("film", f"no film {next(self._numbers)}".encode())
+
+    def policy(self) -> str:
+        """A policy that somebody approved, with a version of its own."""
+        version = f"9.{next(self._numbers)}.0"
+        return edited(TEXT, {("version",): version, ("approver",): "Dr. A. Silva"})
+
+    def version(self) -> int:
+        """The id of a policy that was written here."""
+        return policies.write(self.service, ROOT, self.policy(), "as agreed")
+
+    def subject(self) -> str:
+        """Somebody whom nobody has named yet."""
+        return f"subject {next(self._numbers)}"
+
+    def account(self, role: Role | None = Role.VIEWER) -> accounts.Account:
+        """Somebody who was named."""
+        return accounts.name_account(self.service, ROOT, ISSUER, self.subject(), "Ben", role)
+
+    def here(self) -> str:
+        """The id of somebody who is signed in."""
+        account = self.account()
+        self.service.arrive(claims(account.subject))
+        return account.id
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call: what it needs, how it is made in an actor's name, and which events it leaves."""
+
+    action: Action
+    make: Callable[[Service, Actor, Any], object]
+    events: tuple[str, ...] = ()
+
+
+def claims(subject: str, nth: int = 1) -> Claims:
+    """What the identity provider says of a person at their nth sign-in."""
+    key = hashlib.sha256(f"{subject} {nth}".encode()).hexdigest()
+    return Claims(ISSUER, subject, "Ana Silva", "", key)
+
+
+def signed_in(service: Service, role: Role, subject: str) -> Actor:
+    """Somebody who signed in in this role."""
+    accounts.name_account(service, ROOT, ISSUER, subject, "Ana Silva", role)
+    return service.arrive(claims(subject))
+
+
+def _undo(service: Service, actor: Actor, world: Any) -> None:
+    study_id, version, entry = world.note(actor) if isinstance(world, World) else ("none", 1, 1)
+    service.undo(actor, study_id, version, entry)
+
+
+def _id(account: Any) -> str:
+    return account if isinstance(account, str) else account.id
+
+
+A = Action
+CALLS: dict[str, Call] = {
+    "submit": Call(A.SUBMIT, lambda s, a, w: s.submit(a, w.file(), source=Source.CLI), ("submit",)),
+    "submit_many": Call(
+        A.SUBMIT,
+        lambda s, a, w: s.submit_many(a, [w.file(), w.file()], source=Source.CLI),
+        ("submit", "submit"),
+    ),
+    "start_batch": Call(A.SUBMIT, lambda s, a, w: s.start_batch(a, 1, Source.CLI)),
+    "add_to_batch": Call(A.SUBMIT, lambda s, a, w: s.add_to_batch(a, w.batch(a), [w.file()]), ("submit",)),
+    "refuse_in_batch": Call(
+        A.SUBMIT, lambda s, a, w: s.refuse_in_batch(a, w.batch(a), "x", Notice("too_many_bytes", "b"))
+    ),
+    "finish_batch": Call(A.SUBMIT, lambda s, a, w: s.finish_batch(a, w.batch(a))),
+    "batch": Call(A.SUBMIT, lambda s, a, w: s.batch(a, w.batch(a))),
+    "batches": Call(A.SUBMIT, lambda s, a, w: s.batches(a)),
+    "page": Call(A.VIEW_LIST, lambda s, a, w: s.page(a, Query())),
+    "tiers": Call(A.VIEW_LIST, lambda s, a, w: s.tiers(a)),
+    "alerts": Call(A.VIEW_LIST, lambda s, a, w: s.alerts(a)),
+    "workers": Call(A.VIEW_LIST, lambda s, a, w: s.workers(a)),
+    "version": Call(A.VIEW_LIST, lambda s, a, w: s.version(a, w.study())),
+    "export_csv": Call(A.EXPORT, lambda s, a, w: s.export_csv(a, Query()), ("export",)),
+    "turnaround": Call(A.TURNAROUND, lambda s, a, w: s.turnaround(a, THEN, THEN)),
+    "health": Call(A.HEALTH, lambda s, a, w: s.health(a)),
+    "given_up": Call(A.HEALTH, lambda s, a, w: s.given_up(a)),
+    "refusals": Call(A.HEALTH, lambda s, a, w: s.refusals(a)),
+    "flow": Call(A.HEALTH, lambda s, a, w: s.flow(a)),
+    "search_audit": Call(A.AUDIT, lambda s, a, w: s.search_audit(a, EVERYTHING)),
+    "verify_audit": Call(A.AUDIT, lambda s, a, w: s.verify_audit(a), ("audit_verify",)),
+    "export_audit": Call(A.AUDIT, lambda s, a, w: s.export_audit(a, EVERYTHING, Form.CSV), ("audit_export",)),
+    "policies": Call(A.VIEW_POLICY, lambda s, a, w: s.policies(a)),
+    "policy_text": Call(A.VIEW_POLICY, lambda s, a, w: s.policy_text(a, None)),
+    "try_policy": Call(A.VIEW_POLICY, lambda s, a, w: s.try_policy(a, w.policy())),
+    "write_policy": Call(A.POLICY, lambda s, a, w: s.write_policy(a, w.policy(), "why"), ("policy_write",)),
+    "activate_policy": Call(
+        A.POLICY, lambda s, a, w: s.activate_policy(a, w.version()), ("policy_activate",)
+    ),
+    "study": Call(A.VIEW_STUDY, lambda s, a, w: s.study(a, w.study()), ("view",)),
+    "film_bytes": Call(A.VIEW_STUDY, lambda s, a, w: s.film_bytes(a, w.film()), ("view",)),
+    "priors": Call(A.VIEW_STUDY, lambda s, a, w: s.priors(a, w.patient()), ("view",)),
+    "note_download": Call(A.VIEW_STUDY, lambda s, a, w: s.note_download(a, w.film(), "pdf"), ("export",)),
+    "complete": Call(
+        A.COMPLETE, lambda s, a, w: s.complete(a, w.study(), Study(age_years=40), 2), ("complete",)
+    ),
+    "claim": Call(A.CLAIM, lambda s, a, w: s.claim(a, w.study(), 2), ("claim",)),
+    "release": Call(
+        A.CLAIM, lambda s, a, w: s.release(a, w.study(claimed_by=a.name, status="claimed"), 2), ("release",)
+    ),
+    "acknowledge": Call(A.ACKNOWLEDGE, lambda s, a, w: s.acknowledge(a, w.study(), 2), ("acknowledge",)),
+    "mark_read": Call(A.READ, lambda s, a, w: s.mark_read(a, w.told(), 2), ("read",)),
+    "opine": Call(A.OPINE, lambda s, a, w: s.opine(a, w.study(), 2, "Mass", agrees=True), ("agree",)),
+    "override": Call(
+        A.OVERRIDE, lambda s, a, w: s.override(a, w.study(), 2, Urgency.URGENT, "why"), ("override",)
+    ),
+    "note": Call(A.NOTE, lambda s, a, w: s.note(a, w.study(), 2, "text"), ("note",)),
+    "undo": Call(A.UNDO, _undo, ("undo",)),
+    "reanalyse": Call(A.REANALYSE, lambda s, a, w: s.reanalyse(a, [w.study()], None), ("reanalyse",)),
+    "retry": Call(A.RETRY, lambda s, a, w: s.retry(a, w.dead()), ("retry",)),
+    "accounts": Call(A.USERS, lambda s, a, w: s.accounts(a)),
+    "name_account": Call(
+        A.USERS, lambda s, a, w: s.name_account(a, ISSUER, w.subject(), "Ben", Role.LEAD), ("account",)
+    ),
+    "set_role": Call(A.USERS, lambda s, a, w: s.set_role(a, _id(w.account()), Role.LEAD), ("role",)),
+    "sign_out_account": Call(A.USERS, lambda s, a, w: s.sign_out_account(a, w.here()), ("sign_out",)),
+}
+
+OWN = frozenset({"arrive", "check", "sign_out"})
+"""Calls of a person that need no role: to come, to be asked about, to go."""
+
+PROGRAMS = frozenset({"close", "refresh", "deciding", "model_named"})
+"""Methods that are in nobody's name."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -133,3 +135,9 @@ def test_a1_rules_behind_the_table_go_by_the_role_of_now(service, another):
         service.release(actor, had, 2)
     with pytest.raises(Forbidden, match="needs the role lead"):
         service.undo(actor, study_id, version, entry)
+
+
+def test_a1_the_documentation_says_what_the_table_says():
+    page = (Path(__file__).parents[2] / "docs" / "accounts.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.+?) \| (viewer|clinician|lead|admin) \|$", page, re.MULTILINE)
+    assert rows == [(str(action), str(role)) for action, role in NEEDS.items()]

@@ -1,4 +1,4 @@
-"""What whoever leads sees of queue, workers, disk, dead letters, refusals and the audit trail."""
+"""What whoever leads sees of queue, workers, disk, dead letters and refusals."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import insert
 
 from cxr_core.access import Actor, Role
 from cxr_core.errors import Busy, Forbidden
 from cxr_core.worklist import audit, queue
-from cxr_core.worklist.operations import LARGEST_PAGE, DeadLetter, Queue, Refused, Search
-from cxr_core.worklist.schema import AuditRow, BatchItemRow, BatchRow, WorkerRow
+from cxr_core.worklist.operations import DeadLetter, Hour, Queue, Refused
+from cxr_core.worklist.schema import BatchItemRow, BatchRow, WorkerRow
 from cxr_core.worklist.values import INTERACTIVE, Incoming, Source
 from tests.worklist.rows import image, put, result, study
 
@@ -42,10 +42,12 @@ def note(service, *events):
 def test_an_empty_worklist_is_idle(service):
     health = service.health(LEAD)
     assert health.queue == Queue(0, 0, 0, 0, 0, 0, 0, None, service.settings.queue_limit)
-    assert (health.workers, health.dead, health.dead_total, health.refusals) == ((), (), 0, ())
-    assert (health.at, health.days) == (NOW, 7)
-    with pytest.raises(Forbidden):
-        service.health(ANN)
+    assert (health.workers, health.given_up, health.at) == ((), 0, NOW)
+    assert (service.given_up(LEAD), service.refusals(LEAD)) == ((), ())
+    assert [each.received for each in service.flow(LEAD)] == [0] * 24
+    for call in (service.health, service.given_up, service.refusals, service.flow):
+        with pytest.raises(Forbidden):
+            call(ANN)
 
 
 def test_depth_and_age_of_the_queue_and_what_of_it_is_being_done(service):
@@ -57,6 +59,7 @@ def test_depth_and_age_of_the_queue_and_what_of_it_is_being_done(service):
             study(3, queued_utc=ago(minutes=9), not_before_utc=ago(seconds=-8)),
             study(4, queued_utc=ago(minutes=9), not_before_utc=ago(seconds=1), priority=2),
             study(5, queued_utc=None),
+            study(6, queued_utc=ago(days=1), priority=2),
         ],
         images=[
             image(1, 1, status="waiting"),
@@ -71,7 +74,7 @@ def test_depth_and_age_of_the_queue_and_what_of_it_is_being_done(service):
         first=3,
         interactive=1,
         batch=2,
-        again=1,
+        again=2,
         leased=1,
         delayed=1,
         oldest=ago(hours=2),
@@ -140,16 +143,15 @@ def test_dead_letters_say_why_and_when_the_newest_first(service):
         (ago(hours=1), "w2", "dead_letter", sha(1), {"study": id_of(1), "code": "crashed"}),
         (ago(hours=1), "w2", "dead_letter", sha(4), {"study": id_of(2), "code": "crashed"}),
     )
-    health = service.health(LEAD)
-    assert health.dead_total == 3
+    assert service.health(LEAD).given_up == 3
     received = image(1, 1)["received_utc"]
-    assert health.dead == (
+    assert service.given_up(LEAD) == (
         DeadLetter(sha(1), id_of(1), received, 3, ago(hours=1), "crashed"),
         DeadLetter(sha(3), id_of(2), received, 1, ago(hours=2), "lost_leases"),
         DeadLetter(sha(2), id_of(1), received, 0, None, ""),
     )
     service.retry(LEAD, sha(1))
-    assert service.health(LEAD).dead_total == 2
+    assert service.health(LEAD).given_up == 2
 
 
 def test_refusals_of_the_last_days_by_code_at_the_door_and_by_the_gate(service):
@@ -184,12 +186,12 @@ def test_refusals_of_the_last_days_by_code_at_the_door_and_by_the_gate(service):
         session.execute(
             insert(BatchItemRow), [dict(zip(names, each, strict=True)) | {"name": "x"} for each in items]
         )
-    assert service.health(LEAD).refusals == (
+    assert service.refusals(LEAD) == (
         Refused("lateral", 1, 2),
         Refused("empty_file", 2, 0),
         Refused("blurred", 0, 1),
     )
-    assert [each.code for each in service.health(LEAD, days=1).refusals] == ["blurred", "lateral"]
+    assert [each.code for each in service.refusals(LEAD, days=1)] == ["blurred", "lateral"]
 
 
 def test_a_disk_that_is_nearly_full_or_cannot_be_read_is_seen(service, monkeypatch):
@@ -209,71 +211,21 @@ def test_a_disk_that_is_nearly_full_or_cannot_be_read_is_seen(service, monkeypat
         service.health(LEAD)
 
 
-@pytest.fixture
-def trail(service):
-    """The service with five events on two studies and a film of the first."""
-    put(service.database, [study(1), study(2)], images=[image(9, 1)])
+def test_the_flow_counts_new_films_answers_and_dead_letters_by_the_hour(service):
     note(
         service,
-        (ago(hours=5), "Ann", "submit", sha(9), {"study": id_of(1)}),
-        (ago(hours=4), "w1", "result", sha(9)),
-        (ago(hours=3), "Ann", "view", id_of(1)),
-        (ago(hours=2), "Ben 100%", "view", id_of(2)),
-        (ago(hours=1), "Lea", "export"),
+        (ago(hours=30), "Ann", "submit", sha(1), {"new": True}),
+        (ago(hours=2, minutes=31), "Ann", "submit", sha(2), {"new": True}),
+        (ago(hours=2, minutes=29), "Ann", "submit", sha(3), {"new": True}),
+        (ago(hours=2, minutes=28), "Ann", "submit", sha(3), {"new": False}),
+        (ago(hours=1), "w1", "result", sha(2)),
+        (ago(minutes=29), "w1", "result", sha(3)),
+        (ago(minutes=1), "w1", "dead_letter", sha(3)),
     )
-    return service
-
-
-def numbers(service, **asked):
-    return [link.seq for link in service.search_audit(LEAD, Search(**asked)).links]
-
-
-@pytest.mark.parametrize(
-    ("asked", "found"),
-    [
-        ({}, [5, 4, 3, 2, 1]),
-        ({"actor": "ann"}, [3, 1]),
-        ({"actor": "%"}, [4]),
-        ({"event": "view"}, [4, 3]),
-        ({"event": "vie"}, []),
-        ({"subject": id_of(1)}, [3, 2, 1]),
-        ({"subject": sha(9)}, [2, 1]),
-        ({"subject": id_of(2), "event": "view", "actor": "Ben"}, [4]),
-        ({"subject": id_of(2), "actor": "Ann"}, []),
-        ({"since": ago(hours=4)}, [5, 4, 3, 2]),
-        ({"until": ago(hours=4)}, [1]),
-        ({"since": ago(hours=4), "until": ago(hours=2)}, [3, 2]),
-        ({"actor": "A\0"}, []),
-        ({"subject": "\ud800"}, []),
-        ({"event": "' OR 1=1 --"}, []),
-    ],
-)
-def test_the_audit_trail_is_searched_by_actor_event_subject_and_time(trail, asked, found):
-    assert numbers(trail, **asked) == found
-
-
-def test_pages_of_the_audit_trail_stay_where_they_are_while_events_happen(trail):
-    first = trail.search_audit(LEAD, Search(limit=2))
-    assert ([link.seq for link in first.links], first.next) == ([5, 4], 4)
-    trail.claim(ANN, id_of(1), 1)
-    second = trail.search_audit(LEAD, Search(limit=2, before=first.next))
-    assert ([link.seq for link in second.links], second.next) == ([3, 2], 2)
-    last = trail.search_audit(LEAD, Search(limit=2, before=second.next))
-    assert ([link.seq for link in last.links], last.next) == ([1], None)
-
-
-def test_a_page_of_exactly_the_rest_is_the_last(trail):
-    assert trail.search_audit(LEAD, Search(limit=5)).next is None
-    assert trail.search_audit(LEAD, Search(limit=0)).next == 5
-    assert len(trail.search_audit(LEAD, Search(limit=10 * LARGEST_PAGE)).links) == 5
-
-
-def test_what_is_found_is_the_row_as_it_is_stored_and_looking_changes_nothing(trail):
-    with trail.database.read() as session:
-        stored = {link.seq: link for link in audit.links(session)}
-    assert all(stored[link.seq] == link for link in trail.search_audit(LEAD, Search()).links)
-    trail.health(LEAD)
-    with trail.database.read() as session:
-        assert session.scalar(select(func.count()).select_from(AuditRow)) == 5
-    with pytest.raises(Forbidden):
-        trail.search_audit(ANN, Search())
+    start = NOW.replace(minute=0)
+    assert service.flow(LEAD, hours=3) == (
+        Hour(start - timedelta(hours=2), 1, 0, 0),
+        Hour(start - timedelta(hours=1), 0, 1, 0),
+        Hour(start, 0, 1, 1),
+    )
+    assert sum(each.received for each in service.flow(LEAD)) == 2

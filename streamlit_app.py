@@ -19,8 +19,8 @@ def show() -> None:
     )
     theme.brand()
     st.session_state["entered"] = True
-    page = st.navigation([page for _, page in listed], position="hidden")  # each asks for its role itself
-    for each in (page for role, page in listed if user.role.covers(role)):
+    page = st.navigation([its for _, its in listed], position="hidden")  # each asks for its role itself
+    for each in (its for role, its in listed if user.role.covers(role)):
         here = each.url_path == page.url_path
         st.sidebar.container(key="nav-here" if here else f"nav-{each.url_path}").page_link(each)
     with Log("cxr_core.ui").timed("page", page=page.url_path or "triage"):

@@ -52,7 +52,7 @@ class Log:
         start, error = perf_counter(), ""
         try:
             yield
-        except BaseException as exc:
+        except Exception as exc:
             error = type(exc).__name__
             raise
         finally:

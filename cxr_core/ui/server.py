@@ -118,9 +118,8 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
 
 def say_fault(exc: Exception) -> bool:
     """Say that the page failed, and what to quote; the error's own words may quote the patient."""
-    _log.error("page_fault", error=type(exc).__name__, at=logs.places(exc))
     st.error("This page has a fault. Nothing that was stored is lost.", icon=":material/error:")
-    services.quote()
+    services.quote("page_fault", exc)
     return True
 
 

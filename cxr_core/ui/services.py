@@ -92,13 +92,14 @@ def say(exc: CxrError) -> None:
         st.error("The worklist cannot be read or written just now. Nothing that was stored is lost.")
     st.text(str(exc))
     if isinstance(exc, StoreError):
-        _log.warning("store_refused", error=type(exc).__name__)
-        quote()
+        quote("store_refused", exc)
 
 
-def quote() -> None:
-    """Show what a person quotes who asks about an error: the log's lines bear it."""
-    st.caption(f"If you ask about this, quote {logs.request()}.")
+def quote(event: str, exc: Exception) -> None:
+    """Log where an error arose, without its words, and show what a person quotes who asks about it."""
+    asked = logs.request()
+    _log.error(event, error=type(exc).__name__, at=logs.places(exc))
+    st.caption(f"If you ask about this, quote {asked}.")
 
 
 @contextmanager

@@ -242,7 +242,7 @@ def _draft(service: Service, actor: Actor) -> None:
         if saved:
             _drop()
             st.session_state[_SAID] = "Kept. It is not in force before it is activated."
-            st.rerun(scope="fragment")
+            st.rerun()
     _preview(service, body)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -15,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
-from streamlit import config
+from streamlit import cli_util, config
 from streamlit import logger as streamlit_logs
 from streamlit.web.server.server_util import get_url
 
@@ -28,6 +29,8 @@ from cxr_core.worklist.service import Service
 
 FRESH_S = 2.0
 """For how long an answer about readiness is given again: whoever asks need not be signed in."""
+OPENS_AFTER_S = 0.5
+"""By then the server takes requests."""
 GUARDED = ("/media/", "/_stcore/upload_file/")
 """Paths beneath which films and reports go out and in, beside the pages."""
 SILENT = (
@@ -110,8 +113,10 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
     """Say when the app is there and when it goes; films are answered also while nobody looks."""
     with suppress(CxrError):  # pages say what is the matter, and try again
         await run_in_threadpool(_opened)
-    shown = config.get_option("browser.serverAddress") or "localhost"
-    _log.info("serving", url=get_url(shown))
+    url = get_url(config.get_option("browser.serverAddress") or "localhost")
+    _log.info("serving", url=url)
+    if not config.get_option("server.headless"):  # somebody sits at this machine
+        asyncio.get_running_loop().call_later(OPENS_AFTER_S, cli_util.open_browser, url)
     yield
     _log.info("stopped")
 

@@ -75,6 +75,10 @@ def _workers(health: Health) -> Light:
     alive = [each for each in health.workers if each.alive]
     silent = [each for each in health.workers if fell_silent(each, health.at)]
     last = max((each.seen for each in health.workers), default=None)
+    if health.policy_fault:
+        return Light(
+            "Workers", Level.ACT, f"{len(alive)}", "decide nothing: the policy in force cannot be read"
+        )
     if not alive:
         why = f"last heard of {waited((health.at - last).total_seconds())} ago" if last else "none today"
         return Light("Workers", Level.ACT, "0", why)

@@ -81,7 +81,9 @@ def _answered_otherwise(service: Service, actor: Actor, history: PolicyHistory) 
     if not count:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.text(f"Open studies with an answer of another policy or model: {count}. They keep it until then.")
+        st.text(
+            f"Open studies answered under another policy or model: {count}. They keep that answer until then."
+        )
         st.button("Analyse again", key="pol-again", on_click=_again, args=(service, actor))
 
 
@@ -273,7 +275,7 @@ def _preview(service: Service, body: str = "") -> None:
     if any(before is not after for before, after in preview.states):
         st.dataframe(policy_matrix.states(preview), hide_index=True, key="pol-states", width="content")
     if preview.changed:
-        link = st.column_config.LinkColumn("Study", display_text=r"study=([0-9a-f]+)", width="small")
+        link = st.column_config.LinkColumn("Study", display_text=r"study=([0-9a-f]+)", width=150)
         st.dataframe(
             policy_matrix.studies(preview, service.clock()),
             hide_index=True,

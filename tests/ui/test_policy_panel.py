@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from cxr_core.access import Actor, Role
 from cxr_core.domain import Urgency
 from cxr_core.triage.edit import edited
+from cxr_core.ui.operations_lights import Level, lights_of
 from cxr_core.ui.policy_draft import next_version
+from cxr_core.worklist.schema import PolicyRow
+from cxr_core.worklist.service import open_service
 from cxr_core.worklist.values import Incoming, Source
 from tests.films import png
 from tests.ui.conftest import Home
 
 LEAD = Actor("local user", Role.LEAD)
-
-
-def _page(role: str) -> None:
-    import streamlit as st
-
-    from cxr_core.access import Actor, Role
-    from cxr_core.ui import policy_panel, services
-
-    st.set_page_config(layout="wide")
-    policy_panel.show(services.current(), Actor("local user", Role(role)))
+PAGE = str(Path(__file__).with_name("policy_page.py"))
 
 
 def opened(role: str = "lead") -> AppTest:
-    app = AppTest.from_function(_page, default_timeout=120, args=(role,)).run()
+    app = AppTest.from_file(PAGE, default_timeout=120)
+    app.session_state["role"] = role
+    app.run()
     assert not app.exception
     return app
 
@@ -104,7 +104,7 @@ def test_a_version_is_written_tried_kept_activated_and_reverted(answered):
     assert "Policy 1.0.1 is in force." in said(app)
     assert answered.service.policies(LEAD).in_force.policy_id == kept.id
     assert "<b>1.0.1</b>" in html(app)
-    assert "Open studies with an answer of another policy or model: 3." in said(app)
+    assert "Open studies answered under another policy or model: 3." in said(app)
     press(app, "pol-again")
     assert "3 studies queued behind all new films." in said(app)
     answered.answer()
@@ -175,6 +175,24 @@ def test_a_role_below_lead_sees_nothing(tiny_app):
     app = opened("clinician")
     assert "your role does not allow it" in said(app)
     assert not keys(app)
+
+
+def test_a_policy_in_force_that_cannot_be_read_is_said_and_can_be_left(tiny_app):
+    policy = changed(tiny_app, "1.1.0")
+    tiny_app.service.activate_policy(LEAD, policy)
+    with tiny_app.service.database.write() as session:
+        row = session.get_one(PolicyRow, policy)
+        row.body += '\n[telepathy]\nrange = "far"\n'
+    with closing(open_service(tiny_app.settings)) as service:
+        workers = lights_of(service.health(LEAD), timedelta(minutes=15))[1]
+    assert (workers.level, workers.why) == (Level.ACT, "decide nothing: the policy in force cannot be read")
+    app = opened()
+    assert "No film is decided now" in said(app)
+    assert "telepathy" in said(app)
+    assert "cannot be read" in app.dataframe[0].value.to_string()
+    press(app, "pol-revert-now")
+    assert "No film is decided now" not in said(app)
+    assert "<b>1.0.0</b>" in html(app)
 
 
 def test_hostile_text_is_shown_as_text(tiny_app):

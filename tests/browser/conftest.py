@@ -1,11 +1,15 @@
+import re
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
-from cxr_core.settings import ROOT
+from cxr_core.settings import ROOT, Settings
+from cxr_core.worklist.service import Service, open_service
 from tests.browser import app
+from tests.browser.app import Server
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +49,7 @@ class Watched:
 
     def _said(self, said: ConsoleMessage) -> None:
         # At the address of a page Streamlit's client first asks for its server beneath that page.
-        probing = "/worklist/_stcore/" in said.location.get("url", "")
+        probing = re.search(r"//[^/]+/\w+/_stcore/", said.location.get("url", ""))
         if said.type == "error" and not probing:
             self.errors.append(said.text)
 
@@ -61,3 +65,20 @@ def watched(browser: Browser, address: str) -> Iterator[Watched]:
     context.close()
     assert watch.outside == []
     assert watch.errors == []
+
+
+@pytest.fixture
+def server(tiny_model: Path, tmp_path: Path) -> Iterator[Server]:
+    if not app.CHROMIUM.exists():
+        pytest.skip(f"{app.CHROMIUM} is not installed")
+    small = {"CXR_MODEL": tiny_model.name, "CXR_MODELS_DIR": str(tiny_model.parent)}
+    with app.running(tmp_path, **small) as running:
+        yield running
+
+
+@pytest.fixture
+def service(server: Server, tiny_model: Path) -> Iterator[Service]:
+    """The same worklist from outside, as another program would open it."""
+    settings = Settings(home=server.home, model=tiny_model.name, models_dir=tiny_model.parent)
+    with closing(open_service(settings)) as opened:
+        yield opened

@@ -11,13 +11,15 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.app import ROOT, chromium, ready, running, served
 
+WITH_PRIORS = "SYNTHETIC-0101"
 FOLDER = ROOT / "docs" / "screenshots"
 SHOTS = {
     "triage-flagged.png": "Film with findings",
     "triage-no-disease.png": "Film without findings",
     "triage-refused.png": "Film that is refused",
 }
-WORKLIST = "worklist.png"
+WORKLIST, STUDY, PRIORS = "worklist.png", "study.png", "study-priors.png"
+OPERATIONS, TURNAROUND = "operations.png", "operations-turnaround.png"
 
 
 def make_screenshots() -> None:
@@ -36,7 +38,7 @@ def make_screenshots() -> None:
 
 
 def make_worklist_screenshot() -> None:
-    """Write the picture of the demo's list, its most pressing study picked."""
+    """Write the pictures of the demo's list, of its most pressing study, of priors and of operations."""
     with TemporaryDirectory() as folder:
         home = Path(folder) / "demo"
         subprocess.run(
@@ -52,6 +54,32 @@ def make_worklist_screenshot() -> None:
             page.mouse.move(640, 796)
             page.wait_for_timeout(2_500)
             page.screenshot(path=FOLDER / WORKLIST)
+            page.keyboard.press("Enter")
+            ready(page)
+            _shoot(page, STUDY)
+            page.get_by_role("link", name="Worklist").click()
+            page.get_by_label("Search", exact=True).fill(WITH_PRIORS)
+            page.locator(".st-key-wl-foot").get_by_text("1 study").wait_for(timeout=60_000)
+            page.get_by_label("Search", exact=True).blur()
+            page.keyboard.press("j")
+            page.locator(".st-key-strip").get_by_text(WITH_PRIORS).wait_for(timeout=60_000)
+            page.keyboard.press("Enter")
+            page.get_by_text("Priors · 2").click()
+            page.locator("canvas[data-ready=yes]").nth(1).wait_for(timeout=60_000)
+            _shoot(page, PRIORS)
+            page.get_by_role("link", name="Operations").click()
+            page.locator(".lights").wait_for(timeout=60_000)
+            page.locator(".js-plotly-plot").wait_for(timeout=60_000)
+            _shoot(page, OPERATIONS)
+            page.get_by_role("tab", name="Turnaround").click()
+            page.locator(".js-plotly-plot").nth(4).wait_for(timeout=60_000)
+            _shoot(page, TURNAROUND)
+
+
+def _shoot(page: Page, file: str) -> None:
+    page.mouse.move(640, 796)
+    page.wait_for_timeout(2_500)
+    page.screenshot(path=FOLDER / file)
 
 
 def _opened(browser: Browser, address: str, size: tuple[int, int]) -> Page:

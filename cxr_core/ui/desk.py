@@ -62,7 +62,10 @@ def _opened(service: Service, actor: Actor, study_id: str) -> StudyView:
     Raises:
         StoreError: there is no such study.
     """
-    view = service.study(actor, study_id, audited=st.session_state.get(OPENED) != study_id)
+    first = st.session_state.get(OPENED) != study_id
+    view = service.study(actor, study_id, audited=first)
+    if first:
+        acts.close()
     st.session_state[OPENED] = study_id
     return view
 

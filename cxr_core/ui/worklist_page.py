@@ -12,6 +12,7 @@ from cxr_core.access import Actor
 from cxr_core.errors import CxrError
 from cxr_core.ui import (
     acts,
+    desk,
     listed,
     recent,
     selection,
@@ -42,6 +43,7 @@ CHIPS = {
 @st.fragment(run_every=EVERY_S)
 def live(service: Service, actor: Actor) -> None:
     """Show everything that changes by itself; what cannot be read is said, and tried again."""
+    st.session_state.pop(desk.OPENED, None)  # opened again from here, a study is looked at again
     acts.perform(service, actor, selection.chosen())
     head, tiles = st.container(key="wl-head"), st.container()
     with st.container(key="filters", horizontal=True, gap="small", vertical_alignment="center"):

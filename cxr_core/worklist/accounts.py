@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -93,9 +94,10 @@ def accounts(service: Service) -> tuple[Account, ...]:
                 select(SignInRow.account_id, func.max(SignInRow.seen_utc)).group_by(SignInRow.account_id)
             )
         }
-        still = select(SignInRow).where(SignInRow.ended_utc.is_(None))
-        holding = [row.account_id for row in session.scalars(still) if not over(service, row, now)]
-    found = [_account(row, seen.get(row.id), holding.count(row.id)) for row in rows]
+        begun = SignInRow.started_utc > now - timedelta(hours=service.settings.session_hours)
+        still = session.scalars(select(SignInRow).where(SignInRow.ended_utc.is_(None), begun))
+        holding = Counter(row.account_id for row in still if not over(service, row, now))
+    found = [_account(row, seen.get(row.id), holding[row.id]) for row in rows]
     return tuple(sorted(found, key=lambda each: (each.handle.casefold(), each.id)))
 
 

@@ -132,8 +132,8 @@ COLUMNS = tuple(column.name for column in TABLE.columns)
 Tampering = Callable[[Session], object]
 
 
-def _set(seq: int, **values: object) -> Tampering:
-    return lambda session: session.execute(update(AuditRow).where(AuditRow.seq == seq).values(values))
+def _set(which: int, /, **values: object) -> Tampering:
+    return lambda session: session.execute(update(AuditRow).where(AuditRow.seq == which).values(values))
 
 
 def _row(session: Session, seq: int) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def _edits() -> Iterator[tuple[str, Tampering]]:
             other = {"seq": 99, "previous": "f" * 64, "digest": "f" * 64, "event": "undo"}
             if column == "at_utc":
                 other[column] = value + timedelta(microseconds=1)
-            _set(seq, **{column: other.get(column, f"{value} ")})(session)
+            _set(seq, **{column: other[column] if column in other else f"{value[1:]}x"})(session)
 
         return do
 

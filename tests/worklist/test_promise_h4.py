@@ -6,35 +6,34 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select
 
 from cxr_core.access import Actor, Role
 from cxr_core.domain import Study
 from cxr_core.errors import CxrError
 from cxr_core.settings import Settings
-from cxr_core.worklist.schema import Base, ImageRow
-from cxr_core.worklist.service import Service, open_service
+from cxr_core.worklist.schema import ImageRow
+from cxr_core.worklist.service import open_service
 from cxr_core.worklist.values import Incoming, Query, Source
-from tests.worklist.films import Films
 from tests.worklist.hooks import ABORT
 from tests.worklist.processes import environment
-
-NAME, PATIENT, REFERRER, ACCESSION, COMMENT = (
-    "Quaggamire",
-    "PIDX9931",
-    "Volkenbrand",
-    "ACCX5512",
-    "Wexelhagen",
+from tests.worklist.tokens import (
+    COMMENT,
+    FILE,
+    NAME,
+    PATIENT,
+    REFERRER,
+    assert_database_is_clean,
+    files,
+    leaks,
+    renamed,
+    tagged,
 )
-FILE = "wombatleaf"
-TOKENS = (NAME, PATIENT, REFERRER, ACCESSION, COMMENT, FILE)
-ALLOWED = {("image", "file_name"), ("batch_item", "name")}
+
 LEAD = Actor("lead", Role.LEAD)
 
 CRASHING_WORKER = """
@@ -47,21 +46,6 @@ service = open_service(settings.load())
 with open_pool(service, hook="tests.worklist.hooks:abort") as pool:
     Worker(service, pool, threading.Event()).work(once=True)
 """
-
-
-def tagged(films: Films, number: int, **elements) -> bytes:
-    """A film whose every personal element holds a token."""
-    said = {
-        "patient_id": PATIENT,
-        "patient_name": f"{NAME}^Zelda",
-        "ReferringPhysicianName": f"{REFERRER}^Otto",
-        "AccessionNumber": ACCESSION,
-        "PatientComments": COMMENT,
-        "StudyDescription": f"asked by {REFERRER}",
-        "OtherPatientIDs": PATIENT,
-        "InstitutionName": COMMENT,
-    }
-    return films.dicom(number, **said | elements)
 
 
 @pytest.fixture
@@ -126,15 +110,6 @@ class Machine:
         return self.run("-m", "cxr_core.cli", *arguments, **changes)
 
 
-def leaks(content: str | bytes) -> set[str]:
-    raw = content.encode() if isinstance(content, str) else content
-    return {token for token in TOKENS if token.lower().encode() in raw.lower()}
-
-
-def files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.is_file())
-
-
 def assert_disk_is_clean(machine: Machine) -> None:
     """Neither names nor contents of files give a token away, but for database and blobs."""
     home = machine.settings.home
@@ -145,29 +120,6 @@ def assert_disk_is_clean(machine: Machine) -> None:
         if home / "blobs" in path.parents:
             continue
         assert not leaks(path.read_bytes()), path
-
-
-def assert_database_is_clean(service: Service) -> None:
-    """Tokens stand in `identity` and in the columns of file names alone; they do stand there."""
-    where = set()
-    with service.database.read() as session:
-        for table in Base.metadata.sorted_tables:
-            for row in session.execute(select(table)).mappings():
-                where |= {(table.name, column) for column, value in row.items() if leaks(str(value))}
-    assert {each for each in where if each[0] != "identity"} == ALLOWED
-    assert {("identity", "patient_name"), ("identity", "patient_id"), ("identity", "referrer")} <= where
-
-
-@contextmanager
-def renamed(service: Service, away: str, back: str) -> Iterator[None]:
-    """Let every statement on a table fail for a while."""
-    with service.database.write() as session:
-        session.execute(text(f"ALTER TABLE {away}"))
-    try:
-        yield
-    finally:
-        with service.database.write() as session:
-            session.execute(text(f"ALTER TABLE {back}"))
 
 
 @pytest.mark.slow

@@ -352,7 +352,7 @@ class SignInRow(Base):
 
 
 class PolicyRow(Base):
-    """A policy as somebody wrote it here; never changed."""
+    """A policy as somebody wrote it here, or as the file had it (no author); never changed once used."""
 
     __tablename__ = "policy"
 

@@ -26,7 +26,8 @@ class Lifeline:
     def __init__(self, service: Service, worker: str) -> None:
         """Say nothing yet; `with` starts the thread."""
         self._service, self._worker = service, worker
-        self._held: set[str] = set()
+        self._held: dict[str, float] = {}
+        """Studies, and by `monotonic` when each lease began or was last renewed."""
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lifeline", daemon=True)
@@ -35,12 +36,13 @@ class Lifeline:
     def hold(self, study_ids: Iterable[str]) -> None:
         """Renew these from now on; they were claimed just now."""
         with self._lock:
-            self._held.update(study_ids)
+            self._held |= dict.fromkeys(study_ids, monotonic())
 
     def drop(self, study_ids: Iterable[str]) -> None:
         """Renew these no more."""
         with self._lock:
-            self._held.difference_update(study_ids)
+            for study_id in study_ids:
+                self._held.pop(study_id, None)
 
     def __enter__(self) -> Lifeline:
         self._thread.start()
@@ -58,9 +60,7 @@ class Lifeline:
         beaten = -BEAT_S
         while True:
             try:
-                with self._lock:
-                    held = sorted(self._held)
-                queue.renew(self._service, self._worker, held)
+                self._renew()
                 if monotonic() - beaten >= BEAT_S:
                     queue.beat(self._service, self._worker, self.answered)
                     beaten = monotonic()
@@ -68,3 +68,16 @@ class Lifeline:
                 _log.warning("lifeline_failed", worker=self._worker, error=type(exc).__name__)
             if self._stop.wait(pause):
                 return
+
+    def _renew(self) -> None:
+        """Renew the leases of which a quarter has passed; most studies are answered sooner."""
+        now = monotonic()
+        with self._lock:
+            due = sorted(
+                each
+                for each, since in self._held.items()
+                if now - since >= self._service.settings.lease_s / 4
+            )
+        queue.renew(self._service, self._worker, due)
+        with self._lock:
+            self._held |= {each: now for each in due if each in self._held}

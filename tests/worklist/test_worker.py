@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from cxr_core.inference.manifest import read_manifest
 from cxr_core.pipeline import analyse, heatmaps
 from cxr_core.worklist import codec, queue
 from cxr_core.worklist.database import SQLITE_FILE
+from cxr_core.worklist.lifeline import Lifeline
 from cxr_core.worklist.schema import ImageRow, ResultRow, StudyRow, WorkerRow
 from cxr_core.worklist.service import Service, open_service
 from cxr_core.worklist.values import INTERACTIVE, Incoming, Source
@@ -191,6 +193,27 @@ def test_a_worker_that_is_told_to_stop_finishes_what_it_began_and_gives_back_the
             answered = sum(row.answered for row in stopped)
             assert session.scalar(select(func.count()).select_from(ResultRow)) == answered
     assert queue.waiting(worklist) > 0, "it must have been stopped at work for this to show anything"
+
+
+def test_a_lease_is_renewed_in_time_however_long_its_film_takes(service, clock):
+    service.settings = replace(service.settings, lease_s=1)
+    submit(service, png(1))
+    (job,) = queue.claim(service, "w1", 16)
+    began = clock.now
+    lifeline = Lifeline(service, "w1")
+    lifeline.hold([job.study_id])
+
+    def until():
+        with service.database.read() as session:
+            return session.get(StudyRow, job.study_id).lease_until_utc
+
+    clock.advance(0.5)
+    with lifeline:
+        wait_for(lambda: until() == clock.now + timedelta(seconds=1), 30, "renewed")
+        clock.advance(0.5)
+        wait_for(lambda: until() == clock.now + timedelta(seconds=1), 30, "and again")
+    lifeline.drop([job.study_id])
+    assert until() == began + timedelta(seconds=2)
 
 
 def test_an_answer_that_comes_after_the_lease_was_lost_is_not_written(service, kit, clock):

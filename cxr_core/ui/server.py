@@ -47,16 +47,21 @@ class Readiness:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._parts: dict[str, str] = {}
+        self._parts = {"database": "unknown", "worker": "unknown", "model": "unknown"}
         self._until = 0.0
 
     def parts(self) -> dict[str, str]:
-        """Return part → word, at most two seconds old."""
-        with self._lock:
-            if monotonic() >= self._until:
+        """Return part → word, at most two seconds old, or the last ones while somebody else is asking.
+
+        So a database that does not answer keeps one thread waiting, however many ask.
+        """
+        if monotonic() >= self._until and self._lock.acquire(blocking=False):
+            try:
                 self._parts = self._asked()
                 self._until = monotonic() + FRESH_S
-            return self._parts
+            finally:
+                self._lock.release()
+        return self._parts
 
     def _asked(self) -> dict[str, str]:
         try:

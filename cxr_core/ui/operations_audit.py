@@ -33,7 +33,7 @@ def show(service: Service, actor: Actor) -> None:
         query = _on_its_page(_ask(service.clock()))
         found = service.search_audit(actor, query)
         with st.container(key="ops-trail-head", horizontal=True, gap="small", vertical_alignment="center"):
-            st.html(f'<div class="ops-said"><strong>{counted(found.total)}</strong> events fit</div>')
+            st.html(f'<div class="ops-said"><strong>{counted(found.total)}</strong> found</div>')
             _export(service, actor, query, found.total)
             if st.button("Verify the whole trail", key="ops-verify", icon=":material/fact_check:"):
                 _verify(service, actor)

@@ -10,6 +10,7 @@ from cxr_core.access import Actor
 from cxr_core.errors import Conflict, CxrError
 from cxr_core.ui import links, services
 from cxr_core.ui.moments import moment
+from cxr_core.ui.operations_lights import many
 from cxr_core.worklist.operations import DeadLetter
 from cxr_core.worklist.service import Service
 
@@ -36,14 +37,15 @@ def show(service: Service, actor: Actor) -> None:
             '<div class="empty"><b>No film is given up.</b><br>Each has its answer or waits for it.</div>'
         )
         return
+    films = many(len(letters), "film")
     with st.container(key="ops-dead-head", horizontal=True, vertical_alignment="center", gap="small"):
         st.html(
-            f'<div class="ops-said"><strong>{_films(len(letters))}</strong> given up; on the worklist their '
+            f'<div class="ops-said"><strong>{films}</strong> given up; on the worklist their '
             "studies wait for a person. Read them in the usual way, or have them tried again.</div>"
         )
         with st.popover(f"Try all {len(letters)} again", disabled=len(letters) < 2):
             st.text(
-                f"{_films(len(letters))} go back to the queue. One that kills its decoder again costs a "
+                f"{films} go back to the queue. One that kills its decoder again costs a "
                 "worker a few seconds each time, and comes back here."
             )
             st.button(
@@ -59,7 +61,7 @@ def _letter(service: Service, actor: Actor, letter: DeadLetter) -> None:
     now = service.clock()
     with st.container(key=f"ops-dead-{letter.sha256}", horizontal=True, vertical_alignment="center"):
         why = WHY.get(letter.code, "the audit trail does not say why")
-        attempts = f"{letter.attempts} failed attempt{'s' if letter.attempts != 1 else ''}"
+        attempts = many(letter.attempts, "failed attempt")
         st.text(
             f"{letter.code or 'unknown'}: {why} · {attempts} · given up {moment(letter.at, now)} · "
             f"received {moment(letter.received, now)} · film {letter.sha256[:12]}"
@@ -88,7 +90,7 @@ def _retry(service: Service, actor: Actor, letters: Sequence[DeadLetter]) -> Non
     except CxrError as exc:
         st.session_state[_SAID] = exc
         return
-    st.session_state[_SAID] = f"{_films(done)} back in the queue."
+    st.session_state[_SAID] = f"{many(done, 'film')} back in the queue."
 
 
 def _say() -> None:
@@ -97,7 +99,3 @@ def _say() -> None:
         services.say(said)
     elif said:
         st.success(said, icon=":material/check:")
-
-
-def _films(number: int) -> str:
-    return "1 film" if number == 1 else f"{number:,} films"

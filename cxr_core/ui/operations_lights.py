@@ -110,6 +110,11 @@ def _given_up(films: int) -> Light:
     return Light("Given up", Level.WATCH, f"{films:,}", "a person must look at them")
 
 
+def many(number: int, what: str) -> str:
+    """Return a number of things: `1 film`, `1,200 films`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
 def size(bytes_: int) -> str:
     """Return a size as disks are sold: `12.3 GB`, `500 MB`."""
     return f"{bytes_ / 1e9:.1f} GB" if bytes_ >= 1e9 else f"{bytes_ / 1e6:.0f} MB"

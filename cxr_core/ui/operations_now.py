@@ -14,7 +14,7 @@ from cxr_core.domain import Urgency
 from cxr_core.errors import CxrError
 from cxr_core.ui import plots, services
 from cxr_core.ui.moments import waited
-from cxr_core.ui.operations_lights import Light, fell_silent, lights_of, size
+from cxr_core.ui.operations_lights import Light, fell_silent, lights_of, many, size
 from cxr_core.worklist.operations import Health, Heard, Hour, Queue
 from cxr_core.worklist.order import max_wait
 from cxr_core.worklist.service import Service
@@ -74,7 +74,7 @@ def _flow(service: Service, actor: Actor) -> None:
         received, answered, given_up = (
             sum(each) for each in zip(*((h.received, h.answered, h.given_up) for h in hours), strict=True)
         )
-        said = f"{received:,} films in, {answered:,} answered, {given_up:,} given up in {HOURS} hours"
+        said = f"{many(received, 'film')} in, {answered:,} answered, {given_up:,} given up in {HOURS} hours"
         st.html(f'<div class="panel ops-flow"><h3>LAST {HOURS} HOURS</h3><p>{said}</p></div>')
         plots.show(flow_figure(hours), "ops-flow", said, 330)
 
@@ -103,7 +103,7 @@ def queue_html(queue: Queue) -> str:
     return (
         '<div class="panel"><h3>QUEUE, IN STUDIES</h3>'
         f'<div class="ops-figures">{figures}</div><div class="ops-bar">{bar}</div>'
-        f'<p class="muted">{rest} · {queue.films:,} films, {queue.first:,} for the first time</p></div>'
+        f'<p class="muted">{rest} · {many(queue.films, "film")}, {queue.first:,} for the first time</p></div>'
     )
 
 
@@ -133,8 +133,9 @@ def _worker(worker: Heard, now: datetime) -> str:
         state = f'<span class="{level}">✕ silent</span>'
     heard = (now - worker.seen).total_seconds()
     ago = f"{max(heard, 0):.0f} s" if heard < 60 else waited(heard)
+    name = escape(worker.id)
     return (
-        f'<tr><td class="id">{escape(worker.id)}</td><td>{state}</td><td>{ago}</td>'
+        f'<tr><td class="id" title="{name}">{name}</td><td>{state}</td><td>{ago}</td>'
         f"<td>{worker.answered:,}</td><td>{worker.studies:,}</td></tr>"
     )
 

@@ -82,7 +82,7 @@ def test_a_dead_letter_is_tried_again_and_answered_and_the_lights_follow_by_them
     expect(page.get_by_text("1 film back in the queue.")).to_be_visible(timeout=SLOW_MS)
     expect(given_up).to_contain_text("well", timeout=SLOW_MS)
     tab(page, "Now")
-    expect(page.get_by_text("1 films in, 1 answered")).to_be_visible(timeout=SLOW_MS)
+    expect(page.get_by_text("1 film in, 1 answered")).to_be_visible(timeout=SLOW_MS)
     assert service.health(LEAD).given_up == 0
 
 
@@ -95,7 +95,7 @@ def test_the_audit_trail_is_searched_verified_and_taken_away_and_names_are_shown
     who.fill("EVIL")
     who.press("Enter")
     said = page.locator(".ops-said")
-    expect(said).to_contain_text("1 events fit", timeout=SLOW_MS)
+    expect(said).to_contain_text("1 found", timeout=SLOW_MS)
     cells = page.locator(".st-key-ops-trail [role=grid] [role=gridcell]", has_text=HOSTILE)
     expect(cells.first).to_have_text(HOSTILE)
     with page.expect_download(timeout=SLOW_MS) as taken:

@@ -83,7 +83,7 @@ def test_what_waits_and_who_works_is_shown(dead: Home) -> None:
     said = html(opened())
     assert "✓ alive" in said
     assert "reading-room-7" in said
-    assert "0 with a worker · 1 films" in said
+    assert "0 with a worker · 1 film," in said
     assert "3 films in, 0 answered, 2 given up in 24 hours" in said
     dead.answer()
     assert "3 films in, 1 answered, 2 given up in 24 hours" in html(opened())

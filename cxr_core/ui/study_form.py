@@ -27,7 +27,9 @@ def ask(study: Study, key: str) -> Study | None:
         patient_id = left.text_input("Patient ID", study.patient_id, max_chars=64)
         name = right.text_input("Name", study.patient_name, max_chars=128)
         known = study.age_years if study.age_years is not None and 0 <= study.age_years <= OLDEST else None
-        years = left.number_input("Age in years", 0.0, OLDEST, known, step=1.0, format="%g")
+        # Only a field that begins empty can be emptied again; anew when another age is known.
+        st.session_state.setdefault(age := f"age-{key}-{known}", known)
+        years = left.number_input("Age in years", 0.0, OLDEST, None, step=1.0, format="%g", key=age)
         sex = right.selectbox(
             "Sex", list(_SEXES), list(_SEXES).index(study.sex), format_func=_SEXES.__getitem__
         )

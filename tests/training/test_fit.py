@@ -8,9 +8,9 @@ from torchvision.models import mobilenet_v2
 
 from cxr_core.training import fit as module
 from cxr_core.training.fit import Films, Plan, fit, masked_bce
-from cxr_core.training.networks import Ensemble, load_imagenet, mobilenet_v2_grey
+from cxr_core.training.networks import FROZEN_BLOCKS, Ensemble, load_imagenet, mobilenet_v2_grey
 
-PLAN = Plan(epochs=2, batch=4, peak_rate=1e-3, memory=0.5)
+PLAN = Plan(epochs=2, batch=4, peak_rate=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_early_blocks_stay_as_they_were(weights, films, tmp_path):
     fresh = mobilenet_v2_grey(15)
     picked = np.sort(np.random.default_rng(3).choice(16, size=16, replace=False))
     load_imagenet(fresh, weights, torch.from_numpy(films.inputs[picked]))
-    last = PLAN.frozen - 1
+    last = FROZEN_BLOCKS - 1
     assert torch.equal(network.features[last].conv[0][0].weight, fresh.features[last].conv[0][0].weight)
     assert not torch.equal(
         network.features[last + 1].conv[0][0].weight, fresh.features[last + 1].conv[0][0].weight

@@ -11,7 +11,7 @@ from cxr_core.access import Actor
 from cxr_core.errors import CxrError
 from cxr_core.reports.words import MARKS, wait
 from cxr_core.ui import acts, desk_history, listed
-from cxr_core.ui.moments import clock, moment
+from cxr_core.ui.moments import moment, waited
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import Line, Status
 
@@ -45,11 +45,11 @@ def live(service: Service, actor: Actor, line: Line, known: int) -> None:
 
 
 def stand_html(line: Line, now: datetime, turn: int) -> str:
-    """Return wait and status: `waits 00:12 of 15 min · new`."""
+    """Return wait and status: `waits 12 min of 15 min · new`."""
     seconds = line.waiting_s if line.status is Status.READ else (now - line.since).total_seconds()
     verb = "waited" if line.status is Status.READ else "waits"
     late = line.status is not Status.READ and seconds > line.limit_s
-    waiting = f"{verb} {clock(seconds)} of {wait(round(line.limit_s / 60))}"
+    waiting = f"{verb} {waited(seconds)} of {wait(round(line.limit_s / 60))}"
     mark = MARKS[line.urgency]
     return (
         f'<div class="stand" style="--tier:{mark.colour}"><b>{escape(listed.tier_word(line.urgency))}</b>'

@@ -15,7 +15,7 @@ from PIL import Image
 from cxr_core.domain import Sex, State, Urgency, View
 from cxr_core.reports.words import MARKS, age, name_of, wait
 from cxr_core.triage.policy import Policy
-from cxr_core.ui.moments import clock, moment, waited
+from cxr_core.ui.moments import moment, waited
 from cxr_core.worklist.values import Line, Tier
 
 THUMBNAIL_PX = 64
@@ -39,7 +39,7 @@ def table(lines: Sequence[Line], policy: Policy, now: datetime) -> pd.DataFrame:
             said(line, policy),
             line.patient_id or "–",
             person(line),
-            f"{clock(line.waiting_s)} / {wait(round(line.limit_s / 60))}",
+            f"{waited(line.waiting_s)} / {wait(round(line.limit_s / 60))}",
             [OVERDUE] if line.overdue else [],
             standing(line),
             moment(line.acquired, now),

@@ -7,14 +7,6 @@ from datetime import datetime
 from cxr_core.reports.words import when_short
 
 
-def clock(seconds: float) -> str:
-    """Return hours and minutes that have passed, from 100 hours on days: `00:12`, `73:05`, `12 d`."""
-    minutes = max(0, int(seconds)) // 60
-    if minutes >= 6000:
-        return f"{minutes // 1440} d"
-    return f"{minutes // 60:02}:{minutes % 60:02}"
-
-
 def waited(seconds: float) -> str:
     """Return a wait in words: `under 1 min`, `12 min`, `1 h 38`, `3 d 4 h`."""
     minutes = max(0, int(seconds)) // 60

@@ -100,7 +100,7 @@ def _columns() -> dict[str, ColumnConfig | str | None]:
         "Findings": column.TextColumn(width=218),
         "Patient ID": column.TextColumn(width=114),
         "Patient": column.TextColumn(width=84),
-        "Wait / limit": column.TextColumn(width=104),
+        "Wait / limit": column.TextColumn(width=132),
         "Due": column.MultiselectColumn("", options=[listed.OVERDUE], color=["#A32020"], width=80),
         "Status": column.TextColumn(width=112),
         "Acquired": column.TextColumn(width=98),

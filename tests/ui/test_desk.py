@@ -105,9 +105,9 @@ def test_a_change_is_an_arrow_a_sign_and_figures() -> None:
 
 def test_the_wait_goes_on_until_the_study_is_read() -> None:
     late = desk_watch.stand_html(line(), NOW + timedelta(minutes=30), 0)
-    assert "waits 00:42 of 15 min <em>overdue</em>" in late
+    assert "waits 42 min of 15 min <em>overdue</em>" in late
     read = desk_watch.stand_html(line(status=Status.READ), NOW + timedelta(minutes=30), 0)
-    assert "waited 00:12 of 15 min</span>" in read
+    assert "waited 12 min of 15 min</span>" in read
 
 
 def test_the_list_says_whose_urgency_it_is() -> None:

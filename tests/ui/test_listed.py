@@ -25,7 +25,7 @@ def test_a_line_says_in_one_row_what_a_reading_room_asks() -> None:
     assert row["Findings"] == "Pneumothorax, Mass ⚑"
     assert row["Patient ID"] == "004-771"
     assert row["Patient"] == "M 61 · AP"
-    assert row["Wait / limit"] == "00:12 / 15 min"
+    assert row["Wait / limit"] == "12 min / 15 min"
     assert row["Due"] == []
     assert row["Status"] == "new"
     assert row["Received"].startswith("5 Jan ")

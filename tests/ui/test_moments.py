@@ -4,25 +4,24 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cxr_core.ui.moments import clock, moment, waited
+from cxr_core.ui.moments import moment, waited
 
 HOUR, DAY = 3600, 86400
 
 
 @pytest.mark.parametrize(
-    ("seconds", "short", "words"),
+    ("seconds", "words"),
     [
-        (-5, "00:00", "under 1 min"),
-        (59, "00:00", "under 1 min"),
-        (720, "00:12", "12 min"),
-        (HOUR + 38 * 60, "01:38", "1 h 38"),
-        (73 * HOUR + 300, "73:05", "3 d 1 h"),
-        (100 * HOUR - 1, "99:59", "4 d 3 h"),
-        (320 * DAY, "320 d", "320 d 0 h"),
+        (-5, "under 1 min"),
+        (59, "under 1 min"),
+        (720, "12 min"),
+        (HOUR + 38 * 60, "1 h 38"),
+        (73 * HOUR + 300, "3 d 1 h"),
+        (100 * HOUR - 1, "4 d 3 h"),
+        (320 * DAY, "320 d 0 h"),
     ],
 )
-def test_waits(seconds: float, short: str, words: str) -> None:
-    assert clock(seconds) == short
+def test_waits(seconds: float, words: str) -> None:
     assert waited(seconds) == words
 
 

@@ -94,7 +94,6 @@ def weigh(row: StudyRow, films: Sequence[Outcome], policy: Policy, *, by_person:
         before is Urgency.CRITICAL
         and urgency is not Urgency.CRITICAL
         and row.acknowledged_utc is None
-        and row.override is None
         and not by_person
     )
     urgency = before if held else urgency

@@ -13,6 +13,7 @@ from cxr_core.worklist import queue
 from cxr_core.worklist.service import Service
 
 BEAT_S = 3.0
+AGAIN_S = 0.2
 _log = Log(__name__)
 
 
@@ -59,14 +60,16 @@ class Lifeline:
         pause = min(BEAT_S, self._service.settings.lease_s / 4)
         beaten = -BEAT_S
         while True:
+            soon = pause
             try:
                 self._renew()
                 if monotonic() - beaten >= BEAT_S:
                     queue.beat(self._service, self._worker, self.answered)
                     beaten = monotonic()
-            except StoreError as exc:
+            except StoreError as exc:  # it may have waited for a lock for long already
+                soon = AGAIN_S
                 _log.warning("lifeline_failed", worker=self._worker, error=type(exc).__name__)
-            if self._stop.wait(pause):
+            if self._stop.wait(soon):
                 return
 
     def _renew(self) -> None:

@@ -59,7 +59,7 @@ def claim(service: Service, worker: str, limit: int) -> list[Job]:
         films = _waiting_films(session, [row.id for row in rows])
         for row in rows:
             if row.id in films:
-                row.lease_owner, row.lease_until_utc = worker, now + _lease(service)
+                row.lease_owner, row.lease_until_utc = worker, service.clock() + _lease(service)
             else:
                 row.queued_utc = None
         return [

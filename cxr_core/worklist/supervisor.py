@@ -11,11 +11,14 @@ import threading
 from dataclasses import dataclass
 from time import monotonic
 
+from cxr_core.errors import StoreError
 from cxr_core.logs import Log
 
 POLL_S = 0.2
 SHORT_LIFE_S = 10.0
 LONGEST_PAUSE_S = 30.0
+TRIES = 3
+"""Times a worker that was to answer only what waits may end young before that is a failure."""
 _PR_SET_PDEATHSIG = 1
 
 _log = Log(__name__)
@@ -33,7 +36,11 @@ class Place:
 
 
 def supervise(processes: int, *, once: bool, stop: threading.Event) -> None:
-    """Keep `processes` workers going until `stop` is set, or with `once` until each found the queue empty."""
+    """Keep `processes` workers going until `stop` is set, or with `once` until each found the queue empty.
+
+    Raises:
+        StoreError: with `once`, one ended young again and again.
+    """
     places = [Place() for _ in range(processes)]
     try:
         while not stop.is_set() and not all(place.done for place in places):
@@ -42,6 +49,8 @@ def supervise(processes: int, *, once: bool, stop: threading.Event) -> None:
             stop.wait(POLL_S)
     finally:
         _stop([place.process for place in places if place.process is not None])
+    if once and any(place.deaths >= TRIES for place in places):
+        raise StoreError(f"a worker ended {TRIES} times without finishing; see the lines above")
 
 
 def die_with(parent: int) -> None:
@@ -59,8 +68,8 @@ def _attend(place: Place, once: bool) -> None:
         return
     if place.process is not None:
         status, place.process = place.process.returncode, None
-        place.done = once and status == 0
-        place.deaths = 0 if now - place.started > SHORT_LIFE_S else place.deaths + 1
+        place.deaths = 0 if status == 0 or now - place.started > SHORT_LIFE_S else place.deaths + 1
+        place.done = once and (status == 0 or place.deaths >= TRIES)
         place.not_before = now + min(LONGEST_PAUSE_S, 0.5 * 2 ** min(place.deaths, 8) - 0.5)
         _log.warning("worker_ended", status=status, deaths=place.deaths)
     if not place.done and now >= place.not_before:

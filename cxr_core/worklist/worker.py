@@ -137,10 +137,12 @@ class Worker:
         """Return whether no film waits.
 
         Raises:
-            PolicyError: some may, but the policy in force cannot be read.
+            PolicyError: some do, but the policy in force cannot be read.
         """
-        self.service.deciding()
-        return self._patience.tried(lambda: queue.waiting(self.service)) == 0
+        waiting = self._patience.tried(lambda: queue.waiting(self.service))
+        if waiting:
+            self.service.deciding()
+        return waiting == 0
 
     def _ready(self, once: bool) -> bool:
         """Return whether the model in force is loaded; until then nothing is claimed.
@@ -166,20 +168,21 @@ class Worker:
 
     def _claimed(self) -> list[Task]:
         """Return newly leased studies, their decoding begun."""
-        jobs = self._patience.tried(self._leased) or []
-        self.lifeline.hold(job.study_id for job in jobs)
-        return [task for job in jobs if (task := self._begun(job))]
+        return [task for job in self._leased() if (task := self._begun(job))]
 
     def _leased(self) -> list[Job]:
         """Return newly leased studies; none while the policy in force cannot be read.
 
         The policy is looked up after the claim: whoever queues studies after an activation gets its answers.
         """
-        if self._decides():
-            jobs = queue.claim(self.service, self.id, BATCH)
-            if not jobs or self._decides(anew=True):
-                return jobs
-            queue.give_back(self.service, self.id, jobs)
+        if not self._patience.tried(self._decides):
+            return []
+        jobs = self._patience.tried(lambda: queue.claim(self.service, self.id, BATCH)) or []
+        self.lifeline.hold(job.study_id for job in jobs)
+        if not jobs or self._patience.tried(lambda: self._decides(anew=True)):
+            return jobs
+        self._patience.tried(lambda: queue.give_back(self.service, self.id, jobs))
+        self.lifeline.drop(job.study_id for job in jobs)
         return []
 
     def _decides(self, *, anew: bool = False) -> bool:

@@ -522,3 +522,15 @@ def test_an_alert_stands_until_a_person_acknowledges_it_whatever_other_answers_s
     assert critical.alerts(VIC) == ()
     assert (row(critical).urgency, row(critical).status) == ("review", "acknowledged")
     assert HELD not in row(critical).reasons
+
+
+def test_a_study_that_became_critical_after_it_was_overridden_stays_so_until_somebody_acknowledges_it(clear):
+    """The answer may be taken back by a policy that is reverted; nobody has seen that it was critical."""
+    clear.override(ANN, ONE, version(clear), Urgency.SIGNIFICANT, "cough for weeks")
+    answer(clear, 1, PNEUMOTHORAX, model="m 2")
+    assert row(clear).urgency == "critical"
+    answer(clear, 1, NOTHING, model="m 3")
+    assert (row(clear).urgency, HELD in row(clear).reasons) == ("critical", True)
+    assert [alert.study_id for alert in clear.alerts(VIC)] == [ONE]
+    clear.acknowledge(ANN, ONE, version(clear), told="ward", how="in person")
+    assert row(clear).urgency == "significant"

@@ -19,6 +19,7 @@ import pytest
 from sqlalchemy import func, select
 
 from cxr_core.access import Actor, Role
+from cxr_core.errors import Busy
 from cxr_core.inference.manifest import read_manifest
 from cxr_core.pipeline import analyse, heatmaps
 from cxr_core.worklist import codec, queue
@@ -230,6 +231,34 @@ def test_an_answer_that_comes_after_the_lease_was_lost_is_not_written(service, k
             worker._finish([worker._begun(job) for job in late])
             worker._settled()
     assert results(service) == []
+
+
+def test_studies_are_still_held_when_the_policy_cannot_be_looked_up_just_then(service, monkeypatch):
+    """They were leased a moment before: forgotten, each would wait for its lease to run out."""
+    submit(service, png(1))
+    looked = []
+
+    def refresh():
+        looked.append(1)
+        if len(looked) == 1:
+            raise Busy("the database is away")
+
+    with open_pool(service) as pool:
+        worker = Worker(service, pool, threading.Event())
+        monkeypatch.setattr(service, "refresh", refresh)
+        with worker._threads, worker._store:
+            (job,) = worker._leased()
+    assert len(looked) == 2
+    assert list(worker.lifeline._held) == [job.study_id]
+
+
+def test_workers_for_what_waits_end_when_they_cannot_answer_it(worklist, tmp_path):
+    path = tmp_path / "policy.toml"
+    path.write_text("version = 1", encoding="utf-8")
+    log = tmp_path / "log"
+    worker = start_worker(replace(worklist.settings, policy=path), "--once", "--processes", "2", log=log)
+    assert worker.wait(120) not in (0, -signal.SIGTERM)
+    assert "ended 3 times" in log.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -71,6 +71,7 @@ class Service:
         model: the one in force as results name it, "id version".
         limits: what is refused at the door.
         clock: aware time now.
+        untouched: sign-ins whose use could not be written down, and when that was last tried.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Service:
         self.settings = settings
         self.clock = clock
         self.limits = Limits()
+        self.untouched: dict[str, datetime] = {}
 
     def close(self) -> None:
         """Close the database; whoever opened the service does this at the end."""
@@ -121,14 +123,16 @@ class Service:
 
     # ---- who asks
 
-    def arrive(self, claims: Claims) -> Actor:
+    def arrive(self, claims: Claims, *, look: bool = False) -> Actor:
         """Return who signed in, in the role of now; the first time is noted as the sign-in.
+
+        With `look`, a page was shown anew by itself: as in `check`, nobody need be there.
 
         Raises:
             SignedOut: this sign-in has ended; there must be a new one.
             Forbidden: the person has no role.
         """
-        return sign_ins.arrive(self, claims)
+        return sign_ins.arrive(self, claims, look=look)
 
     def check(self, actor: Actor, action: Action, *, look: bool = False) -> Actor:
         """Return the actor in the role of now, if that allows the action; every call begins here.

@@ -17,16 +17,17 @@ from sqlalchemy import select, update
 from cxr_core.access import MARK, Action, Actor, Role
 from cxr_core.errors import Busy, Forbidden, SignedOut
 from cxr_core.worklist import accounts, audit
-from cxr_core.worklist.accounts import EXPIRED, SIGNED_OUT, Claims
-from cxr_core.worklist.schema import AccountRow, SignInRow
+from cxr_core.worklist.accounts import EXPIRED, REVOKED, SIGNED_OUT, Claims
+from cxr_core.worklist.schema import AccountRow, AuditRow, SignInRow
 
 if TYPE_CHECKING:
     from cxr_core.worklist.service import Service
 
 TOUCH = timedelta(seconds=30)
-"""How often, at most, it is written down that a person did something."""
+"""How often, at most, it is written down that a person did something, or tried to write it down."""
 
 _KEY = re.compile(r"[0-9a-f]{64}")
+_RESTORED = select(AuditRow.at_utc).where(AuditRow.event == "restore").order_by(AuditRow.seq.desc()).limit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class _SignIn:
     role: Role | None
 
 
-def arrive(service: Service, claims: Claims) -> Actor:
+def arrive(service: Service, claims: Claims, *, look: bool) -> Actor:
     """Return who the identity provider says is there, in the role of now; the first time is the sign-in.
 
     Raises:
@@ -55,7 +56,7 @@ def arrive(service: Service, claims: Claims) -> Actor:
         found = _find(service, claims.key)
     if found is None or (found.issuer, found.subject) != (claims.issuer, claims.subject):
         raise SignedOut(SIGNED_OUT)
-    return _held(service, found, look=False)
+    return _held(service, found, look=look)
 
 
 def check(service: Service, actor: Actor, action: Action, *, look: bool) -> Actor:
@@ -119,11 +120,16 @@ def _begin(service: Service, claims: Claims) -> None:
     """Write the sign-in down, and the account where it is the person's first; another thread may have.
 
     Raises:
-        SignedOut: what the provider said is older than a sign-in may be.
+        SignedOut: what the provider said is older than a sign-in may be, or than what was restored from a
+            backup: nothing there tells whether that sign-in had ended.
     """
     now = service.clock()
     if claims.issued and now - claims.issued >= timedelta(hours=service.settings.session_hours):
         raise SignedOut(EXPIRED)
+    with service.database.read() as session:
+        restored = session.scalar(_RESTORED)
+    if restored and (claims.issued is None or claims.issued <= restored):
+        raise SignedOut(REVOKED)
     with service.database.write() as session:
         accounts.alone(session)
         if session.get(SignInRow, claims.key) is not None:
@@ -155,7 +161,8 @@ def _held(service: Service, found: _SignIn, *, look: bool) -> Actor:
         raise SignedOut(why)
     if found.role is None:
         raise Forbidden(f"nobody has given {found.handle} a role yet; ask an administrator")
-    if not look and now - found.row.seen_utc >= TOUCH:
+    tried = max(found.row.seen_utc, service.untouched.get(found.row.key, found.row.seen_utc))
+    if not look and now - tried >= TOUCH:
         _touch(service, found.row.key, now)
     return Actor(found.handle, found.role, found.row.key)
 
@@ -179,7 +186,15 @@ def _lock(service: Service, found: _SignIn, now: datetime) -> None:
 
 
 def _touch(service: Service, key: str, now: datetime) -> None:
-    """Write down that the person did something; the list can be read even where that cannot be."""
+    """Write down that the person did something; the list can be read even where that cannot be.
+
+    A database that is locked lets every writer wait, so it is not asked again at once.
+    """
     holds = update(SignInRow).where(SignInRow.key == key, SignInRow.ended_utc.is_(None))
-    with suppress(Busy), service.database.write() as session:
-        session.execute(holds.where(SignInRow.seen_utc < now).values(seen_utc=now))
+    try:
+        with service.database.write() as session:
+            session.execute(holds.where(SignInRow.seen_utc < now).values(seen_utc=now))
+    except Busy:
+        service.untouched[key] = service.clock()
+    else:
+        service.untouched.pop(key, None)

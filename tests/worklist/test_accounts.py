@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import select, update
@@ -128,6 +128,26 @@ def test_a_cookie_from_long_ago_that_was_never_seen_is_no_sign_in(service, clock
     with pytest.raises(SignedOut):
         service.arrive(old)
     assert (events(service), service.accounts(ROOT)) == ([], ())
+
+
+@pytest.mark.parametrize(
+    ("after", "holds"),
+    [(None, False), (timedelta(hours=-1), False), (timedelta(0), False), (timedelta(seconds=1), True)],
+)
+def test_after_a_restore_only_a_new_sign_in_counts(service, clock, after, holds):
+    """It may have begun after the backup was made, and ended: the rows that said so are lost."""
+    service.name_account(ROOT, ISSUER, "ana", "Ana Silva", Role.VIEWER)
+    with service.database.write() as session:
+        audit.append(session, at=clock.now, actor="root", event="restore")
+    issued = after if after is None else clock.now + after
+    clock.advance(60)
+    if holds:
+        assert service.arrive(replace(claims(), issued=issued)).role is Role.VIEWER
+        return
+    with pytest.raises(SignedOut) as refused:
+        service.arrive(replace(claims(), issued=issued))
+    assert refused.value.why == "revoked"
+    assert account(service).signed_in == 0
 
 
 def test_signing_out_anywhere_signs_out_everywhere(service):
@@ -340,6 +360,37 @@ def test_what_cannot_be_written_down_still_holds(service, clock, monkeypatch):
     with pytest.raises(SignedOut):
         service.check(actor, Action.VIEW_STUDY)
     assert [event for _, event, _ in events(service)] == ["account", "sign_in", "lock"]
+
+
+def test_a_locked_database_makes_nobody_wait_again_and_again(service, clock, monkeypatch):
+    actor = person(service, "ana", Role.VIEWER)
+    tried: list[datetime] = []
+
+    def locked() -> None:
+        tried.append(clock.now)
+        raise Busy("another program holds the lock")
+
+    clock.advance(30)
+    with monkeypatch.context() as broken:
+        broken.setattr(service.database, "write", locked)
+        for seconds in (0, 1, 28, 1, 10):
+            clock.advance(seconds)
+            assert service.arrive(claims()) == service.check(actor, Action.VIEW_STUDY) == actor
+        assert len(tried) == 2, "at once, and 30 s later"
+    clock.advance(20)
+    service.check(actor, Action.VIEW_STUDY)
+    assert account(service).last_seen == clock.now
+    assert not service.untouched
+
+
+def test_a_page_that_was_shown_anew_by_itself_keeps_nobody_signed_in(service, clock):
+    person(service, "ana", Role.VIEWER)
+    for _ in range(14):
+        clock.advance(60)
+        service.arrive(claims(), look=True)
+    clock.advance(60)
+    with pytest.raises(SignedOut, match="nothing was done"):
+        service.arrive(claims(), look=True)
 
 
 def test_a_clock_behind_another_machines_does_not_unsee(service, clock):

@@ -25,6 +25,9 @@ OPEN = ("uvicorn", "streamlit.web.server.starlette.starlette_auth_routes")
 LONGEST = 300
 """Letters of a library's message that are written."""
 
+CAUSES = 5
+"""Errors behind an error that are told."""
+
 _request: ContextVar[str] = ContextVar("request", default="")
 
 
@@ -76,7 +79,7 @@ class JsonLines(logging.Formatter):
             line["request"] = request
         line |= getattr(record, "said", None) or _of_a_library(record)
         if record.exc_info and record.exc_info[1] is not None:
-            line |= {"error": type(record.exc_info[1]).__name__, "at": places(record.exc_info[1])}
+            line |= traced(record.exc_info[1])
         return json.dumps(line, default=str, separators=(",", ":"))
 
 
@@ -111,6 +114,16 @@ def begin() -> str:
 def request() -> str:
     """Return the id that a person quotes; a new one where none has begun."""
     return _request.get() or begin()
+
+
+def traced(exc: BaseException) -> dict[str, object]:
+    """Return the type of an error and where it arose, and the same of what caused it, the nearest first."""
+    found: dict[str, object] = {"error": type(exc).__name__, "at": places(exc)}
+    causes: list[str] = []
+    while (cause := exc.__cause__) is not None and len(causes) < CAUSES:
+        causes.append(f"{type(cause).__name__} {places(cause)}".rstrip())
+        exc = cause
+    return found | ({"causes": causes} if causes else {})
 
 
 def places(exc: BaseException) -> str:

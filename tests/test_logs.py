@@ -51,6 +51,25 @@ def test_of_a_librarys_line_the_arguments_and_of_an_error_the_message_are_left_o
     assert second["text"] == "port 8501 is taken"
 
 
+def test_an_error_is_told_with_what_caused_it_but_no_words_of_either(lines) -> None:
+    try:
+        try:
+            raise KeyError("Quaggamire^Zelda")
+        except KeyError as missing:
+            raise ValueError("Quaggamire") from missing
+    except ValueError as exc:
+        exc.__cause__.__cause__ = OSError("Quaggamire")  # type: ignore[union-attr]  # never raised: no place
+        exc.__cause__.__cause__.__cause__ = exc  # type: ignore[union-attr]  # a ring has an end too
+        logging.getLogger("streamlit").exception("failed")
+    (line,) = lines()
+    assert line["error"] == "ValueError"
+    first, second, *more = line["causes"]
+    assert first.startswith("KeyError test_logs.py:")
+    assert second == "OSError"
+    assert len(more) == logs.CAUSES - 2
+    assert "Quaggamire" not in json.dumps(line)
+
+
 def test_a_line_stays_one_line_whatever_is_in_it(caplog) -> None:
     caplog.set_level(logging.INFO)
     Log("cxr_core.x").info("odd", value='a\nb\r\x1b[31m"\u2028')

@@ -44,7 +44,9 @@ def show(service: Service, actor: Actor) -> None:
     _plots(found, Measure(measure or Measure.READ))
     st.caption(
         f"Counted {moment(found.at, service.clock())} from the audit trail. A wait runs from when the film "
-        "was taken, where it says so, else from receipt. p90: nine in ten did not wait longer."
+        "was taken, where it says so, else from receipt. n: of those it has happened for. "
+        "p90: nine in ten did not wait longer. Arrived late: overdue before the "
+        "first film came in."
     )
 
 
@@ -82,9 +84,12 @@ def _plots(found: Turnaround, measure: Measure) -> None:
 
 
 def tiers_html(tiers: Sequence[TierTimes]) -> str:
-    """Return a row a tier: studies, limit, median, p90 and worst of each wait, overdue share."""
-    heads = "".join(f'<th colspan="3" class="group">until {measure}</th>' for measure in Measure)
-    sub = '<th>median</th><th>p90</th><th class="end">worst</th>' * len(Measure)
+    """Return a row a tier: studies, limit, then n, median, p90 and worst of each wait, overdue share."""
+    heads = "".join(f'<th colspan="4" class="group">until {measure}</th>' for measure in Measure)
+    sub = (
+        '<th title="of those it has happened for">n</th><th>median</th><th>p90</th><th class="end">worst</th>'
+        * len(Measure)
+    )
     rows = "".join(_row(tier) for tier in tiers)
     return (
         '<div class="panel"><table class="ops-table waits">'
@@ -94,21 +99,22 @@ def tiers_html(tiers: Sequence[TierTimes]) -> str:
 
 
 def _row(tier: TierTimes) -> str:
-    waits = "".join(_three(measure.of(tier), tier.limit_s) for measure in Measure)
+    waits = "".join(_four(measure.of(tier), tier.limit_s) for measure in Measure)
     share = tier.overdue_share
     late = "–" if share is None else f"{share:.0%}"
     level = ' class="late"' if tier.overdue else ""
     colour = MARKS[tier.urgency].colour
+    apart = f"<br><small>{tier.arrived_late:,} arrived late, not counted</small>" if tier.arrived_late else ""
     reopened = f' title="{tier.reopened} put back on the list after they were read"' if tier.reopened else ""
     return (
         f'<tr{reopened}><td style="--tier:{colour}" class="tier">{escape(tier_word(tier.urgency))}</td>'
-        f"<td>{tier.studies:,}</td><td>{took(tier.limit_s)}</td>{waits}"
+        f"<td>{tier.studies:,}{apart}</td><td>{took(tier.limit_s)}</td>{waits}"
         f"<td{level}>{late} <small>{tier.overdue:,} of {tier.due:,}</small></td></tr>"
     )
 
 
-def _three(waits: Waits, limit_s: float) -> str:
-    cells = []
+def _four(waits: Waits, limit_s: float) -> str:
+    cells = [f"<td>{waits.n:,}</td>"]
     for place, value in enumerate((waits.median_s, waits.p90_s, waits.worst_s)):
         late = " late" if value is not None and value > limit_s else ""
         end = "end" if place == 2 else ""

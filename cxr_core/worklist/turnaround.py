@@ -4,6 +4,9 @@ The wait runs as on the list: from when the film was taken where it says so and 
 else from receipt, until a person did something. What that was stands in the audit trail; the study's row says
 only whether it still holds: a study put back on the list is not read, a result graver than the one
 acknowledged is not acknowledged.
+
+A study that was overdue before its first film came in, as a film of last year is, says nothing of the reading
+room: such studies are counted apart.
 """
 
 from __future__ import annotations
@@ -74,6 +77,7 @@ class TierTimes:
     Attributes:
         urgency: of them.
         studies: how many came in.
+        arrived_late: how many of them were overdue when they came in; nothing of what follows counts them.
         limit_s: the longest wait by the policy now in force.
         viewed, acknowledged, read: waits of those for which it has happened.
         due: those read, and those not read whose limit has passed; of the others it cannot be said yet.
@@ -83,6 +87,7 @@ class TierTimes:
 
     urgency: Urgency
     studies: int
+    arrived_late: int
     limit_s: float
     viewed: Waits
     acknowledged: Waits
@@ -222,8 +227,9 @@ def waits(seconds: Iterable[float]) -> Waits:
     return Waits(len(ordered), median(ordered), ordered[nine_in_ten - 1], ordered[-1])
 
 
-def _tier(urgency: Urgency, passages: Sequence[Passage], limit_s: float, now: datetime) -> TierTimes:
+def _tier(urgency: Urgency, came: Sequence[Passage], limit_s: float, now: datetime) -> TierTimes:
     limit = timedelta(seconds=limit_s)
+    passages = [each for each in came if each.received - each.since <= limit]
     waited = [(each.read or now) - each.since for each in passages]
     late = sum(wait > limit for wait in waited)
     in_time = sum(
@@ -231,7 +237,8 @@ def _tier(urgency: Urgency, passages: Sequence[Passage], limit_s: float, now: da
     )
     return TierTimes(
         urgency=urgency,
-        studies=len(passages),
+        studies=len(came),
+        arrived_late=len(came) - len(passages),
         limit_s=limit_s,
         viewed=waits(_seconds(each.since, each.viewed) for each in passages if each.viewed),
         acknowledged=waits(_seconds(each.since, each.acknowledged) for each in passages if each.acknowledged),

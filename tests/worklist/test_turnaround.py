@@ -69,15 +69,46 @@ def test_overdue_is_a_share_of_those_of_which_it_can_be_said():
         read = None if read_minutes is None else at(9, read_minutes)
         return Passage(Urgency.CRITICAL, at(9), at(9) - timedelta(minutes=since_minutes), read=read)
 
-    # At 09:10: read after 5 and after 25 (taken 20 earlier); unread for 10 of 15 minutes, and for 16.
+    # At 09:10: read after 5 and after 25 (taken 12 earlier); unread for 10 of 15 minutes, and for 16.
     found = measured(
-        [critical(5), critical(5, 20), critical(), critical(None, 6)], LIMITS, at(0), at(0, day=1), at(9, 10)
+        [critical(5), critical(13, 12), critical(), critical(None, 6)], LIMITS, at(0), at(0, day=1), at(9, 10)
     )
     times = tier(found.tiers, "critical")
     assert (times.studies, times.due, times.overdue) == (4, 3, 2)
     assert times.overdue_share == pytest.approx(2 / 3)
     assert times.read == Waits(2, 900.0, 1500.0, 1500.0)
     assert tier(found.tiers, "urgent").overdue_share is None
+
+
+def test_what_was_overdue_when_it_came_in_is_counted_apart():
+    """A film 190 days old on arrival waited for no reader here."""
+
+    def received(age_s, **done):
+        return Passage(Urgency.CRITICAL, at(9), at(9) - timedelta(seconds=age_s), **done)
+
+    old = timedelta(days=190).total_seconds()
+    passages = [received(old, viewed=at(10), acknowledged=at(10), read=at(10)), received(901), received(900)]
+    found = measured(passages, LIMITS, at(0), at(0, day=1), at(9, 5))
+    times = tier(found.tiers, "critical")
+    assert (times.studies, times.arrived_late, times.due, times.overdue) == (3, 2, 1, 1)
+    assert (times.viewed, times.acknowledged, times.read) == (Waits(), Waits(), Waits())
+    assert [each.arrived_late for _, tiers in found.days for each in tiers[:2]] == [2, 0]
+    assert tier(found.tiers, "urgent").arrived_late == 0
+
+
+def test_an_old_film_is_counted_apart_by_the_service(service, clock):
+    put(
+        service.database,
+        [
+            study(1, "urgent", at(8, day=-190), received_utc=at(8)),
+            study(2, "urgent", at(7), received_utc=at(8)),
+            study(3, "routine", at(8, day=-190), received_utc=at(8)),
+        ],
+    )
+    clock.now = at(8, 30)
+    found = service.turnaround(LEAD, at(0), at(0, day=1)).tiers
+    told = {each.urgency: (each.studies, each.arrived_late, each.due) for each in found if each.studies}
+    assert told == {"urgent": (2, 1, 0), "routine": (1, 1, 0)}
 
 
 def test_a_wait_of_exactly_the_limit_is_not_overdue_as_on_the_list():
@@ -169,7 +200,7 @@ def test_what_the_service_does_is_what_is_measured_and_agrees_with_the_list(serv
     service.study(ANN, id_of(1))
     service.study(ANN, id_of(2), audited=False)
     clock.now = at(8, 6)
-    service.acknowledge(ANN, id_of(1), 1)
+    service.acknowledge(ANN, id_of(1), 1, told="ward", how="in person")
     clock.now = at(8, 20)
     service.mark_read(ANN, id_of(1), 2)
     critical = tier(service.turnaround(LEAD, at(0), at(0, day=1)).tiers, "critical")

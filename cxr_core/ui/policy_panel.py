@@ -42,7 +42,7 @@ def _in_force(service: Service, history: PolicyHistory) -> None:
         st.error("No film is decided now: the policy in force cannot be read by this program.")
         st.text(history.in_force.fault)
     last = history.changes[0] if history.changes else None
-    source = "written here" if history.in_force.policy_id is not None else "of the policy file"
+    source = "of the policy file" if history.of_file else "written here"
     since = f"in force since {moment(last.at, now)}, by {last.actor}" if last else "in force since the start"
     rest = f"{source}; {since}"
     st.html(
@@ -171,12 +171,12 @@ def _download(service: Service, actor: Actor, version: PolicyVersion) -> None:
 
 def _activation(service: Service, actor: Actor, history: PolicyHistory, version: PolicyVersion) -> None:
     """Show how to bring a version into force, or why it cannot be."""
-    file = version.version == history.file.version
+    file = version.id == history.file.id
     target = None if file else version.id
     if target == history.in_force.policy_id:
         st.text("is in force")
         return
-    if not file and not version.signed:
+    if version.author and not version.signed:
         st.text("nobody has approved it: can be tried, not activated")
         return
     with st.popover("Activate", key="pol-activate"):

@@ -86,13 +86,15 @@ def say(exc: CxrError) -> None:
         st.error("Not done: your role does not allow it.")
     elif isinstance(exc, Invalid):
         st.warning("Not done: something is still to be said.")
+    elif isinstance(exc, PolicyError):
+        st.error("Not done: this program cannot read the policy that decides here.")
     elif isinstance(exc, Busy):
         st.error("The worklist cannot take this just now. Nothing that was stored is lost; try again soon.")
     else:
         st.error("The worklist cannot be read or written just now. Nothing that was stored is lost.")
     st.text(str(exc))
-    if isinstance(exc, StoreError):
-        quote("store_refused", exc)
+    if isinstance(exc, StoreError | PolicyError):
+        quote("store_refused" if isinstance(exc, StoreError) else "policy_unreadable", exc)
 
 
 def quote(event: str, exc: Exception) -> None:

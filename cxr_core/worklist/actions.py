@@ -7,7 +7,7 @@ the person looks again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from cxr_core.access import Actor, Role
 from cxr_core.domain import Urgency
-from cxr_core.errors import Conflict, Forbidden, Invalid, StoreError
+from cxr_core.errors import Conflict, Forbidden, Invalid, PolicyError, StoreError
 from cxr_core.files import printable
 from cxr_core.worklist import audit, queue
 from cxr_core.worklist.judge import HELD, judge, outcomes, weigh
@@ -104,7 +104,8 @@ def acknowledge(
             raise Conflict("this result was acknowledged before")
         study.acknowledged_by, study.acknowledged_utc = actor.name, now
         if HELD in study.reasons:
-            weigh(study, outcomes(session, service.policy, [study])[study.id], service.policy)
+            with suppress(PolicyError):  # it stays critical then, and the alert has ended
+                weigh(study, outcomes(session, service.policy, [study])[study.id], service.policy)
 
 
 def lacking(told: str, how: str, *, read_back: bool, in_full: bool = False) -> str:

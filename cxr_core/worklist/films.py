@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from cxr_core.access import Actor
 from cxr_core.domain import Sex, Study, View
-from cxr_core.errors import StoreError, Unknown
+from cxr_core.errors import PolicyError, StoreError, Unknown
 from cxr_core.worklist import audit, codec, listing, reviews
 from cxr_core.worklist.actions import change
 from cxr_core.worklist.aggregate import LOST, notice_of
@@ -198,7 +198,7 @@ def _film(
     analysis, maps = None, {}
     status = ImageStatus(image.status)
     if result is not None and status is not ImageStatus.CONFLICT:
-        with suppress(StoreError):  # the film itself can still be seen, and says so
+        with suppress(StoreError, PolicyError):  # the film itself can still be seen, and says so
             read = counted(session, codec.decode(image.sha256, result.body), row.typed, service.policy)
             who = {name: getattr(said, name) for name in codec.IDENTITY}
             maps = {} if read.refusal else codec.decode_heatmaps(result.body, result.heatmaps)

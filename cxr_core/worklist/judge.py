@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cxr_core.domain import Analysis, Sex, Study, Urgency, View
-from cxr_core.errors import StoreError
+from cxr_core.errors import PolicyError, StoreError
 from cxr_core.logs import Log
 from cxr_core.triage.policy import Policy
 from cxr_core.worklist import codec, stored_policy
@@ -45,21 +45,31 @@ def judge(
         rows: the studies.
         known: results by id that need not be read again.
     """
-    said = outcomes(session, policy, rows, known)
+    said = outcomes(session, policy, rows, known, strict=False)
     for row in rows:
         weigh(row, said[row.id], policy)
         row.version += 1
 
 
 def outcomes(
-    session: Session, policy: Policy, rows: Sequence[StudyRow], known: Mapping[int, Analysis] | None = None
+    session: Session,
+    policy: Policy,
+    rows: Sequence[StudyRow],
+    known: Mapping[int, Analysis] | None = None,
+    *,
+    strict: bool = True,
 ) -> dict[str, list[Outcome]]:
-    """Return what is known of each study's films, in order of arrival; arguments as of `judge`."""
+    """Return what is known of each study's films, in order of arrival; arguments as of `judge`.
+
+    Raises:
+        PolicyError: the policy that made an answer cannot be read, and `strict`; else that answer counts as
+            lost, for films must come in and be answered.
+    """
     films = films_of(session, rows)
     results = results_of(session, (image.result_id for each in films.values() for image in each), known or {})
     return {
         row.id: [
-            _outcome(session, image, results.get(image.result_id or 0), row.typed, policy)
+            _outcome(session, image, results.get(image.result_id or 0), row.typed, policy, strict=strict)
             for image in films[row.id]
         ]
         for row in rows
@@ -167,6 +177,9 @@ def counted(
     """Return the analysis as it counts, by the policy that made it: another one must be asked for first.
 
     Where that policy is not kept here, the one given decides.
+
+    Raises:
+        PolicyError: it is kept, but this program cannot read it.
     """
     if not typed:
         return analysis
@@ -217,8 +230,16 @@ def _outcome(
     analysis: Analysis | None,
     typed: Mapping[str, Any] | None,
     policy: Policy,
+    *,
+    strict: bool,
 ) -> Outcome:
     if analysis is None:
         return Outcome(image.sha256, image.status)
-    analysis = counted(session, analysis, typed, policy)
+    try:
+        analysis = counted(session, analysis, typed, policy)
+    except PolicyError:
+        if strict:
+            raise
+        _log.error("policy_unreadable", film=image.sha256)
+        return Outcome(image.sha256, image.status)
     return Outcome(image.sha256, image.status, analysis.triage, analysis.refusal, image.result_id)

@@ -1,38 +1,39 @@
 """Policies as versions: which one is in force, and who wrote, activated and reverted which.
 
 Results are unique per film, model and policy version, so a version never stands for two policies. The file
-that the settings name is kept here under its version too (its row has no author): once anything was decided
-under that version, another file with the same version is refused.
+that the settings name is kept here under its version too (its row has no author), and another file with the
+same version is refused. What is in force stands in the database alone, so all processes decide by the same.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, exists, func, select, text
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from cxr_core.access import Actor
 from cxr_core.errors import Conflict, Invalid, PolicyError, StoreError
+from cxr_core.logs import Log
 from cxr_core.triage.policy import Policy, parse_policy
 from cxr_core.worklist import actions, audit, stored_policy
 from cxr_core.worklist.database import Database
 from cxr_core.worklist.inserts import insert_missing
 from cxr_core.worklist.schema import PolicyChangeRow, PolicyRow, ResultRow
+from cxr_core.worklist.stored_policy import THE_FILE
 
 if TYPE_CHECKING:
     from cxr_core.worklist.service import Service
 
-THE_FILE = ""
-"""Author of a policy that was read from a file; a person's name is never empty."""
+_log = Log(__name__)
+
+FILE_ACTOR = "policy file"
+"""In whose name a file is kept and comes into force: whoever edited it did not say who they are."""
 
 MOST = 200
 """Versions and changes shown at most; the newest."""
-
-_ADVISORY_LOCK = 0x706F6C69
-"""Who brings a policy into force on PostgreSQL holds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class PolicyVersion:
 
 @dataclass(frozen=True, slots=True)
 class PolicyChange:
-    """A policy came into force; `policy_id` and `version` are None and empty for the file."""
+    """A policy came into force; by `FILE_ACTOR` where that was a file with a version of its own."""
 
     id: int
     at: datetime
@@ -92,26 +93,38 @@ class PolicyHistory:
 
     Attributes:
         in_force: as this process sees it.
-        file: the policy of the file that the settings name.
+        file: the newest policy file that a process started with.
         versions, changes: the newest first.
         otherwise: open studies with an answer of another policy or model than those in force.
     """
 
     in_force: InForce
-    file: Policy = field(repr=False)
+    file: PolicyVersion
     versions: tuple[PolicyVersion, ...]
     changes: tuple[PolicyChange, ...]
     otherwise: int
 
     @property
     def before(self) -> int | None:
-        """What a revert brings back: the policy in force before the last change, None for the file."""
-        return self.changes[1].policy_id if len(self.changes) > 1 else None
+        """What a revert brings back: the policy in force before the last change, None for the file's."""
+        if len(self.changes) > 1:
+            found = self.changes[1].policy_id
+        elif self.changes and self.changes[0].actor == FILE_ACTOR:
+            found = next((each.id for each in self.versions if not each.author and each != self.file), None)
+        else:
+            found = None
+        return None if found == self.file.id else found
+
+    @property
+    def of_file(self) -> bool:
+        """Whether the policy in force was read from a file, this one or a former."""
+        ours = self.in_force.policy_id
+        return ours is None or any(each.id == ours and not each.author for each in self.versions)
 
     def standing(self, version: PolicyVersion) -> str:
         """Return whether a version is in force or lacks approval, in words; else nothing."""
         ours = self.in_force.policy_id
-        if version.id == ours or (ours is None and version.version == self.file.version):
+        if version.id == (self.file.id if ours is None else ours):
             return "in force"
         return "" if version.signed else "not approved"
 
@@ -122,20 +135,20 @@ class PolicyHistory:
         return next((each.version for each in self.versions if each.id == policy_id), "")
 
 
-def refreshed(database: Database, file: Policy, seen: InForce) -> InForce:
+def refreshed(database: Database, seen: InForce) -> InForce:
     """Return what is in force now; the very `seen` where nothing has changed since.
 
     Where this program cannot read the policy in force, because a newer one wrote it, the last one that it
     could read stays for showing the list, and `fault` says that nothing may be decided.
     """
     with database.read() as session:
-        newest = _newest(session)
-        change = newest.id if newest else 0
-        if change == seen.change:
+        newest = stored_policy.newest_change(session)
+        if newest is None or newest.id == seen.change:
             return seen
-        if newest is None or newest.policy_id is None:
-            return InForce(file, change=change)
-        row = session.get_one(PolicyRow, newest.policy_id)
+        row, file = stored_policy.in_force(session), stored_policy.of_file(session)
+    if row is None:
+        return seen
+    policy_id = None if file is not None and row.id == file.id else row.id
     try:
         policy = stored_policy.read(row)
     except PolicyError as exc:
@@ -143,36 +156,51 @@ def refreshed(database: Database, file: Policy, seen: InForce) -> InForce:
             f"this program cannot read policy {row.version}, which is in force ({exc}); nothing is decided "
             "until the program is newer or a lead brings another policy into force"
         )
-        return InForce(seen.policy, fault, row.id, change)
-    return InForce(policy, "", row.id, change)
+        return InForce(seen.policy, fault, policy_id, newest.id)
+    return InForce(policy, "", policy_id, newest.id)
 
 
 def register(database: Database, body: str, now: datetime) -> Policy:
-    """Return the file's policy, kept under its version.
+    """Return the newest file's policy, this file kept under its version.
+
+    A file with a version of its own comes into force in every process where a file's policy is in force. One
+    that is older than the newest kept changes nothing.
 
     Raises:
-        PolicyError: the file is not sound, or another policy has this version and has been used.
+        PolicyError: the file is not sound, or another policy is kept under its version.
     """
     policy = parse_policy(body)
-    version = PolicyRow.version == policy.version
     with database.read() as session:
-        if stored_policy.same(session.scalar(select(PolicyRow).where(version)), policy):
-            return policy
-    values = {"body": body, "approver": policy.approver, "author": THE_FILE, "note": "", "created_utc": now}
+        if stored_policy.same(stored_policy.kept(session, policy.version), policy):
+            return _newest_file(session, policy)
     with database.write() as session:
-        insert_missing(session, PolicyRow, [{"version": policy.version, **values}], PolicyRow.id)
-        row = session.scalars(select(PolicyRow).where(version).with_for_update()).one()
-        if stored_policy.same(row, policy):
-            return policy
-        activated = exists().where(PolicyChangeRow.policy_id == row.id)
-        if row.author != THE_FILE or _used(session, row.version) or session.scalar(select(activated)):
+        stored_policy.hold(session)
+        before = stored_policy.in_force(session)
+        values = {"approver": policy.approver, "author": THE_FILE, "note": "", "created_utc": now}
+        row = {"version": policy.version, "body": body, **values}
+        made = insert_missing(session, PolicyRow, [row], PolicyRow.id)
+        if made:
+            _written(session, FILE_ACTOR, policy, made[0].id, now)
+            if before is not None and before.author == THE_FILE:
+                _bring(session, FILE_ACTOR, before.version, policy.version, made[0].id, now)
+        elif not stored_policy.same(stored_policy.kept(session, policy.version), policy):
             raise PolicyError(
-                f"the policy file says version {policy.version}, under which another policy was used on this "
-                "worklist; give the file a version of its own, or restore what it said"
+                f"the policy file says version {policy.version}, under which this worklist keeps another "
+                "policy; raise the file's version, or restore what it said"
             )
-        for column, value in values.items():
-            setattr(row, column, value)
-    return policy
+        return _newest_file(session, policy)
+
+
+def _newest_file(session: Session, ours: Policy) -> Policy:
+    """Return the policy of the newest file, `ours` where this program cannot read that one."""
+    row = stored_policy.of_file(session)
+    if row is None or row.version == ours.version:
+        return ours
+    _log.warning("policy_file_older", version=ours.version, newest=row.version)
+    try:
+        return stored_policy.read(row)
+    except PolicyError:
+        return ours
 
 
 def history(service: Service) -> PolicyHistory:
@@ -188,7 +216,7 @@ def history(service: Service) -> PolicyHistory:
         otherwise = actions.answered_otherwise(session, service.model, service.policy.version, None)
         return PolicyHistory(
             in_force=service.in_force,
-            file=service.file,
+            file=_version(_the_file(session)),
             versions=tuple(_version(row) for row in rows),
             changes=tuple(
                 PolicyChange(row.id, row.at_utc, row.actor, row.policy_id, version or "")
@@ -204,14 +232,8 @@ def body_of(service: Service, policy_id: int | None) -> str:
     Raises:
         StoreError: there is no such policy.
     """
-    one: ColumnElement[bool] = PolicyRow.id == policy_id
-    if policy_id is None:
-        one = PolicyRow.version == service.file.version
     with service.database.read() as session:
-        body = session.scalar(select(PolicyRow.body).where(one))
-    if body is None:
-        raise StoreError("there is no such policy")
-    return body
+        return _row(session, policy_id).body
 
 
 def write(service: Service, actor: Actor, body: str, note: str) -> int:
@@ -239,14 +261,7 @@ def write(service: Service, actor: Actor, body: str, note: str) -> int:
         made = [] if used else insert_missing(session, PolicyRow, [row], PolicyRow.id)
         if not made:
             raise Invalid(f"version {policy.version} was used before; give this policy a version of its own")
-        audit.append(
-            session,
-            at=now,
-            actor=actor.name,
-            event="policy_write",
-            subject=policy.version,
-            detail={"policy": made[0].id, "signed": policy.signed},
-        )
+        _written(session, actor.name, policy, made[0].id, now)
     policy_id: int = made[0].id
     return policy_id
 
@@ -268,47 +283,54 @@ def activate(service: Service, actor: Actor, policy_id: int | None, seen: int | 
     """
     now = service.clock()
     with service.database.write() as session:
-        if service.database.name == "postgresql":
-            session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
-        newest = _newest(session)
+        stored_policy.hold(session)
+        newest = stored_policy.newest_change(session)
         if seen is not None and seen != (newest.id if newest else 0):
             raise Conflict("another policy came into force since this was shown; look again, then act")
-        if (newest.policy_id if newest else None) == policy_id:
+        before, after = stored_policy.in_force(session), _row(session, policy_id)
+        if before is not None and before.id == after.id:
             raise Invalid("this policy is in force already")
-        before = _named(session, service, newest.policy_id if newest else None)
-        after = _named(session, service, policy_id, to_activate=True)
-        session.add(PolicyChangeRow(at_utc=now, actor=actor.name, policy_id=policy_id))
-        session.flush()
-        detail = {"from": before, "to": after, "policy": policy_id}
-        audit.append(session, at=now, actor=actor.name, event="policy_activate", subject=after, detail=detail)
+        policy = stored_policy.read(after)
+        if after.author != THE_FILE and not policy.signed:
+            raise Invalid(
+                f"nobody has approved policy {after.version}: its approver is still the placeholder; "
+                "write a version that names who approved it"
+            )
+        _bring(session, actor.name, before.version if before else "", after.version, after.id, now)
     service.refresh()
 
 
-def _named(session: Session, service: Service, policy_id: int | None, *, to_activate: bool = False) -> str:
-    """Return the version of a policy; one to be activated must be readable and approved."""
-    if policy_id is None:
-        return service.file.version
-    row = session.get(PolicyRow, policy_id)
+def _written(session: Session, actor: str, policy: Policy, policy_id: int, now: datetime) -> None:
+    detail: audit.Detail = {"policy": policy_id, "signed": policy.signed}
+    audit.append(session, at=now, actor=actor, event="policy_write", subject=policy.version, detail=detail)
+
+
+def _bring(session: Session, actor: str, before: str, after: str, policy_id: int, now: datetime) -> None:
+    """Bring a policy into force; `before` and `after` are versions."""
+    session.add(PolicyChangeRow(at_utc=now, actor=actor, policy_id=policy_id))
+    session.flush()
+    detail: audit.Detail = {"from": before, "to": after, "policy": policy_id}
+    audit.append(session, at=now, actor=actor, event="policy_activate", subject=after, detail=detail)
+
+
+def _row(session: Session, policy_id: int | None) -> PolicyRow:
+    """Return a policy, the newest file's for None; raises StoreError where there is no such policy."""
+    row = _the_file(session) if policy_id is None else session.get(PolicyRow, policy_id)
     if row is None:
         raise StoreError("there is no such policy")
-    if to_activate and not stored_policy.read(row).signed:
-        raise Invalid(
-            f"nobody has approved policy {row.version}: its approver is still the placeholder; "
-            "write a version that names who approved it"
-        )
-    return row.version
+    return row
 
 
-def _newest(session: Session) -> PolicyChangeRow | None:
-    return session.scalars(select(PolicyChangeRow).order_by(PolicyChangeRow.id.desc()).limit(1)).first()
+def _the_file(session: Session) -> PolicyRow:
+    row = stored_policy.of_file(session)
+    if row is None:
+        raise StoreError("no policy file is kept on this worklist")
+    return row
 
 
 def _used(session: Session, version: str) -> bool:
     """Return whether a result was made under this version."""
-    query = select(func.count()).select_from(
-        select(ResultRow.id).where(ResultRow.policy == version).limit(1).subquery()
-    )
-    return bool(session.scalar(query))
+    return bool(session.scalar(select(exists().where(ResultRow.policy == version))))
 
 
 def _version(row: PolicyRow) -> PolicyVersion:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Select, delete, func, literal_column, or_, select, update
 from sqlalchemy.orm import Session
 
-from cxr_core.worklist import audit
+from cxr_core.worklist import audit, stored_policy
 from cxr_core.worklist.answers import write_answers
 from cxr_core.worklist.judge import judge
 from cxr_core.worklist.schema import ImageRow, StudyRow, WorkerRow
@@ -30,6 +30,10 @@ KEPT = timedelta(days=30)
 
 FILMS_AT_ONCE = 64
 """Of one study in one job; the study stays queued for the others."""
+
+OUTDATED = timedelta(seconds=1)
+"""A study whose answers came too late for their policy waits so long: a worker that does not see the new one
+must not be at it for ever."""
 
 _WAITING = ImageRow.status == literal_column("'waiting'")
 """As a literal: SQLite recognises the index of waiting films by it."""
@@ -86,15 +90,24 @@ def record(service: Service, worker: str, job: Job, answers: Sequence[Answer]) -
 
 
 def record_many(service: Service, worker: str, done: Sequence[tuple[Job, Sequence[Answer]]]) -> int:
-    """Return how many of the studies were written, all in one transaction; see `record`."""
+    """Return how many of the studies were written, all in one transaction; see `record`.
+
+    Answers of a policy that is no longer in force are not written: whoever activated another one and has
+    all open studies analysed again must not find these left out. Their studies stay queued.
+    """
     now = service.clock()
     with service.database.write() as session:
+        policy = stored_policy.version_in_force(session)
         rows = _locked(session, [job.study_id for job, _ in done])
         ours = [
             (rows[job.study_id], job, answers)
             for job, answers in done
             if job.study_id in rows and _holds(worker, job, rows[job.study_id])
         ]
+        for row in [row for row, _, answers in ours if _outdated(answers, policy)]:
+            _release(row)
+            row.not_before_utc = now + OUTDATED
+        ours = [each for each in ours if not _outdated(each[2], policy)]
         known, events = write_answers(session, worker, ours, now)
         still = _waiting_films(session, [row.id for row, _, _ in ours])
         for row, _, answers in ours:
@@ -175,6 +188,11 @@ def _lease(service: Service) -> timedelta:
 def _holds(worker: str, job: Job, row: StudyRow) -> bool:
     """Return whether the lease is still this worker's, and for the model that the job names."""
     return row.lease_owner == worker and row.wanted_model == job.model
+
+
+def _outdated(answers: Sequence[Answer], policy: str | None) -> bool:
+    """Return whether another policy than the one in force made an answer; nobody says so where none is."""
+    return policy is not None and any(answer.analysis.versions.policy != policy for answer in answers)
 
 
 def _free(now: datetime) -> Select[StudyRow]:

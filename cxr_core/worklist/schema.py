@@ -352,7 +352,7 @@ class SignInRow(Base):
 
 
 class PolicyRow(Base):
-    """A policy as somebody wrote it here, or as the file had it (no author); never changed once used."""
+    """A policy as somebody wrote it here, or as the file had it (no author); never changed."""
 
     __tablename__ = "policy"
 
@@ -375,4 +375,4 @@ class PolicyChangeRow(Base):
     at_utc: Mapped[datetime]
     actor: Mapped[str] = mapped_column(String(200))
     policy_id: Mapped[int | None] = mapped_column(ForeignKey("policy.id"))
-    """NULL: back to the file that the settings name."""
+    """NULL: the newest file."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, select
@@ -67,7 +66,6 @@ class Service:
     Attributes:
         database, blobs: where everything lies.
         in_force: the policy as this process saw it at the last call; its fault says where nothing is decided.
-        file: the policy that the settings name; in force until somebody activates another.
         model: the one in force as results name it, "id version".
         limits: what is refused at the door.
         clock: aware time now.
@@ -86,7 +84,6 @@ class Service:
     ) -> None:
         self.database = database
         self.blobs = blobs
-        self.file = file
         self.in_force = policies.InForce(file)
         self.model = model
         self.settings = settings
@@ -103,13 +100,9 @@ class Service:
         """The policy by which is shown, and decided where `in_force` has no fault."""
         return self.in_force.policy
 
-    @policy.setter
-    def policy(self, policy: Policy) -> None:
-        self.in_force = replace(self.in_force, policy=policy)
-
     def refresh(self) -> None:
         """See whether another policy came into force; people's calls do so by themselves."""
-        self.in_force = policies.refreshed(self.database, self.file, self.in_force)
+        self.in_force = policies.refreshed(self.database, self.in_force)
 
     def deciding(self) -> Policy:
         """Return the policy to decide by.
@@ -418,6 +411,7 @@ class Service:
             Conflict: the study is no longer at `version`.
         """
         actor = self.check(actor, Action.COMPLETE)
+        self.deciding()
         films.complete(self, actor, study_id, typed, version)
 
     def claim(self, actor: Actor, study_id: str, version: int) -> None:
@@ -482,6 +476,7 @@ class Service:
             Invalid: there is no reason, or it is too long.
         """
         actor = self.check(actor, Action.OVERRIDE)
+        self.deciding()
         opinions.override(self, actor, study_id, version, urgency, reason)
 
     def note(self, actor: Actor, study_id: str, version: int, text: str) -> None:
@@ -501,6 +496,7 @@ class Service:
             StoreError: there is no such entry.
         """
         actor = self.check(actor, Action.UNDO)
+        self.deciding()
         opinions.undo(self, actor, study_id, version, review_id)
 
     def reanalyse(self, actor: Actor, study_ids: Sequence[str] | None, model: str | None) -> int:
@@ -512,11 +508,13 @@ class Service:
             model: id of a model folder; None means the one in force.
         """
         actor = self.check(actor, Action.REANALYSE)
+        self.deciding()
         return actions.reanalyse(self, actor, study_ids, model)
 
     def retry(self, actor: Actor, sha256: str) -> None:
         """Put a dead letter back in the queue."""
         actor = self.check(actor, Action.RETRY)
+        self.deciding()
         actions.retry(self, actor, sha256)
 
     def model_named(self, model_id: str | None) -> str:
@@ -540,7 +538,7 @@ def open_service(settings: Settings, *, clock: Callable[[], datetime] = lambda: 
     Raises:
         StoreError: the database cannot be opened or upgraded.
         ModelError: the model's manifest is not sound.
-        PolicyError: the policy file is not sound, or says a version under which another policy was used.
+        PolicyError: the policy file is not sound, or says a version under which another policy is kept.
     """
     body = read_policy(settings.policy)
     parse_policy(body)

@@ -111,9 +111,10 @@ QUERIES = st.builds(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
 )
 def test_page_after_page_is_the_sorted_list_none_twice_none_left_out(service, drawn, query, size, waits):
-    service.policy = with_waits(
+    waited = with_waits(
         service.policy, **dict(zip([urgency.value for urgency in Urgency], waits, strict=True))
     )
+    service.in_force = replace(service.in_force, policy=waited)
     rows = [
         study(number, urgency, NOW - wait, status=status, findings=findings, received_utc=NOW - received)
         for number, (urgency, wait, status, findings, received) in enumerate(drawn)
@@ -285,7 +286,7 @@ def test_a_page_beyond_the_end_is_empty_and_still_counts(service):
 
 
 def test_a_maximum_wait_of_ages_is_no_fault(service):
-    service.policy = with_waits(service.policy, routine=10**12)
+    service.in_force = replace(service.in_force, policy=with_waits(service.policy, routine=10**12))
     put(service.database, [study(1)])
     assert ids(service) == [1]
     assert service.tiers(READER)[-1].overdue == 0

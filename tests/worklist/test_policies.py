@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -16,7 +17,8 @@ from cxr_core.settings import Settings
 from cxr_core.triage.compare import BUDGETS, THRESHOLDS
 from cxr_core.triage.edit import edited
 from cxr_core.triage.policy import load_policy, parse_policy
-from cxr_core.worklist import queue
+from cxr_core.worklist import queue, stored_policy
+from cxr_core.worklist.aggregate import LOST
 from cxr_core.worklist.judge import HELD, judge
 from cxr_core.worklist.preview import Standing
 from cxr_core.worklist.schema import AuditRow, ImageRow, PolicyChangeRow, PolicyRow, ResultRow, StudyRow
@@ -27,7 +29,7 @@ from tests.films import png
 from tests.worklist.films import Films
 from tests.worklist.processes import wait_for
 from tests.worklist.rows import image, put, result, study
-from tests.worklist.work import work
+from tests.worklist.work import answers, work
 
 LEAD, ANN = Actor("Lea", Role.LEAD), Actor("Ann", Role.CLINICIAN)
 TEXT = Settings().policy.read_text(encoding="utf-8")
@@ -104,7 +106,8 @@ def events(service: Service) -> list[tuple[str, str, str, str]]:
 
 def test_the_file_is_in_force_until_somebody_activates_another(worklist):
     history = worklist.policies(LEAD)
-    assert history.in_force.policy == history.file == parse_policy(TEXT)
+    assert history.in_force.policy == parse_policy(TEXT)
+    assert (history.file, history.of_file, history.before) == (history.versions[0], True, None)
     assert (history.in_force.policy_id, history.in_force.change, history.in_force.fault) == (None, 0, "")
     assert [(each.version, each.author, each.signed) for each in history.versions] == [("1.0.0", "", False)]
     assert (history.changes, history.otherwise) == ((), 0)
@@ -123,7 +126,7 @@ def test_another_process_sees_the_change_at_its_next_call(worklist, another):
     assert worklist.policy.version == "1.0.0"
     history = worklist.policies(LEAD)
     assert [(each.policy_id, each.version, each.actor) for each in history.changes] == [
-        (None, "", "Lea"),
+        (history.file.id, "1.0.0", "Lea"),
         (policy_id, "1.1.0", "Lea"),
     ]
     assert history.before == policy_id
@@ -183,6 +186,7 @@ def test_a_version_is_kept_as_written_and_audited(worklist, clock):
     assert (kept.note, kept.signed, kept.created) == ("mass is urgent", True, clock.now)
     assert worklist.policy_text(LEAD, policy_id) == text
     assert events(worklist) == [
+        ("policy file", "policy_write", "1.0.0", '{"policy":1,"signed":false}'),
         ("Lea", "policy_write", "1.1.0", f'{{"policy":{policy_id},"signed":true}}'),
     ]
 
@@ -190,9 +194,9 @@ def test_a_version_is_kept_as_written_and_audited(worklist, clock):
 def test_what_came_into_force_is_audited_from_and_to(worklist):
     policy_id = activate(worklist, written("1.1.0"))
     worklist.activate_policy(LEAD, None)
-    assert [each[1:] for each in events(worklist)[1:]] == [
+    assert [each[1:] for each in events(worklist)[2:]] == [
         ("policy_activate", "1.1.0", f'{{"from":"1.0.0","policy":{policy_id},"to":"1.1.0"}}'),
-        ("policy_activate", "1.0.0", '{"from":"1.1.0","policy":null,"to":"1.0.0"}'),
+        ("policy_activate", "1.0.0", '{"from":"1.1.0","policy":1,"to":"1.0.0"}'),
     ]
 
 
@@ -205,7 +209,7 @@ def test_a_version_never_stands_for_two_policies(worklist):
     with pytest.raises(Invalid, match=r"0\.9 was used before"):
         worklist.write_policy(LEAD, written("0.9"), "a result from before versions were kept")
     assert [each.version for each in rows(worklist, PolicyRow)] == ["1.0.0", "1.1.0"]
-    assert len(events(worklist)) == 1
+    assert len(events(worklist)) == 2
 
 
 @pytest.mark.parametrize(
@@ -279,26 +283,137 @@ def test_two_leads_at_once_and_what_is_in_force_already(worklist, another):
 # ---- the file
 
 
-def test_the_files_version_may_not_be_used_twice(worklist, store_settings, tmp_path):
-    other = tmp_path / "policy.toml"
-    settings = replace(store_settings, policy=other)
-    other.write_text("# another comment\n" + TEXT, encoding="utf-8")
-    open_service(settings).close()
-    other.write_text(edited(TEXT, URGENT_MASS), encoding="utf-8")
-    open_service(settings).close()
-    assert worklist.policy_text(LEAD, None) == edited(TEXT, URGENT_MASS), "nothing was decided by the first"
-    put(worklist.database, [study(1)], images=[image(1, 1)], results=[result(1, 1, "tiny 0.1.0", "1.0.0")])
-    other.write_text(TEXT, encoding="utf-8")
-    with pytest.raises(PolicyError, match=r"1\.0\.0, under which another policy was used"):
-        open_service(settings)
+@pytest.fixture
+def started(store_settings, clock, tmp_path):
+    """Open a process whose policy file says this."""
+    file, processes = tmp_path / "policy.toml", []
+
+    def start(text: str) -> Service:
+        file.write_text(text, encoding="utf-8")
+        processes.append(open_service(replace(store_settings, policy=file), clock=clock))
+        return processes[-1]
+
+    yield start
+    for each in processes:
+        each.close()
+
+
+def test_the_files_version_may_not_be_used_twice(worklist, started):
+    started("# another comment\n" + TEXT)
+    assert worklist.policy_text(LEAD, None) == TEXT
     worklist.write_policy(LEAD, written("1.1.0"), "written here")
-    other.write_text(written("1.1.0", URGENT_MASS), encoding="utf-8")
-    with pytest.raises(PolicyError, match=r"1\.1\.0"):
-        open_service(settings)
-    other.write_text(written("1.2.0"), encoding="utf-8")
-    opened = open_service(settings)
-    assert opened.policy.version == "1.2.0"
-    opened.close()
+    for text, version in (
+        (edited(TEXT, URGENT_MASS), r"1\.0\.0"),
+        (written("1.1.0", URGENT_MASS), r"1\.1\.0"),
+    ):
+        with pytest.raises(PolicyError, match=rf"version {version}.* keeps another policy; raise"):
+            started(text)
+    assert [each.body for each in rows(worklist, PolicyRow)] == [TEXT, written("1.1.0")]
+    assert started(written("1.1.0")).policy.version == "1.0.0", "written here: to be activated"
+
+
+def test_a_file_with_a_version_of_its_own_comes_into_force_everywhere_and_is_audited(worklist, started):
+    newer = started(edited(TEXT, {("version",): "1.1.0"} | URGENT_MASS))
+    assert newer.policy.version == "1.1.0"
+    assert worklist.policies(LEAD).in_force.policy == newer.policy, "a process that runs follows"
+    assert events(worklist)[1:] == [
+        ("policy file", "policy_write", "1.1.0", '{"policy":2,"signed":false}'),
+        ("policy file", "policy_activate", "1.1.0", '{"from":"1.0.0","policy":2,"to":"1.1.0"}'),
+    ]
+    history = worklist.policies(LEAD)
+    assert [(each.actor, each.version) for each in history.changes] == [("policy file", "1.1.0")]
+    assert (history.file.version, history.in_force.policy_id, history.of_file) == ("1.1.0", None, True)
+    older = started(TEXT)
+    assert older.policy.version == older.policies(LEAD).in_force.policy.version == "1.1.0", "it follows"
+    assert len(events(worklist)) == 3, "nothing came of the older file"
+    assert history.before == 1
+    worklist.activate_policy(LEAD, history.before)
+    assert {each.policies(LEAD).in_force.policy.version for each in (worklist, newer, older)} == {"1.0.0"}
+    history = older.policies(LEAD)
+    assert (history.in_force.policy_id, history.of_file, history.before) == (1, True, None)
+    worklist.activate_policy(LEAD, None)
+    assert newer.policies(LEAD).in_force.policy.version == "1.1.0"
+
+
+def test_a_file_waits_while_a_version_that_was_written_here_is_in_force(worklist, started):
+    policy_id = activate(worklist, written("1.1.0"))
+    other = started(edited(TEXT, {("version",): "1.2.0"}))
+    assert other.policy.version == worklist.policies(LEAD).in_force.policy.version == "1.1.0"
+    assert worklist.policies(LEAD).file.version == "1.2.0"
+    assert [each.policy_id for each in rows(worklist, PolicyChangeRow)] == [policy_id]
+    worklist.activate_policy(LEAD, None)
+    other.tiers(ANN)
+    assert (worklist.policy.version, other.policy.version) == ("1.2.0", "1.2.0")
+
+
+def test_two_processes_start_at_once_with_a_new_file(worklist, store_settings, tmp_path):
+    """One of them keeps it and brings it into force."""
+    file = tmp_path / "policy.toml"
+    file.write_text(written("1.1.0"), encoding="utf-8")
+    settings = replace(store_settings, policy=file)
+    with ThreadPoolExecutor(6) as threads:
+        opened = list(threads.map(lambda _: open_service(settings), range(6)))
+    assert {each.policy.version for each in opened} == {"1.1.0"}
+    assert [each.policy_id for each in rows(worklist, PolicyChangeRow)] == [2]
+    assert len(events(worklist)) == 3
+    for each in opened:
+        each.close()
+
+
+# ---- what is in flight when another comes into force
+
+
+def test_an_answer_of_the_former_policy_is_not_written_and_its_study_stays_queued(
+    worklist, another, kit, clock
+):
+    """ "Analyse again" leaves out what waits, so what waits must be answered by the policy in force."""
+    (done, _) = submit(worklist, png(1), png(2))
+    jobs = queue.claim(worklist, "w1", 2)
+    made = [(job, answers(worklist, kit, job.films)) for job in jobs]
+    assert queue.record_many(worklist, "w1", [each for each in made if each[0].study_id == done]) == 1
+    activate(another, written("1.1.0", URGENT_MASS))
+    assert another.reanalyse(LEAD, None, None) == 1, "the other waits already"
+    late = [each for each in made if each[0].study_id != done]
+    assert queue.record_many(worklist, "w1", late) == 0
+    assert {each.policy for each in rows(worklist, ResultRow)} == {"1.0.0"}
+    assert all(each.queued_utc and each.lease_owner is None for each in rows(worklist, StudyRow))
+    worklist.refresh()
+    assert work(worklist, kit) == 0, "a worker that does not see the new policy is not at it for ever"
+    clock.advance(2)
+    assert work(worklist, replace(kit, policy=worklist.policy)) == 2
+    assert sorted(each.policy for each in rows(worklist, ResultRow)) == ["1.0.0", "1.1.0", "1.1.0"]
+    assert another.policies(LEAD).otherwise == 0
+    assert queue.waiting(worklist) == 0
+
+
+def test_nobody_brings_a_policy_into_force_between_the_look_and_the_record(
+    worklist, another, kit, monkeypatch
+):
+    """Whoever then has all open studies analysed again finds the answer that was under way."""
+    submit(worklist, png(1))
+    (job,) = queue.claim(worklist, "w1", 1)
+    made = answers(worklist, kit, job.films)
+    policy_id = another.write_policy(LEAD, written("1.1.0"), "x")
+    looked, seen, found = stored_policy.version_in_force, threading.Event(), []
+
+    def look(session):
+        version = looked(session)
+        seen.set()
+        thread.join(0.3)
+        assert thread.is_alive(), "activation waits until this is recorded"
+        return version
+
+    def activation():
+        assert seen.wait(30)
+        another.activate_policy(LEAD, policy_id)
+        found.append(another.reanalyse(LEAD, None, None))
+
+    thread = threading.Thread(target=activation)
+    thread.start()
+    monkeypatch.setattr(stored_policy, "version_in_force", look)
+    assert queue.record(worklist, "w1", job, made)
+    thread.join(60)
+    assert found == [1]
 
 
 # ---- one that this program cannot read
@@ -361,6 +476,60 @@ def test_an_unreadable_policy_is_not_activated(worklist, unreadable):
     with pytest.raises(PolicyError, match="telepathy"):
         worklist.activate_policy(LEAD, unreadable)
     assert (worklist.policy.version, worklist.in_force.fault) == ("1.0.0", "")
+
+
+def test_while_the_policy_cannot_be_read_no_act_decides_and_all_others_go_on(worklist, kit, request):
+    ids = submit(worklist, *(png(seed) for seed in range(3)))
+    work(worklist, kit)
+    worklist.override(ANN, ids[0], worklist.version(ANN, ids[0]), Urgency.CRITICAL, "seen at the bedside")
+    request.getfixturevalue("unreadable")
+    before = rows(worklist, AuditRow)[-1].seq
+    version = worklist.version(ANN, ids[0])
+    (sha256, *_) = (each.sha256 for each in rows(worklist, ImageRow))
+    for act in (
+        lambda: worklist.complete(ANN, ids[0], Study(age_years=5.0), version),
+        lambda: worklist.override(ANN, ids[0], version, Urgency.ROUTINE, "x"),
+        lambda: worklist.undo(ANN, ids[0], version, 1),
+        lambda: worklist.reanalyse(LEAD, ids, None),
+        lambda: worklist.retry(LEAD, sha256),
+    ):
+        with pytest.raises(PolicyError, match="cannot read policy 9.0.0"):
+            act()
+    assert (rows(worklist, AuditRow)[-1].seq, worklist.version(ANN, ids[0])) == (before, version)
+    worklist.acknowledge(ANN, ids[0], version, told="Dr. Costa", how="in person", read_back=True)
+    worklist.claim(ANN, ids[0], version + 1)
+    worklist.note(ANN, ids[0], version + 2, "told")
+    worklist.mark_read(ANN, ids[0], version + 3)
+
+
+def test_an_answer_of_a_policy_that_cannot_be_read_is_never_decided_by_another(worklist, kit):
+    """A newer program answered, then this one was started again."""
+    films = Films()
+    first = Incoming("a.dcm", films.dicom(1, study=7))
+    study_id = worklist.submit(LEAD, first, source=Source.CLI).study_id
+    policy_id = activate(worklist, written("9.0.0"))
+    work(worklist, replace(kit, policy=worklist.policy))
+    worklist.complete(ANN, study_id, Study(age_years=50.0), worklist.version(ANN, study_id))
+    with worklist.database.write() as session:
+        session.get_one(PolicyRow, policy_id).body += '\n[telepathy]\nrange = "far"\n'
+    worklist.activate_policy(LEAD, None)
+    version = worklist.version(ANN, study_id)
+    for act in (
+        lambda: worklist.complete(ANN, study_id, Study(age_years=5.0), version),
+        lambda: worklist.override(ANN, study_id, version, Urgency.CRITICAL, "x"),
+    ):
+        with pytest.raises(PolicyError, match=r"^policy_unreadable: .*9\.0\.0"):
+            act()
+    assert worklist.version(ANN, study_id) == version
+    (film,) = worklist.study(ANN, study_id).films
+    assert (film.analysis, film.notice) == (None, LOST), "the page says so"
+    second = Incoming("b.dcm", films.dicom(2, study=7))
+    assert worklist.submit(LEAD, second, source=Source.CLI).study_id == study_id, "films come in"
+    assert work(worklist, kit) == 1
+    assert worklist.study(ANN, study_id).line.urgency.rank <= Urgency.REVIEW.rank, "a person must look"
+    worklist.reanalyse(LEAD, [study_id], None)
+    work(worklist, kit)
+    worklist.complete(ANN, study_id, Study(age_years=5.0), worklist.version(ANN, study_id))
 
 
 # ---- tried
@@ -440,7 +609,8 @@ def test_the_preview_is_what_activation_and_new_answers_then_do(worklist, depart
             kept = {each.id: each.body for each in rows(worklist, ResultRow)}
             critical = [key for key, each in after.items() if each.urgency is Urgency.CRITICAL]
             assert critical
-            worklist.acknowledge(ANN, critical[0], worklist.version(ANN, critical[0]))
+            now = worklist.version(ANN, critical[0])
+            worklist.acknowledge(ANN, critical[0], now, told="ward", how="in person")
     assert any(HELD in each.reasons for each in as_it_stands(worklist).values())
     bodies = {each.id: each.body for each in rows(worklist, ResultRow)}
     assert kept.items() <= bodies.items(), "results of former policies stay as they were"

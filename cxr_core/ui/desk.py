@@ -175,4 +175,4 @@ def _until_it_opens(service: Service, actor: Actor, study_id: str) -> None:
         service.version(actor, study_id)
     except CxrError:
         return
-    st.rerun()
+    services.anew()

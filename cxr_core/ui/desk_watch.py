@@ -10,7 +10,7 @@ import streamlit as st
 from cxr_core.access import Actor
 from cxr_core.errors import CxrError
 from cxr_core.reports.words import MARKS, wait
-from cxr_core.ui import acts, desk_history, listed
+from cxr_core.ui import acts, desk_history, listed, services
 from cxr_core.ui.moments import moment, waited
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import Line, Status
@@ -32,7 +32,7 @@ def live(service: Service, actor: Actor, line: Line, known: int) -> None:
     try:
         changed = service.version(actor, line.study_id) != line.version
         if changed and not acts.form(line.study_id):
-            st.rerun()
+            services.anew()
         news = meanwhile(service, actor, line, known, now) if changed else ""
     except CxrError:
         st.html('<div class="stand"><span class="live late">not live</span></div>')

@@ -14,6 +14,7 @@ from cxr_core.access import Actor
 from cxr_core.domain import Analysis
 from cxr_core.reports.record import as_record
 from cxr_core.reports.words import study_id
+from cxr_core.ui import unmade
 from cxr_core.worklist.films import Kind
 from cxr_core.worklist.service import Service
 
@@ -61,7 +62,7 @@ def show(
         for kind, made, mime in files:
             st.download_button(
                 kind.upper(),
-                noted(kind, made),
+                unmade.told(noted(kind, made)),
                 f"{stem}.{kind}",
                 mime,
                 key=f"{kind.upper()}-{key}",

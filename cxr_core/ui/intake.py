@@ -99,7 +99,7 @@ def until_answered(service: Service, actor: Actor, keys: Sequence[str]) -> None:
     with services.plainly():
         if films.refresh(service, actor, keys[:POLLED]):
             recent.forget()
-            st.rerun()
+            services.anew()
         if films.waiting_s(keys) > SILENT_S and not service.workers(actor):
             st.warning(
                 "No worker is answering just now. The films are stored and nothing is lost: they are "

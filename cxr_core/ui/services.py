@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from typing import NoReturn
 
 import streamlit as st
 
@@ -27,6 +28,11 @@ from cxr_core.worklist.service import Service, open_service
 _log = Log(__name__)
 RETRY_S = 3.0
 """How often a page that could not be shown tries again by itself."""
+
+BY_ITSELF = "by-itself"
+"""In the session's state: nobody asked for this run of the page."""
+LEAVING = "leaving"
+"""In the session's state: who could not be signed out, and what to quote."""
 
 
 @st.cache_resource(max_entries=1, show_spinner="Opening the worklist", on_release=Service.close)
@@ -63,13 +69,27 @@ def again() -> None:
         opened().refresh()
     except CxrError:
         return
+    anew()
+
+
+def anew() -> NoReturn:
+    """Show the page anew by itself, which does not count as somebody being there."""
+    st.session_state[BY_ITSELF] = True
     st.rerun()
 
 
 def sign_out(actor: Actor) -> None:
-    """Sign the person out: everywhere here, and at the identity provider where it has a way."""
-    with suppress(CxrError):  # the cookie goes in any case
+    """Sign the person out: everywhere here, and at the identity provider where it has a way.
+
+    Where the sign-ins cannot be ended, the person decides: the page shows nothing but that.
+    """
+    try:
         opened().sign_out(actor)
+    except CxrError as exc:
+        asked = logs.begin()
+        _log.error("sign_out_failed", **logs.traced(exc))
+        st.session_state[LEAVING] = actor, asked
+        return
     st.logout()
 
 
@@ -100,7 +120,7 @@ def say(exc: CxrError) -> None:
 def quote(event: str, exc: Exception) -> None:
     """Log where an error arose, without its words, and show what a person quotes who asks about it."""
     asked = logs.request()
-    _log.error(event, error=type(exc).__name__, at=logs.places(exc))
+    _log.error(event, **logs.traced(exc))
     st.caption(f"If you ask about this, quote {asked}.")
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from cxr_core.access import Actor
-from cxr_core.ui import alert, services, sign_in, theme, worker_watch
+from cxr_core.ui import alert, services, sign_in, theme, unmade, worker_watch
 from cxr_core.worklist.service import Service
 
 PULSE_S = 3.0
@@ -13,18 +14,20 @@ PULSE_S = 3.0
 
 def opened(actor: Actor) -> Service:
     """Return the service with everything around the page shown; stops the page where there is none."""
+    st.session_state.pop(services.BY_ITSELF, None)  # every guard of this run has seen it
     theme.apply()
     if "entered" not in st.session_state:  # opened by its address on a fresh server: the entry has not run
         theme.brand()
         st.sidebar.html('<a class="home" href="./" target="_self">All pages</a>')
     service = services.current()
-    _pulse(service, actor)
+    _pulse(service, actor, st.container())
     return service
 
 
 @st.fragment(run_every=PULSE_S)
-def _pulse(service: Service, actor: Actor) -> None:
+def _pulse(service: Service, actor: Actor, place: DeltaGenerator) -> None:
     """Keep a worker going and the alert up, also where nobody touches the page."""
     sign_in.still(service, actor)
+    unmade.say(place)
     worker_watch.ensure(service.settings)
     alert.show(service, actor)

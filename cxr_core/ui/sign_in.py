@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from html import escape
+from time import monotonic
 from typing import Any, NoReturn
 
 import streamlit as st
@@ -34,6 +35,9 @@ ENDED = {
     "signed_out": ("Signed out", "You signed out, here or elsewhere."),
 }
 
+_HELD = "held"
+"""In the session's state: when it was last known that the sign-in holds."""
+
 _arrived: dict[str, Actor] = {}
 """Key of a sign-in → who it is, of all that came to this process."""
 
@@ -43,10 +47,13 @@ def person() -> Actor:
     said = st.user.to_dict()
     if not said.get("is_logged_in"):
         _page("Sign in", "Chest X-rays, sorted by how urgently somebody must look at them.", "Sign in")
+    if services.LEAVING in st.session_state:
+        _not_signed_out(*st.session_state[services.LEAVING])
     service = services.current()
     claims = claims_of(said)
     try:
-        actor = _arrived[claims.key] = service.arrive(claims)
+        look = services.BY_ITSELF in st.session_state
+        actor = _arrived[claims.key] = service.arrive(claims, look=look)
     except SignedOut as exc:
         _arrived.pop(claims.key, None)
         _page(*ENDED.get(exc.why, ENDED["signed_out"]), "Sign in again")
@@ -56,6 +63,7 @@ def person() -> Actor:
         services.say(exc)
         services.again()
         st.stop()
+    st.session_state[_HELD] = monotonic()
     return actor
 
 
@@ -75,17 +83,23 @@ def claims_of(said: Mapping[str, Any]) -> Claims:
 
 
 def still(service: Service, actor: Actor) -> None:
-    """Show the page anew where the sign-in or the role has gone, so that nothing stays on the screen."""
+    """Show the page anew where the sign-in or the role has gone, so that nothing stays on the screen.
+
+    The same where nobody could tell for as long as a sign-in holds without anybody being there.
+    """
     if not actor.session:
         return
     try:
         now = service.check(actor, Action.VIEW_LIST, look=True)
     except (SignedOut, Forbidden):
-        st.rerun()
-    except CxrError:
-        return  # the page says that the list cannot be read
+        services.anew()
+    except CxrError:  # the page says that the list cannot be read
+        if monotonic() - st.session_state[_HELD] >= 60 * service.settings.idle_minutes:
+            services.anew()
+        return
+    st.session_state[_HELD] = monotonic()
     if now.role is not actor.role:
-        st.rerun()
+        services.anew()
 
 
 def holds(request: Request) -> bool:
@@ -105,6 +119,42 @@ def holds(request: Request) -> bool:
 
 
 def _page(title: str, words: str, button: str) -> NoReturn:
+    def ask() -> None:
+        st.button(button, key="sign-in-button", type="primary", on_click=st.login)
+        st.html("<p>Not a medical device: it suggests, a clinician decides.</p>")
+
+    _alone(title, words, ask)
+
+
+def _without_role(claims: Claims) -> NoReturn:
+    def tell() -> None:
+        st.text(f"issuer   {claims.issuer}\nsubject  {claims.subject}")
+        st.button("Sign out", key="sign-out", on_click=st.logout)
+
+    _alone(
+        "An administrator must give you a role",
+        "You are signed in, but nobody has said yet what you may do here. "
+        "Send an administrator these two lines; then reload this page.",
+        tell,
+    )
+
+
+def _not_signed_out(actor: Actor, asked: str) -> NoReturn:
+    def offer() -> None:
+        args = (actor,)
+        st.button("Try again", key="sign-out", type="primary", on_click=services.sign_out, args=args)
+        st.button("Sign out on this browser only", key="sign-out-here", on_click=st.logout)
+        st.caption(f"If you ask about this, quote {asked}.")
+
+    _alone(
+        "You are not signed out yet",
+        "The worklist cannot take it down just now. Try again to sign out everywhere. On this browser only, "
+        "you can leave at once; elsewhere you then stay signed in until nothing was done there for a while.",
+        offer,
+    )
+
+
+def _alone(title: str, words: str, body: Callable[[], None]) -> NoReturn:
     """Show nothing but this."""
     theme.apply()
     with st.container(key="sign-in"):
@@ -112,20 +162,5 @@ def _page(title: str, words: str, button: str) -> NoReturn:
             '<div class="brand"><b>NeuraRay</b><span>chest X-ray triage</span></div>'
             f"<h1>{escape(title)}</h1><p>{escape(words)}</p>"
         )
-        st.button(button, key="sign-in-button", type="primary", on_click=st.login)
-        st.html("<p>Not a medical device: it suggests, a clinician decides.</p>")
-    st.stop()
-
-
-def _without_role(claims: Claims) -> NoReturn:
-    theme.apply()
-    with st.container(key="sign-in"):
-        st.html(
-            '<div class="brand"><b>NeuraRay</b><span>chest X-ray triage</span></div>'
-            "<h1>An administrator must give you a role</h1>"
-            "<p>You are signed in, but nobody has said yet what you may do here. "
-            "Send an administrator these two lines; then reload this page.</p>"
-        )
-        st.text(f"issuer   {claims.issuer}\nsubject  {claims.subject}")
-        st.button("Sign out", key="sign-out", on_click=st.logout)
+        body()
     st.stop()

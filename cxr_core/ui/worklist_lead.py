@@ -7,7 +7,7 @@ import streamlit as st
 from cxr_core.access import Action, Actor
 from cxr_core.errors import CxrError
 from cxr_core.inference.manifest import MANIFEST
-from cxr_core.ui import recent, services
+from cxr_core.ui import recent, services, unmade
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import Line, Query
 
@@ -19,7 +19,7 @@ def export(service: Service, actor: Actor, query: Query) -> None:
     if actor.may(Action.EXPORT):
         st.download_button(
             "CSV",
-            lambda: service.export_csv(actor, query),
+            unmade.told(lambda: service.export_csv(actor, query)),
             "neuraray-worklist.csv",
             "text/csv",
             key="wl-csv",

@@ -14,6 +14,8 @@ from cxr_core.worklist.preview import LAST, Preview
 from cxr_core.worklist.service import Service
 
 _SAID, _TRIED, _NOTE, _CHOSEN = "pol-said", "pol-tried", "pol-note", "pol-chosen"
+_TYPED = "pol-note-typed"
+"""The note apart from its field, which forgets when another tab is open."""
 
 
 @st.fragment
@@ -226,7 +228,8 @@ def _draft(service: Service, actor: Actor) -> None:
         return
     st.subheader("A new version")
     body = policy_draft.show()
-    note = st.text_input(
+    st.session_state.setdefault(_NOTE, st.session_state.get(_TYPED, ""))
+    st.session_state[_TYPED] = note = st.text_input(
         "Note", key=_NOTE, max_chars=500, help="What changes and why; kept with the version."
     )
     with st.container(horizontal=True):
@@ -250,7 +253,7 @@ def _draft(service: Service, actor: Actor) -> None:
 
 def _drop() -> None:
     policy_draft.end()
-    for key in (_NOTE, _TRIED):
+    for key in (_NOTE, _TYPED, _TRIED):
         st.session_state.pop(key, None)
 
 

@@ -6,8 +6,11 @@ from typing import Any
 
 import streamlit as st
 
+from cxr_core.ui import presence
+from cxr_core.worklist.values import Query
+
 TABLE = "wl-table"
-_CHOSEN, _SHOWN = "wl-chosen", "wl-shown"
+_CHOSEN, _SHOWN, _ASKED = "wl-chosen", "wl-shown", "wl-query"
 
 
 def chosen() -> str:
@@ -38,6 +41,7 @@ def follow(ids: tuple[str, ...]) -> None:
 
 def clicked() -> None:
     """Pick the study whose row, or any of whose cells, was clicked."""
+    presence.acted()
     ids: tuple[str, ...] = st.session_state.get(_SHOWN, ())
     marked = _selected()
     cells, rows = marked.get("cells") or [], marked.get("rows") or []
@@ -47,11 +51,23 @@ def clicked() -> None:
 
 def step(by: int) -> None:
     """Pick the next study, or the one before; without one picked, the first."""
+    presence.acted()
     ids: tuple[str, ...] = st.session_state.get(_SHOWN, ())
     if not ids:
         return
     place = ids.index(chosen()) + by if chosen() in ids else 0
     choose(ids[min(max(place, 0), len(ids) - 1)])
+
+
+def remember(query: Query) -> None:
+    """Keep which part of the list is looked at, so that the desk steps through the same."""
+    st.session_state[_ASKED] = query
+
+
+def remembered() -> Query:
+    """Return which part of the list was looked at last; without any the first page of all that is open."""
+    asked: Query = st.session_state.get(_ASKED, Query())
+    return asked
 
 
 def _selected() -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from cxr_core.access import Action, Actor
-from cxr_core.ui import recent, services, taking
+from cxr_core.ui import presence, recent, services, taking
 from cxr_core.ui.moments import moment
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import BATCH, BatchView, Incoming
@@ -104,4 +104,5 @@ def _current(service: Service, batch: BatchView) -> bool:
 
 
 def _close(batch_id: str) -> None:
+    presence.acted()
     st.session_state[_CLOSED] |= {batch_id}

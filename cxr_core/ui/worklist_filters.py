@@ -9,6 +9,7 @@ import streamlit as st
 from cxr_core.domain import Urgency
 from cxr_core.reports.words import name_of
 from cxr_core.triage.policy import Policy
+from cxr_core.ui import presence
 from cxr_core.ui.listed import tier_word
 from cxr_core.worklist.values import Query, Status
 
@@ -26,7 +27,13 @@ STATUSES: dict[str, frozenset[Status]] = {
 def ask(policy: Policy, now: datetime) -> Query:
     """Show the choices and return the query, its page the first."""
     tier = st.selectbox(
-        "Urgency", ["", *Urgency], format_func=_tier, label_visibility="collapsed", width=150, key="f-tier"
+        "Urgency",
+        ["", *Urgency],
+        format_func=_tier,
+        label_visibility="collapsed",
+        width=150,
+        key="f-tier",
+        on_change=presence.acted,
     )
     finding = st.selectbox(
         "Finding",
@@ -35,18 +42,34 @@ def ask(policy: Policy, now: datetime) -> Query:
         label_visibility="collapsed",
         width=150,
         key="f-finding",
+        on_change=presence.acted,
     )
-    status = st.selectbox("Status", list(STATUSES), label_visibility="collapsed", width=125, key="f-status")
+    status = st.selectbox(
+        "Status",
+        list(STATUSES),
+        label_visibility="collapsed",
+        width=125,
+        key="f-status",
+        on_change=presence.acted,
+    )
     span = st.selectbox(
         "Received",
         [ANY_TIME, *SPANS, ON_A_DAY],
         label_visibility="collapsed",
         width=125,
         key="f-span",
+        on_change=presence.acted,
     )
     day = None
     if span == ON_A_DAY:
-        day = st.date_input("Day", "today", label_visibility="collapsed", width=125, key="f-day")
+        day = st.date_input(
+            "Day",
+            "today",
+            label_visibility="collapsed",
+            width=125,
+            key="f-day",
+            on_change=presence.acted,
+        )
     text = st.text_input(
         "Search",
         placeholder="Patient ID, accession …",
@@ -54,6 +77,7 @@ def ask(policy: Policy, now: datetime) -> Query:
         width=180,
         max_chars=64,
         key="f-text",
+        on_change=presence.acted,
     )
     since, until = received(span, day, now)
     return Query(

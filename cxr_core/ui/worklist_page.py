@@ -14,6 +14,7 @@ from cxr_core.ui import (
     acts,
     desk,
     listed,
+    presence,
     recent,
     selection,
     services,
@@ -51,7 +52,9 @@ def live(service: Service, actor: Actor) -> None:
         worklist_lead.export(service, actor, query)
         worklist_films.add(service, actor)
     worklist_films.say_what_was_taken()
+    selection.remember(query)
     try:
+        presence.count(service, actor)
         seen = recent.snapshot(service, actor, query)
         worklist_films.progress(service, actor)
     except CxrError as exc:
@@ -135,6 +138,7 @@ def _foot(query: Query, seen: Snapshot) -> None:
 
 
 def _turn(pages: int) -> None:
+    presence.acted()
     st.session_state["wl-page"] = max(0, st.session_state.get("wl-page", 0) + pages)
     selection.choose("")
 

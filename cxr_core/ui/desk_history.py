@@ -14,8 +14,20 @@ from cxr_core.reports.words import MARKS, name_of
 from cxr_core.triage.policy import Policy
 from cxr_core.ui import acts
 from cxr_core.ui.moments import moment
-from cxr_core.worklist.reviews import AGREE, DISAGREE, NOTE, OF, OVERRIDE, UNDO, UNDOABLE, undone
-from cxr_core.worklist.values import Line, Review
+from cxr_core.worklist.films import CHANGED
+from cxr_core.worklist.reviews import (
+    AGREE,
+    DISAGREE,
+    NOTE,
+    OF,
+    OVERRIDE,
+    READ,
+    UNDO,
+    UNDOABLE,
+    lapsed,
+    undone,
+)
+from cxr_core.worklist.values import Line, Review, Status
 
 SHOWN = 100
 """Entries in sight, the newest; older ones are counted."""
@@ -28,6 +40,15 @@ _PLAIN = {
     "retry": "had a film tried again that had been given up",
 }
 
+_FIELDS = {
+    "patient_id": "patient ID",
+    "patient_name": "name",
+    "accession": "accession number",
+    "referrer": "referrer",
+    "referrer_phone": "referrer's phone",
+    "question": "clinical question",
+}
+
 
 def show(actor: Actor, line: Line, reviews: Sequence[Review], policy: Policy, now: datetime) -> None:
     """Show everything that people did with the study, the newest first."""
@@ -35,22 +56,23 @@ def show(actor: Actor, line: Line, reviews: Sequence[Review], policy: Policy, no
         st.html('<div class="empty"><b>Nobody has done anything with this study yet.</b></div>')
         return
     gone = undone(reviews)
+    past = gone | lapsed(reviews, is_open=line.status is not Status.READ)
     by = {each.data[OF]: each.actor for each in reviews if each.kind == UNDO}
     with st.container(key="history", gap=None):
         for each in reversed(reviews[-SHOWN:]):
             taken = f" Taken back by {by[str(each.id)]}." if each.id in gone else ""
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.html(_row(each, words(each, policy), taken, moment(each.at, now)), width="stretch")
-                if may_undo(actor, each, gone):
+                if may_undo(actor, each, past):
                     asked = acts.Asked("undo", line.study_id, line.version, {"review_id": each.id})
                     st.button("Undo", key=f"undo-{each.id}", on_click=acts.ask, args=(asked,))
         if len(reviews) > SHOWN:
             st.html(f'<div class="muted">{len(reviews) - SHOWN} older entries are in the audit trail.</div>')
 
 
-def may_undo(actor: Actor, review: Review, gone: frozenset[int]) -> bool:
-    """Return whether the service would let this person take the entry back."""
-    if review.kind not in UNDOABLE or review.id in gone or not actor.may(Action.UNDO):
+def may_undo(actor: Actor, review: Review, past: frozenset[int]) -> bool:
+    """Return whether the service would let this person take the entry back; not what is `past`."""
+    if review.kind not in UNDOABLE or review.id in past or not actor.may(Action.UNDO):
         return False
     if review.kind == OVERRIDE:
         return actor.may(Action.OVERRIDE)
@@ -73,12 +95,22 @@ def words(review: Review, policy: Policy) -> str:
     if review.kind == NOTE:
         return f"noted: “{said['text']}”"
     if review.kind == UNDO:
+        if said["what"] == READ:
+            return "put the study back on the list"
         change = f"; the urgency is {tier(said['to'])} again" if "to" in said else ""
         return f"took back an entry ({said['what']}){change}"
     if review.kind == "complete":
-        kept = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in said.items())
-        return f"completed the details: {kept}"
+        return _completed(said)
     return review.kind
+
+
+def _completed(said: dict[str, str]) -> str:
+    kept = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in said.items() if name != CHANGED)
+    names = [_FIELDS.get(name, name) for name in said.get(CHANGED, "").split(",") if name]
+    if not names:
+        return f"completed the details: {kept}"
+    changed = f"changed {', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else f"changed {names[0]}"
+    return f"{changed}; completed the details: {kept}" if kept else changed
 
 
 def tier(urgency: str) -> str:

@@ -33,7 +33,7 @@ def live(service: Service, actor: Actor, line: Line, known: int) -> None:
         changed = service.version(actor, line.study_id) != line.version
         if changed and not acts.form(line.study_id):
             services.anew()
-        news = meanwhile(service, actor, line, known, now) if changed else ""
+        line, news = meanwhile(service, actor, line, known, now) if changed else (line, "")
     except CxrError:
         st.html('<div class="stand"><span class="live late">not live</span></div>')
         return
@@ -59,16 +59,28 @@ def stand_html(line: Line, now: datetime, turn: int) -> str:
     )
 
 
-def meanwhile(service: Service, actor: Actor, line: Line, known: int, now: datetime) -> str:
-    """Return what people did since the page was shown; looked up once for each change."""
+def meanwhile(service: Service, actor: Actor, line: Line, known: int, now: datetime) -> tuple[Line, str]:
+    """Return the study's line as it is now, and what happened since the page was shown.
+
+    Looked up once for each change. Arguments are those of `live`.
+    """
     version = service.version(actor, line.study_id)
-    kept: tuple[str, int, str] = st.session_state.get("desk-news", ("", 0, ""))
-    if kept[:2] != (line.study_id, version):
-        reviews = service.study(actor, line.study_id, audited=False).reviews[known:]
+    shown = (line.study_id, line.version, version)
+    kept: tuple[tuple[str, int, int], Line, str] | None = st.session_state.get("desk-news")
+    if kept is None or kept[0] != shown:
+        view = service.study(actor, line.study_id, audited=False)
         told = [
             f"{each.actor} {desk_history.words(each, service.policy)} ({moment(each.at, now)})."
-            for each in reviews
+            for each in view.reviews[known:]
         ]
-        kept = line.study_id, version, " ".join(told) or "The model answered."
+        happened = " ".join(told) or "The model answered."
+        kept = shown, view.line, f"{retiered(line, view.line)} {happened}".strip()
         st.session_state["desk-news"] = kept
-    return kept[2]
+    return kept[1], kept[2]
+
+
+def retiered(before: Line, now: Line) -> str:
+    """Return how the urgency changed, in one sentence; nothing where it did not."""
+    if before.urgency is now.urgency:
+        return ""
+    return f"Now {listed.tier_word(now.urgency)}, was {listed.tier_word(before.urgency)}."

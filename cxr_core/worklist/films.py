@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Kind = Literal["pdf", "json", "png"]
 """A file of a film's result."""
+
+CHANGED = "changed"
+"""Member of an entry and of its audit row: names of the identity's fields that changed, between commas."""
 
 
 def study(service: Service, actor: Actor, study_id: str, *, audited: bool) -> StudyView:
@@ -95,7 +98,8 @@ def version(service: Service, study_id: str) -> int:
 def complete(service: Service, actor: Actor, study_id: str, typed: Study, version: int) -> None:
     """Keep who it is and what a person says of age, sex and view, and decide anew with it.
 
-    What a person leaves open is as the films' own tags say, also where somebody had typed it before.
+    What a person leaves open is as the films' own tags say, also where somebody had typed it before. Which
+    fields of the identity changed stands in the history and in the audit trail; their values do not.
 
     Raises:
         Conflict: the study is no longer at `version`.
@@ -103,14 +107,24 @@ def complete(service: Service, actor: Actor, study_id: str, typed: Study, versio
     """
     said = as_typed(typed)
     told = {key: str(value) for key, value in said.items() if value is not None}
+    detail: dict[str, str] = {}
     tags = _taken_back(service, study_id)
-    with change(service, actor, "complete", study_id, version, told) as (row, _, session):
-        session.merge(IdentityRow(study_id=study_id, **identity(typed)))
+    with change(service, actor, "complete", study_id, version, told, detail) as (row, _, session):
+        if changed := _identify(session, study_id, identity(typed)):
+            told[CHANGED] = detail[CHANGED] = ",".join(changed)
         row.typed = said
         known = Study(age_years=row.age_years, sex=Sex(row.sex), view=View(row.view))
         shown = completed(known if tags is None else tags, said)
         row.age_years, row.sex, row.view = shown.age_years, shown.sex.value, shown.view.value
         weigh(row, outcomes(session, service.policy, [row])[row.id], service.policy)
+
+
+def _identify(session: Session, study_id: str, given: Mapping[str, str]) -> list[str]:
+    """Keep who it is; return the names of the fields that changed."""
+    before = session.get(IdentityRow, study_id)
+    changed = [name for name, value in given.items() if value != (getattr(before, name) if before else "")]
+    session.merge(IdentityRow(study_id=study_id, **given))
+    return changed
 
 
 def _note(

@@ -45,6 +45,7 @@ from cxr_core.worklist.values import (
     BATCH,
     Alert,
     BatchView,
+    Beside,
     Incoming,
     Item,
     Page,
@@ -331,12 +332,12 @@ class Service:
 
     def policies(self, actor: Actor) -> policies.PolicyHistory:
         """Return the policy in force, the versions there are and what was in force before."""
-        self.check(actor, Action.VIEW_POLICY, look=True)
+        self.check(actor, Action.VIEW_POLICY)
         return policies.history(self)
 
     def policy_text(self, actor: Actor, policy_id: int | None) -> str:
         """Return a policy as TOML, the file's for None; raises StoreError where there is no such policy."""
-        self.check(actor, Action.VIEW_POLICY, look=True)
+        self.check(actor, Action.VIEW_POLICY)
         return policies.body_of(self, policy_id)
 
     def try_policy(self, actor: Actor, text: str) -> preview.Preview:
@@ -430,35 +431,41 @@ class Service:
         study_id: str,
         version: int,
         *,
-        told: str = "",
-        how: str = "",
+        told: str,
+        how: str,
         read_back: bool = False,
-        in_full: bool = False,
     ) -> None:
-        """Note that the result was taken note of, and who was told how.
+        """Note that the critical result was told: to whom, how, and whether they read it back.
 
         Raises:
             Conflict: as `claim`; or it is not critical, or was acknowledged before.
-            Invalid: how without whom, by telephone without reading back, or `in_full` and either left out.
+            Invalid: whom or how is left out, or it was by telephone and they did not read it back.
         """
         actor = self.check(actor, Action.ACKNOWLEDGE)
-        actions.acknowledge(
-            self, actor, study_id, version, told=told, how=how, read_back=read_back, in_full=in_full
-        )
+        actions.acknowledge(self, actor, study_id, version, told=told, how=how, read_back=read_back)
 
     def mark_read(self, actor: Actor, study_id: str, version: int) -> None:
         """Note that the study was read, which takes it off the open list; raises as `claim`."""
         actor = self.check(actor, Action.READ)
         actions.mark_read(self, actor, study_id, version)
 
-    def priors(self, actor: Actor, study_id: str, *, limit: int = 10, audited: bool = True) -> Priors:
-        """Return the same patient's other studies, newest first, and what changed in each finding since.
+    def priors(self, actor: Actor, study_id: str, *, limit: int = 10) -> Priors:
+        """Return the same patient's other studies as the list has them; none of them is opened by that.
 
         Raises:
             StoreError: there is no such study.
         """
+        self.check(actor, Action.VIEW_STUDY, look=True)
+        return priors.priors(self, study_id, limit=limit)
+
+    def beside(self, actor: Actor, study_id: str, other_id: str, *, audited: bool = True) -> Beside:
+        """Return one of those and what changed in each finding; an audit row as with `study`.
+
+        Raises:
+            StoreError: there is no such study, or it is not of the same patient id.
+        """
         actor = self.check(actor, Action.VIEW_STUDY, look=not audited)
-        return priors.priors(self, actor, study_id, limit=limit, audited=audited)
+        return priors.beside(self, actor, study_id, other_id, audited=audited)
 
     def opine(self, actor: Actor, study_id: str, version: int, finding: str, *, agrees: bool) -> None:
         """Note whether the actor agrees with what the model said of a finding; raises as `claim`.
@@ -489,10 +496,10 @@ class Service:
         opinions.note(self, actor, study_id, version, text)
 
     def undo(self, actor: Actor, study_id: str, version: int, review_id: int) -> None:
-        """Take back an opinion, an override or a note by an entry that says so; raises as `claim`.
+        """Take back an opinion, an override, a note or a reading by an entry that says so; raises as `claim`.
 
         Raises:
-            Forbidden: the role may not, or another person said it.
+            Forbidden: the role may not, or another person said or read it.
             StoreError: there is no such entry.
         """
         actor = self.check(actor, Action.UNDO)

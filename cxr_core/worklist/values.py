@@ -156,6 +156,7 @@ class Line:
         limit_s: longest wait of its tier by the policy.
         thumbnail: PNG or None.
         version: to be named by whoever acts on it.
+        acknowledged_by: who told the critical result, or None.
         overridden: who changed the urgency, or None where it is what the films say.
     """
 
@@ -181,6 +182,7 @@ class Line:
     films: int
     thumbnail: bytes | None = field(repr=False)
     version: int
+    acknowledged_by: str | None = None
     overridden: Overridden | None = None
 
     @property
@@ -306,11 +308,22 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A finding's calibrated probability in two studies, each its highest over the films."""
+    """A finding's calibrated probability in two studies, each its highest over the films.
+
+    Attributes:
+        was_positive, is_positive: in any film, as each study was decided.
+    """
 
     finding: str
     before: float
     now: float
+    was_positive: bool = False
+    is_positive: bool = False
+
+    @property
+    def crossed(self) -> bool:
+        """It is newly positive, or no longer."""
+        return self.was_positive != self.is_positive
 
     @property
     def difference(self) -> float:
@@ -332,21 +345,37 @@ class Prior:
 
     Attributes:
         line: as the list shows it.
-        earlier: than the study that it is put beside; False for one that came after it.
-        comparison: from it to the study that it is put beside.
+        earlier: taken before the study that it is put beside; None where the films do not say.
     """
 
     line: Line
-    earlier: bool
-    comparison: Comparison
+    earlier: bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class Priors:
-    """The newest of a patient's other studies; `total` counts all of them."""
+    """Some of a patient's other studies, the newest first; `total` counts all of them."""
 
     shown: tuple[Prior, ...]
     total: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Beside:
+    """Another study under the same patient id, put beside one.
+
+    Attributes:
+        view: of the other study.
+        earlier: as of `Prior`.
+        doubts: why it may be another person: what differs, in words without values.
+        comparison: from the one taken first to the other; where that is not known, from the other study to
+            this one. Nothing is compared where there are doubts.
+    """
+
+    view: StudyView
+    earlier: bool | None
+    doubts: tuple[str, ...]
+    comparison: Comparison
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,19 @@ from html.parser import HTMLParser
 import pytest
 
 from cxr_core.access import Actor, Role
-from cxr_core.domain import Urgency
+from cxr_core.domain import FINDINGS, Study, Urgency
 from cxr_core.ui import desk_findings, desk_history, desk_priors, desk_watch, listed
-from cxr_core.worklist.values import Change, Opinion, Overridden, Review, Status
-from tests.reports.analyses import POLICY
+from cxr_core.worklist.values import (
+    Beside,
+    Change,
+    Comparison,
+    Opinion,
+    Overridden,
+    Review,
+    Status,
+    StudyView,
+)
+from tests.reports.analyses import POLICY, assessed
 from tests.ui.lines import NOW, line
 
 ANN, LEAD, VIC = (
@@ -19,6 +28,7 @@ ANN, LEAD, VIC = (
     Actor("Lea", Role.LEAD),
     Actor("Vic", Role.VIEWER),
 )
+STUDY = StudyView(line(), Study(), (), (), "", ())
 HOSTILE = '<img src=x onerror="alert(1)">'
 
 
@@ -61,7 +71,13 @@ def review(kind: str, actor: str = "Ann", id_: int = 1, **data: str) -> Review:
             review("undo", of="3", what="override", **{"from": "critical", "to": "routine"}),
             "took back an entry (override); the urgency is ○ routine again",
         ),
+        (review("undo", of="3", what="read"), "put the study back on the list"),
         (review("complete", age_years="7.0"), "completed the details: age years 7.0"),
+        (review("complete", changed="patient_id"), "changed patient ID"),
+        (
+            review("complete", sex="F", changed="patient_id,patient_name,referrer"),
+            "changed patient ID, name and referrer; completed the details: sex F",
+        ),
         (review("something new"), "something new"),
     ],
 )
@@ -90,17 +106,61 @@ def test_opinions_stand_at_their_finding_and_older_ones_say_so() -> None:
     assert said == {"Mass": "✓ Ann, Cy (of an earlier answer) · ✕ Ben"}
 
 
+def test_the_buttons_at_a_finding_say_with_what_exactly_somebody_agrees() -> None:
+    analysis = assessed({"Pneumothorax": 0.9})
+    said = [
+        desk_findings.told(sign, each, POLICY, agrees=agrees)
+        for each in analysis.predictions
+        if each.label in ("Pneumothorax", "Nodule")
+        for agrees, sign in desk_findings.SIGNS.items()
+    ]
+    assert sorted(said) == [
+        "✓ I agree: Nodule not present",
+        "✓ I agree: Pneumothorax present",
+        "✕ I disagree: Nodule not present",
+        "✕ I disagree: Pneumothorax present",
+    ]
+
+
 def test_a_change_is_an_arrow_a_sign_and_figures() -> None:
-    changes = [Change("Mass", 0.10, 0.40), Change("Effusion", 0.50, 0.20), Change("Hernia", 0.1, 0.1)]
-    html = desk_priors.changes_html(changes, POLICY, ["Effusion"])
+    changes = [
+        Change("Mass", 0.10, 0.40),
+        Change("Effusion", 0.50, 0.20, was_positive=True),
+        Change("Hernia", 0.1, 0.1),
+    ]
+    html = desk_priors.changes_html(changes, POLICY)
     assert html.index("Effusion") < html.index("Mass") < html.index("Hernia")
     assert "0.10 → 0.40" in html
     assert "▲ +0.30" in html
     assert "▼ −0.30" in html
     assert "= 0.00" in html
+    assert "Effusion: from 0.50 to 0.20, fell, no longer positive" in html
     # Square roots of 0.10 and 0.40.
     assert 'class="way" style="left:31.6%;width:31.6%"' in html
-    assert desk_priors.most_html(changes, POLICY).count("<span") == 3
+
+
+def test_what_is_newly_positive_or_no_longer_comes_first_by_tier_then_what_changed_most() -> None:
+    changes = [
+        Change("Mass", 0.10, 0.60, was_positive=True, is_positive=True),
+        Change("Edema", 0.60, 0.20, was_positive=True),
+        Change("Pneumothorax", 0.09, 0.12, is_positive=True),
+        Change("Hernia", 0.10, 0.15),
+    ]
+    order = [each.finding for each in desk_priors.ranked(changes, POLICY)]
+    assert order == ["Pneumothorax", "Edema", "Mass", "Hernia"]
+
+
+@pytest.mark.parametrize(
+    ("earlier", "said"),
+    [(True, "Changed most"), (False, "Changed most until then"), (None, "Differs most")],
+)
+def test_the_line_of_changes_says_which_way_it_goes(earlier: bool | None, said: str) -> None:
+    changes = tuple(Change(name, 0.1, 0.5, is_positive=True) for name in FINDINGS)
+    beside = Beside(STUDY, earlier, (), Comparison(changes))
+    html = desk_priors.most_html(beside, POLICY)
+    assert f"<b>{said}</b>" in html
+    assert html.count("<span") == desk_priors.MOST
+    assert "+0.40, newly positive" in html
 
 
 def test_the_wait_goes_on_until_the_study_is_read() -> None:
@@ -108,6 +168,12 @@ def test_the_wait_goes_on_until_the_study_is_read() -> None:
     assert "waits 42 min of 15 min <em>overdue</em>" in late
     read = desk_watch.stand_html(line(status=Status.READ), NOW + timedelta(minutes=30), 0)
     assert "waited 12 min of 15 min</span>" in read
+
+
+def test_another_urgency_is_named() -> None:
+    was = line(urgency=Urgency.ROUTINE)
+    assert desk_watch.retiered(was, line()) == "Now ▲ Critical, was ○ Routine."
+    assert desk_watch.retiered(was, was) == ""
 
 
 def test_the_list_says_whose_urgency_it_is() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 import pytest
 from sqlalchemy import select, update
@@ -11,10 +13,12 @@ from streamlit.testing.v1.element_tree import Selectbox
 
 from cxr_core.access import Actor, Role
 from cxr_core.domain import Urgency, View
+from cxr_core.errors import Busy
 from cxr_core.settings import ROOT
 from cxr_core.ui import recent
-from cxr_core.worklist.schema import AuditRow, ResultRow, StudyRow
-from cxr_core.worklist.values import ImageStatus, Incoming, Review, Source, Status, StudyView
+from cxr_core.worklist.schema import AuditRow, ImageRow, ResultRow, StudyRow
+from cxr_core.worklist.service import Service
+from cxr_core.worklist.values import ImageStatus, Incoming, Query, Review, Source, Status, StudyView
 from tests.ui.conftest import Home
 from tests.worklist.films import Films
 
@@ -136,7 +140,8 @@ def test_the_desk_shows_whose_study_it_is_its_card_and_what_can_be_done(tiny_app
         labels(app)
     )
     assert "Acknowledge" not in labels(app), "it is not critical"
-    assert labels(app).count("✓") == labels(app).count("✕") == 14
+    said = [label.split(":")[0] for label in labels(app)]
+    assert said.count("✓ I agree") == said.count("✕ I disagree") == 14
 
 
 def test_a_viewer_looks_and_is_offered_nothing(
@@ -292,6 +297,92 @@ def test_the_details_are_completed_and_taken_back(tiny_app: Home, study: str) ->
     assert view(tiny_app, study).line.view is View.PA, "what the film itself says"
 
 
+def test_a_reading_is_taken_back_in_the_history_until_the_study_came_back(
+    tiny_app: Home, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXR_LOCAL_ROLE", "clinician")
+    app = turn_to(press(opened(study), "Mark read"), "History")
+    press(app, "Undo")
+    assert view(tiny_app, study).line.status is Status.NEW
+    assert "put the study back on the list" in html(app)
+    assert "Undo" not in labels(app)
+    tiny_app.service.mark_read(OTHER, study, version(tiny_app, study))
+    assert "Undo" not in labels(turn_to(opened(study), "History")), "another's, and not by a lead"
+
+
+def test_where_only_another_film_has_a_finding_nobody_is_asked_about_it_here(
+    tiny_app: Home, films: Films
+) -> None:
+    """An opinion is of what the study as a whole said; on this film it would mean the opposite."""
+    for number in (1, 2):
+        film = Incoming(f"{number}.dcm", films.dicom(number, study=7))
+        receipt = tiny_app.service.submit(tiny_app.actor, film, source=Source.PAGE)
+    tiny_app.answer()
+    study = receipt.study_id
+    label = finding(tiny_app, study, positive=True)
+    second = view(tiny_app, study).films[1]
+    with tiny_app.service.database.write() as session:
+        row = session.scalars(select(ResultRow).where(ResultRow.sha256 == second.sha256)).one()
+        row.body = row.body | {
+            "predictions": [
+                each | {"probability": 0.0} if each["label"] == label else each
+                for each in row.body["predictions"]
+            ]
+        }
+    app = opened(study)
+    agree = f"opine-{label}-agree"
+    assert app.button(key=agree).label.startswith("✓ I agree: ")
+    assert app.button(key=agree).label.endswith(" present")
+    assert app.button(key=agree).help == app.button(key=agree).label
+    assert "above threshold on another film" not in html(app)
+    app.session_state[f"film-{study}-2-0"] = 1
+    rerun(app)
+    assert "above threshold on another film" in html(app)
+    keys = [button.key for button in app.button]
+    assert agree not in keys
+    absent = next(key for key in keys if key and key.startswith("opine-") and key.endswith("-disagree"))
+    assert app.button(key=absent).label.endswith("present")
+    assert not view(tiny_app, study).standing.opinions
+
+
+def test_a_film_without_answer_is_shown_with_why_and_without_a_picture_only_once_that_was_tried(
+    tiny_app: Home, films: Films
+) -> None:
+    study = tiny_app.service.submit(
+        tiny_app.actor, Incoming("a.dcm", films.dicom(1, study=7)), source=Source.PAGE
+    ).study_id
+    for name, raw in (("b.dcm", films.dicom(1, study=7, pixels=9)), ("c.dcm", films.dicom(2, study=7))):
+        tiny_app.service.submit(tiny_app.actor, Incoming(name, raw), source=Source.PAGE)
+    films_of = view(tiny_app, study).films
+    with tiny_app.service.database.write() as session:
+        dead = [film.sha256 for film in films_of if film.status is ImageStatus.WAITING]
+        session.execute(update(ImageRow).where(ImageRow.sha256.in_(dead)).values(status="dead", attempts=3))
+    app, captions = opened(study), []
+    for place, film in enumerate(view(tiny_app, study).films):
+        app.session_state[f"film-{study}-3-0"] = place
+        said = html(rerun(app))
+        assert "Not assessed – a person must look" in said
+        assert "Nothing of it could be shown" not in said
+        (viewer,) = app.get("bidi_component")
+        captions.append((film.status, json.loads(viewer.proto.json)["caption"]))
+    assert dict(captions) == {
+        ImageStatus.DEAD: "The film as it came. It was given up before the model had answered.",
+        ImageStatus.CONFLICT: "The film as it came. It contradicts another film, so the model was not asked.",
+    }
+
+
+def test_a_film_without_answer_that_cannot_be_decoded_says_that_it_has_no_picture(
+    tiny_app: Home, films: Films
+) -> None:
+    raw = films.dicom(1)[:3000]
+    study = tiny_app.service.submit(tiny_app.actor, Incoming("a.dcm", raw), source=Source.PAGE).study_id
+    with tiny_app.service.database.write() as session:
+        session.execute(update(ImageRow).values(status="dead", attempts=3))
+    app = opened(study)
+    assert "Nothing of it could be shown" in html(app)
+    assert not app.get("bidi_component")
+
+
 # ---- two readers
 
 
@@ -330,13 +421,40 @@ def test_an_open_form_holds_the_page_still_and_says_what_happened(tiny_app: Home
     assert "claimed · Dr Other" in html(app)
 
 
+def test_behind_an_open_form_the_head_shows_the_urgency_that_holds_now(tiny_app: Home, study: str) -> None:
+    values = {"urgency": "routine", "tier": 3}
+    with tiny_app.service.database.write() as session:
+        session.execute(update(StudyRow).where(StudyRow.id == study).values(values))
+    line = view(tiny_app, study).line
+    values = {"urgency": "critical", "tier": 0, "version": line.version + 1}
+    with tiny_app.service.database.write() as session:
+        session.execute(update(StudyRow).where(StudyRow.id == study).values(values))
+
+    def live() -> None:
+        import streamlit as st
+
+        from cxr_core.ui import desk_watch
+
+        desk_watch.live(*st.session_state["given"])
+
+    app = AppTest.from_function(live, default_timeout=180)
+    app.session_state["wl-form"] = (study, "note")
+    app.session_state["given"] = (tiny_app.service, tiny_app.actor, line, 0)
+    rerun(app)
+    assert "▲ Critical" in html(app)
+    assert "○ Routine" not in html(app)
+    assert "Now ▲ Critical, was ○ Routine. The model answered." in texts(app)
+
+
 # ---- priors
 
 
 @pytest.fixture
 def again(tiny_app: Home, films: Films, study: str) -> str:
     """An earlier study of the same patient."""
-    earlier = films.dicom(2, patient_id="P-1", AcquisitionDate="20250105", StudyDate="20250105")
+    earlier = films.dicom(
+        2, patient_id="P-1", patient_name=HOSTILE, AcquisitionDate="20250105", StudyDate="20250105"
+    )
     receipt = tiny_app.service.submit(tiny_app.actor, Incoming("b.dcm", earlier), source=Source.PAGE)
     tiny_app.answer()
     return receipt.study_id
@@ -351,6 +469,8 @@ def test_priors_stand_beside_the_study_with_what_changed(tiny_app: Home, study: 
     assert "CHANGE SINCE " in said
     assert said.count('class="change ') == 14
     assert len(app.get("bidi_component")) == 2
+    assert texts(app).count(f"{HOSTILE} · ID P-1 · ") == 2, "whose picture each of the two is"
+    assert not app.warning
     for _ in range(2):
         rerun(app)
     with tiny_app.service.database.read() as session:
@@ -367,6 +487,50 @@ def test_priors_of_another_model_are_shown_without_a_change(tiny_app: Home, stud
     assert "Answered by different models: this study by tiny 0.1.0, that one by other 2." in html(app)
     assert 'class="change ' not in html(app)
     assert len(app.get("bidi_component")) == 2, "the pictures can be compared all the same"
+
+
+def test_of_several_priors_only_the_one_picked_counts_as_viewed(
+    tiny_app: Home, films: Films, study: str, again: str
+) -> None:
+    oldest = films.dicom(
+        3, patient_id="P-1", patient_name=HOSTILE, AcquisitionDate="20240105", StudyDate="20240105"
+    )
+    receipt = tiny_app.service.submit(tiny_app.actor, Incoming("c.dcm", oldest), source=Source.PAGE)
+    tiny_app.answer()
+    app = turn_to(opened(study), "Priors")
+
+    def seen() -> list[str]:
+        with tiny_app.service.database.read() as session:
+            query = select(AuditRow.subject).where(AuditRow.event == "view").order_by(AuditRow.seq)
+            return list(session.scalars(query))
+
+    assert seen() == [study, again]
+    app.session_state[f"prior-{again[:6]}-{receipt.study_id[:6]}"] = 1
+    rerun(app)
+    assert seen() == [study, again, receipt.study_id]
+
+
+def test_a_study_taken_later_is_shown_as_a_change_until_then(tiny_app: Home, study: str, again: str) -> None:
+    said = html(turn_to(opened(again), "Priors"))
+    assert "CHANGE UNTIL " in said
+    assert "taken after this one" in said
+
+
+def test_another_persons_film_under_the_same_id_is_warned_of(
+    tiny_app: Home, films: Films, study: str
+) -> None:
+    raw = films.dicom(2, patient_id="P-1", patient_name="Other <b>Name", StudyDate="20250105", PatientSex="O")
+    tiny_app.service.submit(tiny_app.actor, Incoming("b.dcm", raw), source=Source.PAGE)
+    tiny_app.answer()
+    app = turn_to(opened(study), "Priors")
+    (warning,) = app.warning
+    assert "This may be another person" in warning.value
+    assert "the name differs" in warning.value
+    assert "Other" not in warning.value
+    assert "Other <b>Name · ID P-1" in texts(app)
+    assert "Other <b>Name" not in html(app)
+    assert 'class="change ' not in html(app)
+    assert "That study may be another person" in html(app)
 
 
 def test_no_priors_and_no_patient_id_are_told_apart(tiny_app: Home, films: Films, study: str) -> None:
@@ -387,3 +551,86 @@ def test_next_and_previous_follow_the_list(tiny_app: Home, films: Films, study: 
     assert app.query_params["study"] == other.study_id
     press(app, "Previous")
     assert app.query_params["study"] == study
+
+
+def three_more(home: Home, films: Films) -> list[str]:
+    """Return the list's ids in order: four studies, those of P-2 first, third and fourth."""
+    names = ("P-2", "P-3", "P-2")
+    for place, name in enumerate(names):
+        film = Incoming(f"{place}.dcm", films.dicom(10 + place, patient_id=name))
+        home.service.submit(home.actor, film, source=Source.PAGE)
+    ids = [line.study_id for line in home.service.page(home.actor, Query()).lines]
+    hour = timedelta(hours=1)
+    with home.service.database.write() as session:
+        for place, each in enumerate(ids):
+            since = datetime.now(UTC) - (9 - place) * hour
+            values = {"since_utc": since, "urgency": "urgent", "tier": 1}
+            session.execute(update(StudyRow).where(StudyRow.id == each).values(**values))
+    recent.forget()
+    return [line.study_id for line in home.service.page(home.actor, Query()).lines]
+
+
+def walked(app: AppTest, label: str) -> str:
+    press(app, label)
+    return on_the_desk(app)
+
+
+def on_the_desk(app: AppTest) -> str:
+    asked: str | list[str] = app.query_params["study"]
+    return asked if isinstance(asked, str) else asked[0]
+
+
+def test_next_follows_the_filters_that_the_list_was_looked_at_with(
+    tiny_app: Home, films: Films, study: str
+) -> None:
+    three_more(tiny_app, films)
+    query = Query(text="P-2")
+    first, last = (line.study_id for line in tiny_app.service.page(tiny_app.actor, query).lines)
+    app = opened(first)
+    app.session_state["wl-query"] = query
+    assert walked(app, "Next") == last
+    assert walked(app, "Next") == last
+    assert "This is the last study of the list." in [each.value for each in app.caption]
+    assert walked(app, "Previous") == first
+    app.query_params["study"] = study
+    rerun(app)
+    assert walked(app, "Next") == first, "one that is not of this list leads to its first"
+
+
+def test_next_goes_over_the_ends_of_pages(tiny_app: Home, films: Films, study: str) -> None:
+    ids = three_more(tiny_app, films)
+    app = opened(ids[0])
+    app.session_state["wl-query"] = Query(limit=2)
+    assert [walked(app, "Next") for _ in range(3)] == ids[1:]
+    assert [walked(app, "Previous") for _ in range(3)] == ids[2::-1]
+    assert walked(app, "Previous") == ids[0]
+    assert "This is the first study of the list." in [each.value for each in app.caption]
+
+
+def test_a_list_that_cannot_be_read_is_said_where_next_was_pressed(
+    tiny_app: Home, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = opened(study)
+
+    def busy(*_: object) -> None:
+        raise Busy("the database does not answer")
+
+    monkeypatch.setattr(Service, "page", busy)
+    recent.forget()
+    press(app, "Next")
+    assert "cannot take this just now" in app.error[0].value
+    assert on_the_desk(app) == study
+
+
+def test_a_film_that_nobody_works_on_is_said_on_the_desk_as_on_triage(tiny_app: Home, films: Films) -> None:
+    film = Incoming("x.png", films.png(5))
+    waiting = tiny_app.service.submit(tiny_app.actor, film, source=Source.PAGE).study_id
+    app = opened(waiting)
+    assert "BEING ASSESSED" in html(app)
+    assert not app.warning
+    app.session_state["desk-waiting"] = waiting, monotonic() - 60
+    rerun(app)
+    assert "No worker is answering just now" in app.warning[0].value
+    tiny_app.answer()
+    recent.forget()
+    assert not rerun(app).warning

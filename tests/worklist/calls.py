@@ -35,6 +35,9 @@ class Nothing:
     def file(self) -> Incoming:
         return Incoming("film", b"no film")
 
+    def patient(self) -> tuple[str, str]:
+        return "none", "nothing"
+
     def __getattr__(self, name: str) -> Callable[..., str]:
         return lambda *_, **__: "none"
 
@@ -56,6 +59,7 @@ class World:
             queue.put(session.get_one(StudyRow, f"{number:032x}"), THEN, INTERACTIVE)
         (job,) = queue.claim(service, "w1", 1)
         made = replace(analyses.assessed({"Pneumothorax": 0.9}), sha256=sha256)
+        made = replace(made, versions=replace(made.versions, policy=service.policy.version))
         assert queue.record(service, "w1", job, [Answer(made, None, (), None)])
         return job.study_id
 
@@ -86,14 +90,14 @@ class World:
             session.get_one(ImageRow, sha256).status = "dead"
         return sha256
 
-    def patient(self) -> str:
-        """A study of a patient who has another one."""
+    def patient(self) -> tuple[str, str]:
+        """Two studies of one patient."""
         both = [self.study(), self.study()]
         with self.service.database.write() as session:
             for each in both:
                 number = int(each, 16)
                 session.add(IdentityRow(**identity(number, patient_id=f"P of {both[0]}")))
-        return both[0]
+        return both[0], both[1]
 
     def note(self, actor: Actor) -> tuple[str, int, int]:
         """A study with a note of the actor's: its id, version and the note's number."""
@@ -205,7 +209,8 @@ CALLS: dict[str, Call] = {
     ),
     "study": Call(A.VIEW_STUDY, lambda s, a, w: s.study(a, w.study()), ("view",)),
     "film_bytes": Call(A.VIEW_STUDY, lambda s, a, w: s.film_bytes(a, w.film()), ("view",)),
-    "priors": Call(A.VIEW_STUDY, lambda s, a, w: s.priors(a, w.patient()), ("view",)),
+    "priors": Call(A.VIEW_STUDY, lambda s, a, w: s.priors(a, w.patient()[0])),
+    "beside": Call(A.VIEW_STUDY, lambda s, a, w: s.beside(a, *w.patient()), ("view",)),
     "note_download": Call(A.VIEW_STUDY, lambda s, a, w: s.note_download(a, w.film(), "pdf"), ("export",)),
     "complete": Call(
         A.COMPLETE, lambda s, a, w: s.complete(a, w.study(), Study(age_years=40), 2), ("complete",)
@@ -214,7 +219,11 @@ CALLS: dict[str, Call] = {
     "release": Call(
         A.CLAIM, lambda s, a, w: s.release(a, w.study(claimed_by=a.name, status="claimed"), 2), ("release",)
     ),
-    "acknowledge": Call(A.ACKNOWLEDGE, lambda s, a, w: s.acknowledge(a, w.study(), 2), ("acknowledge",)),
+    "acknowledge": Call(
+        A.ACKNOWLEDGE,
+        lambda s, a, w: s.acknowledge(a, w.study(), 2, told="ward", how="in person"),
+        ("acknowledge",),
+    ),
     "mark_read": Call(A.READ, lambda s, a, w: s.mark_read(a, w.told(), 2), ("read",)),
     "opine": Call(A.OPINE, lambda s, a, w: s.opine(a, w.study(), 2, "Mass", agrees=True), ("agree",)),
     "override": Call(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -85,6 +86,29 @@ def test_what_a_person_types_is_shown_kept_and_decided_by(service, films, kit):
     assert after.line.version == before.line.version + 1
     assert one(after.reviews).kind == "complete"
     assert events(service, "complete") == 1
+
+
+def test_which_fields_of_the_identity_changed_is_kept_without_their_values(service, films):
+    receipt = hand_in(service, films.dicom(1, patient_id="P-1", patient_name="Right^Name"))
+
+    def complete(**changed):
+        view = service.study(NURSE, receipt.study_id)
+        service.complete(NURSE, receipt.study_id, replace(view.study, **changed), view.line.version)
+        with service.database.read() as session:
+            row = session.scalars(select(AuditRow).order_by(AuditRow.seq.desc())).first()
+        return json.loads(row.detail), service.study(NURSE, receipt.study_id).reviews[-1]
+
+    detail, review = complete(patient_id="X-2", patient_name="Wrong^Name", age_years=50.0)
+    assert detail == {"changed": "patient_id,patient_name"}
+    assert (review.kind, review.actor, review.data["changed"]) == (
+        "complete",
+        NURSE.name,
+        "patient_id,patient_name",
+    )
+    assert not {"P-1", "X-2", "Right^Name", "Wrong^Name"} & {*review.data.values(), *detail.values()}
+    detail, review = complete(age_years=51.0)
+    assert (detail, review.data["age_years"]) == ({}, "51.0")
+    assert "changed" not in review.data
 
 
 def test_typing_a_lateral_view_refuses_the_film(service, films, kit):

@@ -15,8 +15,9 @@ from cxr_core.settings import ROOT
 
 @pytest.fixture
 def lines(caplog: pytest.LogCaptureFixture):
-    """What has been said, as it would be written."""
+    """What has been said, as it would be written; another test may have set the package's own level."""
     caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "cxr_core")
     return lambda: [json.loads(JsonLines().format(record)) for record in caplog.records]
 
 
@@ -71,7 +72,7 @@ def test_an_error_is_told_with_what_caused_it_but_no_words_of_either(lines) -> N
 
 
 def test_a_line_stays_one_line_whatever_is_in_it(caplog) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, "cxr_core")
     Log("cxr_core.x").info("odd", value='a\nb\r\x1b[31m"\u2028')
     written = JsonLines().format(caplog.records[0])
     assert written.isascii()

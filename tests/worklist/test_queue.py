@@ -397,7 +397,7 @@ def test_the_chain_holds_after_all_of_this(service, films, kit, clock):
 @pytest.mark.parametrize(
     ("ask", "index"),
     [
-        (queue.waiting, "ix_image_waiting"),
+        (queue.waiting, "ix_image_"),
         (lambda service: queue.claim(service, "w1", 1), "ix_study_lease"),
         (lambda service: queue.claim(service, "w1", 1), "ix_study_queue"),
     ],

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxr_core import settings
 from cxr_core.cli_models import failures
+from cxr_core.cli_service import opened
 from cxr_core.errors import StoreError
 from cxr_core.files import printable
-from cxr_core.local import local_actor
 
 if TYPE_CHECKING:
     from cxr_core.access import Actor
@@ -47,7 +45,7 @@ def show(
     from cxr_core.domain import Urgency
     from cxr_core.triage.policy import parse_policy
 
-    with failures(), _service() as (service, actor):
+    with failures(), opened() as (service, actor):
         history = service.policies(actor)
         if history.in_force.fault:
             typer.echo(printable(history.in_force.fault), err=True)
@@ -75,7 +73,7 @@ def show(
 @app.command("history")
 def history() -> None:
     """List the versions, then what came into force when; the newest first."""
-    with failures(), _service() as (service, actor):
+    with failures(), opened() as (service, actor):
         found = service.policies(actor)
         _table(
             ("version", "standing", "date", "approver", "written by", "note"),
@@ -105,7 +103,7 @@ def try_(file: File) -> None:
     """Say what a policy would change on the last 500 studies; nothing is written."""
     from cxr_core.triage.policy import read_policy
 
-    with failures(), _service() as (service, actor):
+    with failures(), opened() as (service, actor):
         _tell(service.try_policy(actor, read_policy(file)))
 
 
@@ -117,7 +115,7 @@ def write(
     """Keep a policy as a new version, by the version and approver that it names; not in force yet."""
     from cxr_core.triage.policy import parse_policy, read_policy
 
-    with failures(), _service() as (service, actor):
+    with failures(), opened() as (service, actor):
         text = read_policy(file)
         service.write_policy(actor, text, note)
         typer.echo(f"kept as {parse_policy(text).version}; not in force before it is activated")
@@ -130,7 +128,7 @@ def activate(
     ],
 ) -> None:
     """Bring a version into force in every process at once. Answers that are there stay."""
-    with failures(), _service() as (service, actor):
+    with failures(), opened() as (service, actor):
         found = service.policies(actor)
         _activate(service, actor, found, _named(found, version))
 
@@ -138,7 +136,7 @@ def activate(
 @app.command("revert")
 def revert() -> None:
     """Bring back the policy that was in force before the last change."""
-    with failures(), _service() as (service, actor):
+    with failures(), opened() as (service, actor):
         found = service.policies(actor)
         if not found.changes:
             raise StoreError("nobody has activated a policy yet: the policy file's is in force")
@@ -208,15 +206,3 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if not console.is_terminal:
         console.width = 160
     console.print(table)
-
-
-@contextmanager
-def _service() -> Iterator[tuple[Service, Actor]]:
-    from cxr_core.worklist.service import open_service
-
-    chosen = settings.load()
-    service = open_service(chosen)
-    try:
-        yield service, local_actor(chosen)
-    finally:
-        service.close()

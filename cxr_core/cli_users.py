@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxr_core import settings
 from cxr_core.access import MARK, Role
 from cxr_core.cli_models import failures
+from cxr_core.cli_service import opened
 from cxr_core.errors import StoreError
 from cxr_core.files import printable
-from cxr_core.local import local_actor
 
 if TYPE_CHECKING:
     from cxr_core.access import Actor
@@ -28,15 +24,9 @@ app = typer.Typer(
 )
 
 
-class Given(StrEnum):
-    """A role to be given; none takes it away."""
-
-    VIEWER = "viewer"
-    CLINICIAN = "clinician"
-    LEAD = "lead"
-    ADMIN = "admin"
-    NONE = "none"
-
+NONE = "none"
+"""Said for a role, it takes away the one there is."""
+GIVEN = "|".join((*Role, NONE))
 
 Who = Annotated[
     str, typer.Argument(metavar="WHO", help="Name as `cxr users list` shows it, or its part after the #.")
@@ -46,7 +36,7 @@ Who = Annotated[
 @app.command("list")
 def list_users() -> None:
     """List everybody: name, role, sign-ins that hold, when last seen, issuer, subject and address."""
-    with failures(), _service() as (service, actor):
+    with failures(), opened() as (service, actor):
         for each in service.accounts(actor):
             _tell(each)
 
@@ -57,18 +47,20 @@ def add(
         str, typer.Argument(metavar="ISSUER", help="Address of the identity provider, as its tokens say it.")
     ],
     subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="The person's `sub` there.")],
-    role: Annotated[Given, typer.Option("--role", help="What they may do.")],
+    role: Annotated[str, typer.Option("--role", metavar=f"<{GIVEN}>", help="What they may do.")],
     name: Annotated[str, typer.Option("--name", help="As it is to stand beside what they do, for ever.")],
 ) -> None:
     """Name a person before they first sign in. So the first admin comes to be."""
-    with failures(), _service() as (service, actor):
+    with failures(), opened() as (service, actor):
         _tell(service.name_account(actor, issuer, subject, name, _role(role)))
 
 
 @app.command("role")
-def role(who: Who, role: Annotated[Given, typer.Argument(metavar="ROLE", help="Their new role.")]) -> None:
+def role(
+    who: Who, role: Annotated[str, typer.Argument(metavar="ROLE", help=f"Their new role: {GIVEN}.")]
+) -> None:
     """Give a person another role, at once; `none` ends their sign-ins too."""
-    with failures(), _service() as (service, actor):
+    with failures(), opened() as (service, actor):
         account = _named(service, actor, who)
         service.set_role(actor, account.id, _role(role))
         _tell(_named(service, actor, account.handle))
@@ -77,22 +69,10 @@ def role(who: Who, role: Annotated[Given, typer.Argument(metavar="ROLE", help="T
 @app.command("sign-out")
 def sign_out(who: Who) -> None:
     """End all sign-ins of a person, at once; the role stays."""
-    with failures(), _service() as (service, actor):
+    with failures(), opened() as (service, actor):
         account = _named(service, actor, who)
         ended = service.sign_out_account(actor, account.id)
     typer.echo(f"{printable(account.handle)}: {ended} sign-ins ended")
-
-
-@contextmanager
-def _service() -> Iterator[tuple[Service, Actor]]:
-    from cxr_core.worklist.service import open_service
-
-    actor = local_actor(chosen := settings.load())
-    service = open_service(chosen)
-    try:
-        yield service, actor
-    finally:
-        service.close()
 
 
 def _named(service: Service, actor: Actor, who: str) -> Account:
@@ -108,8 +88,15 @@ def _named(service: Service, actor: Actor, who: str) -> Account:
     raise StoreError("there is nobody of this name; see `cxr users list`")
 
 
-def _role(given: Given) -> Role | None:
-    return None if given is Given.NONE else Role(given.value)
+def _role(given: str) -> Role | None:
+    """Return the role to give, None for none.
+
+    Raises:
+        BadParameter: there is no such role.
+    """
+    if given not in (*Role, NONE):
+        raise typer.BadParameter(f"{printable(given)} is no role; expected one of {GIVEN}")
+    return None if given == NONE else Role(given)
 
 
 def _tell(account: Account) -> None:

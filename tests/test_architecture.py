@@ -21,6 +21,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"pipeline"}),
     frozenset({"batch", "reports", "training", "cli_models"}),
     frozenset({"worklist"}),
+    frozenset({"cli_service"}),
     frozenset({"cli_worker", "cli_list", "cli_submit", "cli_store", "cli_users", "cli_policy", "demo"}),
     frozenset({"cli", "ui"}),
     frozenset({"reference", "pages", "streamlit_app"}),

@@ -51,6 +51,13 @@ def test_who_is_meant_must_be_said_so_that_it_is_one_person(cxr, who):
     assert (done.exit_code, "there is nobody of this name" in done.stderr) == (1, True)
 
 
+def test_a_role_that_there_is_not_is_no_role(cxr):
+    done = cxr("add", ISSUER, "ana", "--role", "emperor", "--name", "Ana Silva")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "emperor is no role" in done.stderr
+    assert cxr("list").stdout == ""
+
+
 def test_users_are_for_admins(cxr, monkeypatch):
     monkeypatch.setenv("CXR_LOCAL_ROLE", Settings().local_role)
     done = cxr("list")

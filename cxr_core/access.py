@@ -38,7 +38,7 @@ class Action(StrEnum):
     OPINE = "agree or disagree with a finding"
     OVERRIDE = "override an urgency"
     NOTE = "write a note on a study"
-    UNDO = "undo an opinion, an override or a note"
+    UNDO = "undo an opinion, an override, a note or a reading"
     REANALYSE = "have studies analysed again"
     EXPORT = "export the worklist"
     RETRY = "retry a dead letter"

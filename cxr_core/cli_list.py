@@ -99,12 +99,14 @@ def _print_table(lines: list[Line]) -> None:
     from rich.text import Text
 
     from cxr_core.files import printable
+    from cxr_core.worklist.values import Status
 
     table = Table("urgency", "waits", "status", "state", Column("file", overflow="fold"), "findings, or why")
     for line in lines:
         state = line.state.value.replace("_", " ") if line.state else "waiting for an answer"
         wait = duration(line.waiting_s) + (" overdue" if line.overdue else "")
-        status = line.status.value + (f" by {line.claimed_by}" if line.claimed_by else "")
+        who = line.acknowledged_by if line.status is Status.ACKNOWLEDGED else line.claimed_by
+        status = line.status.value + (f" by {who}" if who else "")
         why = ", ".join(line.findings) or line.reason
         cells = [Text(printable(cell)) for cell in (line.urgency.value, wait, status, state, line.file, why)]
         cells[0].stylize(STYLES[line.urgency.value])

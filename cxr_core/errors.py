@@ -9,7 +9,8 @@ CxrError
 │   └── Busy                        for now: queue or disk full, database locked or away
 ├── DecoderDied(code)               the process that decoded a film crashed, stalled or ran out of memory
 ├── Invalid                         what a person typed or chose cannot be recorded; complete it
-├── Conflict                        the study changed since it was shown; look again, then act
+├── Conflict                        it cannot be done to the study as it stands
+│   └── Changed                     the study changed since it was shown; look again, then act
 ├── Forbidden                       the role does not allow it
 ├── SignedOut(why)                  the sign-in has ended; sign in again
 └── SettingsError                   a setting is unknown or out of range
@@ -67,6 +68,10 @@ class Invalid(CxrError):
 
 
 class Conflict(CxrError):
+    """It cannot be done to the study as it stands; nothing was done."""
+
+
+class Changed(Conflict):
     """Another person or program changed the study since it was shown."""
 
 

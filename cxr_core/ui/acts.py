@@ -10,14 +10,12 @@ import streamlit as st
 
 from cxr_core.access import Action, Actor, Role
 from cxr_core.domain import Urgency
-from cxr_core.errors import CxrError
+from cxr_core.errors import Conflict, CxrError, Invalid
 from cxr_core.ui import recent, services
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import Line, Status
 
-_SAID, _ASKED, _FORM = "wl-said", "wl-asked", "wl-form"
-_TOLD, _HOW, _BACK = "wl-told", "wl-how", "wl-read-back"
-WAYS = ("", "by telephone", "in person", "by message")
+_SAID, _ASKED, _FORM, _FAILED = "wl-said", "wl-asked", "wl-form", "wl-failed"
 LABELS = {
     "claim": ("Claim", "T"),
     "release": ("Release", "T"),
@@ -57,31 +55,37 @@ class Asked:
     typed: bool = False
 
 
-def perform(service: Service, actor: Actor, picked: str) -> tuple[Asked, CxrError | None] | None:
-    """Do what was asked for last, if the study that it was asked of is still the picked one; return both.
+def perform(service: Service, actor: Actor, picked: str) -> None:
+    """Do what was asked for last, if the study that it was asked of is still the picked one.
 
     To be called before anything is read. Under load several keys arrive together, and the study may
     not be the one that the person had in mind any more; then nothing is done, and that is said.
     """
     asked: Asked | None = st.session_state.pop(_ASKED, None)
+    st.session_state.pop(_FAILED, None)
     if asked is None:
-        return None
+        return
+    st.session_state.pop(_SAID, None)
     if asked.study_id != picked:
         st.session_state[_SAID] = "Not done: another study was picked at the same moment. Look again."
-        return None
+        return
     if asked.what in FORMS and not asked.typed:
         begin(asked.study_id, asked.what)
-        return None
-    trouble = None
+        return
     try:
         _CALLS[asked.what](service, actor, asked.study_id, asked.version, **asked.said)
     except CxrError as exc:
-        st.session_state[_SAID] = trouble = exc
+        st.session_state[_SAID], st.session_state[_FAILED] = exc, asked
     else:
         if asked.typed:
             close()
     recent.forget()
-    return asked, trouble
+
+
+def failed() -> Asked | None:
+    """Return once what was asked for last, if it could not be done."""
+    asked: Asked | None = st.session_state.pop(_FAILED, None)
+    return asked
 
 
 def ask(asked: Asked) -> None:
@@ -101,8 +105,9 @@ def begin(study_id: str, what: str) -> None:
 
 
 def close() -> None:
-    """Close the form; what was typed is forgotten."""
+    """Close the form; what was typed, and what was said of it, is forgotten."""
     st.session_state.pop(_FORM, None)
+    st.session_state.pop(_SAID, None)
 
 
 def show(actor: Actor, line: Line, *, foremost: str = "") -> None:
@@ -133,40 +138,16 @@ def possible(actor: Actor, line: Line) -> Iterator[str]:
 
 
 def alarming(line: Line) -> bool:
-    """Return whether the study is critical and nobody has taken note."""
+    """Return whether the study is critical and nobody has told anybody."""
     return line.urgency is Urgency.CRITICAL and not line.acknowledged
 
 
-def telling(line: Line) -> bool:
-    """Return whether the study's reader is being asked who was told."""
-    return form(line.study_id) == "acknowledge" and alarming(line)
-
-
-def say() -> None:
-    """Say once what went wrong with what was asked for last."""
-    trouble: CxrError | str | None = st.session_state.pop(_SAID, None)
+def say(*, stays: bool = False) -> None:
+    """Say what went wrong with what was asked for last: once, or if it `stays`, until more is asked."""
+    trouble: CxrError | str | None = st.session_state.get(_SAID)
+    if not (stays and isinstance(trouble, Conflict | Invalid)):
+        st.session_state.pop(_SAID, None)
     if isinstance(trouble, CxrError):
         services.say(trouble)
     elif trouble is not None:
         st.warning(trouble)
-
-
-def ask_whom(line: Line) -> None:
-    """Ask who was told and how; all of it may stay empty."""
-    with (
-        st.form(f"telling-{line.study_id}", border=False),
-        st.container(horizontal=True, vertical_alignment="bottom", gap="small"),
-    ):
-        st.text_input("Who was told", key=_TOLD, max_chars=120, width=220)
-        st.selectbox("How", WAYS, key=_HOW, width=150)
-        st.checkbox("They read it back", key=_BACK)
-        args = (line.study_id, line.version)
-        st.form_submit_button("Acknowledge", type="primary", shortcut="Enter", on_click=_tell, args=args)
-        st.form_submit_button("Cancel", shortcut="Escape", on_click=close)
-
-
-def _tell(study_id: str, version: int) -> None:
-    """Keep what was typed with what was asked; a submitted form's fields are gone when the page is drawn."""
-    state = st.session_state
-    said = {"told": state[_TOLD], "how": state[_HOW], "read_back": state[_BACK]}
-    ask(Asked("told", study_id, version, said, typed=True))

@@ -14,15 +14,17 @@ from cxr_core.ui import (
     desk_forms,
     desk_history,
     desk_priors,
+    desk_steps,
     desk_watch,
+    intake,
     links,
-    recent,
     services,
     study_card,
+    telling,
 )
 from cxr_core.ui.moments import moment
 from cxr_core.worklist.service import Service
-from cxr_core.worklist.values import FilmView, Query, Review, StudyView
+from cxr_core.worklist.values import FilmView, ImageStatus, Query, Review, StudyView
 
 OPENED = "desk"
 FILMS, PRIORS, HISTORY = "Films", "Priors", "History"
@@ -33,7 +35,8 @@ def show(service: Service, actor: Actor, study_id: str) -> None:
     if not study_id:
         _nothing_open(service, actor)
         return
-    done = acts.perform(service, actor, study_id)
+    desk_steps.say()
+    acts.perform(service, actor, study_id)
     try:
         view = _opened(service, actor, study_id)
         others = desk_priors.count(service, actor, study_id)
@@ -44,7 +47,7 @@ def show(service: Service, actor: Actor, study_id: str) -> None:
         services.say(exc)
         _until_it_opens(service, actor, study_id)
         return
-    desk_forms.settle(done, view.line)
+    telling.settle(view.line)
     before = study_card.seen(view)
     part, film = _head(service, actor, view, others, before)
     with services.plainly():
@@ -96,8 +99,8 @@ def _acts(service: Service, actor: Actor, view: StudyView) -> None:
     acts.show(actor, view.line, foremost="acknowledge")
     desk_forms.buttons(actor, view.line)
     args = (service, actor, view.line.study_id)
-    st.button("Next", key="desk-next", shortcut="J", on_click=_step, args=(*args, 1))
-    st.button("Previous", key="desk-previous", shortcut="K", on_click=_step, args=(*args, -1))
+    st.button("Next", key="desk-next", shortcut="J", on_click=desk_steps.step, args=(*args, 1))
+    st.button("Previous", key="desk-previous", shortcut="K", on_click=desk_steps.step, args=(*args, -1))
     if st.button("Worklist", key="desk-list", type="tertiary"):
         links.to_worklist(view.line.study_id)
 
@@ -122,6 +125,8 @@ def _films(service: Service, actor: Actor, view: StudyView, film: FilmView) -> N
         desk_findings.show(actor, view, analysis, policy, service.clock())
 
     study_card.film_card(service, actor, view, film, rest)
+    if film.status is ImageStatus.WAITING:
+        intake.until_worker(service, actor, view.line.study_id)
 
 
 def standing(view: StudyView, service: Service) -> list[str]:
@@ -139,18 +144,6 @@ def standing(view: StudyView, service: Service) -> list[str]:
 
 def _last(view: StudyView, kind: str) -> Review | None:
     return next((each for each in reversed(view.reviews) if each.kind == kind), None)
-
-
-def _step(service: Service, actor: Actor, study_id: str, by: int) -> None:
-    """Put the next study of the list on the desk, or the one before; the first where this one has left it."""
-    try:
-        lines = recent.snapshot(service, actor, Query()).page.lines
-    except CxrError:
-        return
-    ids = [line.study_id for line in lines]
-    if ids:
-        place = ids.index(study_id) + by if study_id in ids else 0
-        st.query_params["study"] = ids[min(max(place, 0), len(ids) - 1)]
 
 
 def _nothing_open(service: Service, actor: Actor, why: str = "No study is open.") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
@@ -10,12 +11,15 @@ import streamlit as st
 
 from cxr_core.access import Action, Actor
 from cxr_core.domain import Analysis, Prediction
+from cxr_core.reports.words import name_of
 from cxr_core.triage.policy import Policy
 from cxr_core.ui import acts, card
 from cxr_core.ui.moments import moment
 from cxr_core.worklist.values import Line, Opinion, Review, StudyView
 
 SIGNS = {True: "✓", False: "✕"}
+ELSEWHERE = "above threshold on another film"
+"""At a finding that this film does not have: readers speak of the study, which has it."""
 
 
 def show(actor: Actor, view: StudyView, analysis: Analysis, policy: Policy, now: datetime) -> None:
@@ -58,6 +62,18 @@ def answers(view: StudyView) -> dict[str, tuple[bool, str]]:
     return {label: (positive, ", ".join(sorted(models))) for label, (positive, models) in found.items()}
 
 
+def elsewhere(finding: Prediction, held: Mapping[str, tuple[bool, str]]) -> bool:
+    """Return whether another film has this finding, which the film it is of has not."""
+    return not finding.positive and held.get(finding.label, (False, ""))[0]
+
+
+def told(sign: str, finding: Prediction, policy: Policy, *, agrees: bool) -> str:
+    """Return a button's whole name, of which only the sign is drawn: with what exactly somebody agrees."""
+    present = "present" if finding.positive else "not present"
+    name = re.sub(r"([^\w\s])", r"\\\1", name_of(finding.label, policy))  # labels are Markdown
+    return f"{sign} I {'agree' if agrees else 'disagree'}: {name} {present}"
+
+
 def notes_html(notes: Sequence[Review], now: datetime) -> str:
     """Return the notes that stand, in order of time."""
     rows = "".join(
@@ -71,6 +87,9 @@ def notes_html(notes: Sequence[Review], now: datetime) -> str:
 def _findings(actor: Actor, view: StudyView, analysis: Analysis, policy: Policy) -> None:
     held = answers(view)
     texts = said(view.standing.opinions, held)
+    for each in analysis.predictions:
+        if elsewhere(each, held):
+            texts[each.label] = ": ".join(filter(None, (ELSEWHERE, texts.get(each.label))))
     if not actor.may(Action.OPINE):
         st.html(card.findings_html(analysis, policy, texts))
         return
@@ -101,15 +120,19 @@ def _row(
     standing = own is not None and held.get(label) == (own.positive, own.model)
     with st.container(horizontal=True, vertical_alignment="top", gap=None):
         st.html(card.row_html(finding, policy, analysis, texts.get(label, "")), width="stretch")
+        if elsewhere(finding, held):
+            return
         for agrees, sign in SIGNS.items():
             pressed = own is not None and standing and own.agrees is agrees
             if pressed and own is not None:
                 asked = acts.Asked("undo", line.study_id, line.version, {"review_id": own.review})
             else:
-                told = {"finding": label, "agrees": agrees}
-                asked = acts.Asked("opine", line.study_id, line.version, told)
+                opinion = {"finding": label, "agrees": agrees}
+                asked = acts.Asked("opine", line.study_id, line.version, opinion)
+            name = told(sign, finding, policy, agrees=agrees)
             st.button(
-                sign,
+                name,
+                help=f"{name}{'; press to take it back' if pressed else ''}",
                 key=f"opine-{label}-{'agree' if agrees else 'disagree'}",
                 type="primary" if pressed else "tertiary",
                 on_click=acts.ask,

@@ -12,16 +12,13 @@ import streamlit as st
 
 from cxr_core.access import Action, Actor
 from cxr_core.domain import Study, Urgency
-from cxr_core.errors import CxrError
-from cxr_core.ui import acts, study_card, study_form
+from cxr_core.ui import acts, study_card, study_form, telling
 from cxr_core.ui.listed import tier_word
-from cxr_core.worklist.actions import LONGEST_NOTE
 from cxr_core.worklist.opinions import LONGEST_TEXT
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import Line, StudyView
 
-_TOLD, _HOW, _BACK = "desk-told", "desk-how", "desk-read-back"
-_TIER, _REASON, _NOTE, _TYPED = "desk-tier", "desk-reason", "desk-note", "desk-typed"
+_TIER, _REASON, _TYPED = "desk-tier", "desk-reason", "desk-typed"
 
 OPENS = {
     "override": ("Override urgency", Action.OVERRIDE),
@@ -39,16 +36,6 @@ def buttons(actor: Actor, line: Line) -> None:
             st.button(label, key=f"desk-{what}", on_click=acts.ask, args=(asked,))
 
 
-def settle(done: tuple[acts.Asked, CxrError | None] | None, line: Line) -> None:
-    """Let what was typed of a telling go on as a note, where there is nothing left to acknowledge."""
-    if done is None or done[1] is None or done[0].what != "told" or acts.alarming(line):
-        return
-    said = done[0].said
-    back = ", read back" if said["read_back"] else ""
-    st.session_state[_NOTE] = f"Told {said['told']} {said['how']}{back}."
-    acts.begin(line.study_id, "note")
-
-
 def show(service: Service, actor: Actor, view: StudyView, seen: int) -> None:
     """Show the form that is open.
 
@@ -61,27 +48,13 @@ def show(service: Service, actor: Actor, view: StudyView, seen: int) -> None:
     line, what = view.line, acts.form(view.line.study_id)
     with st.container(key="desk-form"):
         if what == "acknowledge":
-            _acknowledge(line)
+            telling.acknowledge(line)
         elif what == "override":
             _override(line)
         elif what == "note":
-            _note(line)
+            telling.note(line)
         elif what == "details":
             _details(service, actor, view, seen)
-
-
-def _acknowledge(line: Line) -> None:
-    with st.form("desk-acknowledge", border=False):
-        st.html(
-            "<b>Acknowledge a critical result</b>"
-            '<div class="muted">Say whom you told and how; the time is noted by itself. '
-            "This does not mark it read.</div>"
-        )
-        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-            st.text_input("Who was told", key=_TOLD, max_chars=LONGEST_NOTE, width=260)
-            st.selectbox("How", acts.WAYS, key=_HOW, width=170)
-            st.checkbox("They read it back", key=_BACK)
-            _send(line, "told", "Acknowledge")
 
 
 def _override(line: Line) -> None:
@@ -95,14 +68,9 @@ def _override(line: Line) -> None:
             others = list(Urgency)
             st.selectbox("Urgency", others, others.index(line.urgency), tier_word, key=_TIER, width=170)
             st.text_input("Reason", key=_REASON, max_chars=LONGEST_TEXT, width=420)
-            _send(line, "override", "Override")
-
-
-def _note(line: Line) -> None:
-    with st.form("desk-note-form", border=False):
-        st.text_area("Note", key=_NOTE, max_chars=LONGEST_TEXT, height=90)
-        with st.container(horizontal=True, gap="small"):
-            _send(line, "note", "Save note", enter=False)
+            args = (line,)
+            st.form_submit_button("Override", type="primary", shortcut="Enter", on_click=_ask, args=args)
+            st.form_submit_button("Cancel", shortcut="Escape", on_click=acts.close)
 
 
 def _details(service: Service, actor: Actor, view: StudyView, seen: int) -> None:
@@ -125,23 +93,7 @@ def _cancel() -> None:
     acts.close()
 
 
-def _send(line: Line, what: str, label: str, *, enter: bool = True) -> None:
-    """Show the form's two buttons; a note may have several lines, so that Enter does not send it."""
-    args = (what, line.study_id, line.version)
-    shortcut = "Enter" if enter else None
-    st.form_submit_button(label, type="primary", shortcut=shortcut, on_click=_ask, args=args)
-    st.form_submit_button("Cancel", shortcut="Escape", on_click=acts.close)
-
-
-def _ask(what: str, study_id: str, version: int) -> None:
+def _ask(line: Line) -> None:
     """Keep what was typed with what is asked for."""
-    state = st.session_state
-    said: dict[str, dict[str, Any]] = {
-        "told": {"told": _TOLD, "how": _HOW, "read_back": _BACK},
-        "override": {"urgency": _TIER, "reason": _REASON},
-        "note": {"text": _NOTE},
-    }
-    told = {name: state[key] for name, key in said[what].items()}
-    if what == "told":
-        told["in_full"] = True
-    acts.ask(acts.Asked(what, study_id, version, told, typed=True))
+    said: dict[str, Any] = {"urgency": st.session_state[_TIER], "reason": st.session_state[_REASON]}
+    acts.ask(acts.Asked("override", line.study_id, line.version, said, typed=True))

@@ -177,6 +177,19 @@ def shown(service: Service, actor: Actor, film: FilmView) -> Shown:
     return _shown(film.sha256, _answer(film.analysis), film, service, actor)
 
 
+def unanswered(service: Service, actor: Actor, film: FilmView) -> dict[str, Any]:
+    """Return what the viewer draws of a film that has no answer, or nothing where it cannot be decoded.
+
+    Raises:
+        StoreError: its bytes cannot be read.
+    """
+    if film.notice is None:
+        raise ValueError("a film without answer says why")
+    analysis = replace(refused(film.notice, service), sha256=film.sha256)
+    drawn = _shown(film.sha256, film.notice.code, replace(film, analysis=analysis), service, actor).payload
+    return drawn and drawn | {"label": "Film without an answer"}
+
+
 def refused(notice: Notice, service: Service) -> Analysis:
     """Return the card of a file that was not stored, or of a film that nobody could answer."""
     return Analysis(

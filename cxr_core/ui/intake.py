@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import monotonic
 from typing import Literal
 
 import streamlit as st
@@ -16,7 +17,8 @@ from cxr_core.ui.listed import tier_word
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import INTERACTIVE, Incoming
 
-POLL_S = 0.3
+_WATCHED = "desk-waiting"
+POLL_S, LOOK_S = 0.3, 2.0
 SILENT_S = 6.0
 """After which the page says that no worker answers; one that starts needs half of that."""
 POLLED = 8
@@ -100,12 +102,28 @@ def until_answered(service: Service, actor: Actor, keys: Sequence[str]) -> None:
         if films.refresh(service, actor, keys[:POLLED]):
             recent.forget()
             services.anew()
-        if films.waiting_s(keys) > SILENT_S and not service.workers(actor):
-            st.warning(
-                "No worker is answering just now. The films are stored and nothing is lost: they are "
-                "assessed as soon as a worker runs (the app starts its own again; else: `cxr worker`).",
-                icon=":material/hourglass_empty:",
-            )
+        say_silence(service, actor, films.waiting_s(keys))
+
+
+@st.fragment(run_every=LOOK_S)
+def until_worker(service: Service, actor: Actor, study_id: str) -> None:
+    """Say it, once that has lasted, while nobody works on this study; whether it is answered others watch."""
+    watched, since = st.session_state.get(_WATCHED, ("", 0.0))
+    if watched != study_id:
+        since = monotonic()
+        st.session_state[_WATCHED] = study_id, since
+    with services.plainly():
+        say_silence(service, actor, monotonic() - since)
+
+
+def say_silence(service: Service, actor: Actor, waited_s: float) -> None:
+    """Say that no worker answers, once that has lasted longer than one needs to start."""
+    if waited_s > SILENT_S and not service.workers(actor):
+        st.warning(
+            "No worker is answering just now. The films are stored and nothing is lost: they are "
+            "assessed as soon as a worker runs (the app starts its own again; else: `cxr worker`).",
+            icon=":material/hourglass_empty:",
+        )
 
 
 def say_what_was_taken() -> None:

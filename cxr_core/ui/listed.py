@@ -16,7 +16,7 @@ from cxr_core.domain import Sex, State, Urgency, View
 from cxr_core.reports.words import MARKS, age, name_of, wait
 from cxr_core.triage.policy import Policy
 from cxr_core.ui.moments import moment, waited
-from cxr_core.worklist.values import Line, Tier
+from cxr_core.worklist.values import Line, Status, Tier
 
 THUMBNAIL_PX = 64
 """Of the longer side; a page's pictures weigh about 150 kB then."""
@@ -94,8 +94,12 @@ def person(line: Line) -> str:
 
 
 def standing(line: Line) -> str:
-    """Return what people have done with the study: `claimed · dr.lee`."""
-    return f"{line.status.value} · {line.claimed_by}" if line.claimed_by else line.status.value
+    """Return what people have done with the study: `claimed · dr.lee`; each with the name of who did it."""
+    has = f"claimed · {line.claimed_by}" if line.claimed_by else ""
+    if line.status is Status.ACKNOWLEDGED:
+        parts = (f"acknowledged · {line.acknowledged_by}", has)
+        return " · ".join(part for part in parts if part)
+    return f"{line.status.value} · {line.claimed_by}" if has else line.status.value
 
 
 def set_by(line: Line) -> str:

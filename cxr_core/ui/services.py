@@ -12,6 +12,7 @@ from cxr_core import logs, settings
 from cxr_core.access import Actor
 from cxr_core.errors import (
     Busy,
+    Changed,
     Conflict,
     CxrError,
     Forbidden,
@@ -100,12 +101,12 @@ def say(exc: CxrError) -> None:
     """
     if isinstance(exc, SignedOut):
         st.rerun()
-    if isinstance(exc, Conflict):
+    if isinstance(exc, Changed):
         st.warning("Not done: the study changed meanwhile. What you see now is its present state.")
+    elif isinstance(exc, Conflict | Invalid):
+        st.warning("Not done.")
     elif isinstance(exc, Forbidden):
         st.error("Not done: your role does not allow it.")
-    elif isinstance(exc, Invalid):
-        st.warning("Not done: something is still to be said.")
     elif isinstance(exc, PolicyError):
         st.error("Not done: this program cannot read the policy that decides here.")
     elif isinstance(exc, Busy):

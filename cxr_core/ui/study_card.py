@@ -20,6 +20,7 @@ from cxr_core.ui import (
     recent,
     services,
     study_form,
+    telling,
     viewer,
 )
 from cxr_core.ui.listed import tier_word
@@ -27,6 +28,15 @@ from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import FilmView, ImageStatus, StudyView
 
 Rest = Callable[[Analysis, Policy], None]
+
+_LOST = "The film as it came. The model's answer to it cannot be read."
+_WHY = {
+    ImageStatus.DEAD: "The film as it came. It was given up before the model had answered.",
+    ImageStatus.CONFLICT: "The film as it came. It contradicts another film, so the model was not asked.",
+    ImageStatus.ASSESSED: _LOST,
+    ImageStatus.REFUSED: _LOST,
+}
+"""Of a film without answer: why that is so."""
 
 
 def show(service: Service, actor: Actor, key: str) -> None:
@@ -50,11 +60,13 @@ def show(service: Service, actor: Actor, key: str) -> None:
             films.choose("")
             st.rerun()
         return
+    telling.settle(view.line)
     film = picked(view)
     _head(service, actor, view, film)
-    acts.say()
-    if acts.telling(view.line):
-        acts.ask_whom(view.line)
+    with st.container(key="said"):
+        acts.say(stays=telling.asked(view.line))
+    if telling.asked(view.line):
+        telling.show(view.line)
     with services.plainly():
         film_card(service, actor, view, film)
     waiting = [key, *(other for other, each in films.mine().items() if each.waits and other != key)]
@@ -117,7 +129,7 @@ def _head(service: Service, actor: Actor, view: StudyView, film: FilmView) -> No
     before = seen(view)
     with st.container(horizontal=True, vertical_alignment="top"):
         who(view, film)
-        if not acts.telling(view.line):
+        if not telling.asked(view.line):
             acts.show(actor, view.line)
         if actor.may(Action.COMPLETE):
             with st.popover("Study details", key=f"details-{study_id[:16]}-{entry.saves}"):
@@ -201,13 +213,26 @@ def _unanswered(service: Service, actor: Actor, view: StudyView, film: FilmView)
             _study_says(view, film, service.policy)
             card.show_urgency(analysis, service.policy, apart=_apart(view, film))
         with st.container(key="film"):
-            card.show_refused_file(film.file, film.size_bytes)
+            _as_it_came(service, actor, film)
         with st.container(key="card"):
             card.show_rest(analysis, service.policy)
             retry = film.status is ImageStatus.DEAD and actor.may(Action.RETRY)
             if retry and st.button("Try again", help="Back in the queue, its attempts forgotten"):
                 service.retry(actor, film.sha256)
                 st.rerun()
+
+
+def _as_it_came(service: Service, actor: Actor, film: FilmView) -> None:
+    """Show a film without answer, with why it has none; or, once that was tried, that it has no picture."""
+    try:
+        payload = films.unanswered(service, actor, film)
+    except StoreError as exc:
+        services.say(exc)
+        return
+    if payload:
+        viewer.show(payload | {"caption": _WHY[film.status]}, key=f"viewer-{film.sha256[:16]}")
+    else:
+        card.show_refused_file(film.file, film.size_bytes)
 
 
 def _not_stored(service: Service, entry: films.Mine, key: str) -> None:

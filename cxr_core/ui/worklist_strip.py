@@ -10,7 +10,7 @@ import streamlit as st
 from cxr_core.access import Actor
 from cxr_core.reports.words import MARKS
 from cxr_core.triage.policy import Policy
-from cxr_core.ui import acts, links, listed, selection, worklist_lead
+from cxr_core.ui import acts, links, listed, selection, telling, worklist_lead
 from cxr_core.ui.moments import moment
 from cxr_core.ui.recent import Snapshot
 from cxr_core.worklist.service import Service
@@ -20,14 +20,19 @@ from cxr_core.worklist.values import Line, Query, Status
 def show(service: Service, actor: Actor, seen: Snapshot) -> None:
     """Show the strip; without a picked study, how to pick one."""
     line = _line(service, actor, seen)
+    if line is not None:
+        telling.settle(line)
     with st.container(key="strip", gap="small"):
-        acts.say()
-        if line is not None:
-            _about(line, service.policy, seen.at)
-        else:
-            st.html('<div class="muted">Pick a study by a click, or with J.</div>')
-        if line is not None and acts.telling(line):
-            acts.ask_whom(line)
+        # Each in a place of its own: a form beneath must not move, for what is typed in it would be lost.
+        with st.container(key="strip-said", gap="small"):
+            acts.say(stays=line is not None and telling.asked(line))
+        with st.container(key="strip-about", gap="small"):
+            if line is not None:
+                _about(line, service.policy, seen.at)
+            else:
+                st.html('<div class="muted">Pick a study by a click, or with J.</div>')
+        if line is not None and telling.asked(line):
+            telling.show(line)
         else:
             _buttons(service, actor, line)
 

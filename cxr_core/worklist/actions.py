@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from cxr_core.access import Actor, Role
 from cxr_core.domain import Urgency
-from cxr_core.errors import Conflict, Forbidden, Invalid, PolicyError, StoreError
+from cxr_core.errors import Changed, Conflict, Forbidden, Invalid, PolicyError, StoreError
 from cxr_core.files import printable
 from cxr_core.worklist import audit, queue
 from cxr_core.worklist.judge import HELD, judge, outcomes, weigh
@@ -70,54 +70,51 @@ def acknowledge(
     study_id: str,
     version: int,
     *,
-    told: str = "",
-    how: str = "",
+    told: str,
+    how: str,
     read_back: bool = False,
-    in_full: bool = False,
 ) -> None:
-    """Note that somebody took note of a critical result, which ends its alert.
+    """Note that a critical result was told, which ends its alert.
 
     Whoever sees it may, also when another has the study or has read it: the alert must not wait for them.
 
     Args:
         service: whose list it is.
-        actor: who took note.
+        actor: who told it.
         study_id: of the study.
         version: that was on the screen.
         told: who was told.
         how: by telephone, in person …
         read_back: they repeated it.
-        in_full: it must be said who was told and how.
 
     Raises:
         Conflict: it is no longer at `version`, is not critical, or was acknowledged before.
         Invalid: what is said of the telling is not whole, see `lacking`.
         StoreError: there is no such study.
     """
-    if want := lacking(told, how, read_back=read_back, in_full=in_full):
-        raise Invalid(want)
     said = {"told": one_line(told), "how": one_line(how), "read_back": "yes" if read_back else "no"}
     with change(service, actor, "acknowledge", study_id, version, said) as (study, now, session):
         if study.urgency != Urgency.CRITICAL:
             raise Conflict("only a critical result is acknowledged; this study is not critical")
         if study.acknowledged_utc is not None:
             raise Conflict("this result was acknowledged before")
+        if want := lacking(told, how, read_back=read_back):
+            raise Invalid(want)
         study.acknowledged_by, study.acknowledged_utc = actor.name, now
         if HELD in study.reasons:
             with suppress(PolicyError):  # it stays critical then, and the alert has ended
                 weigh(study, outcomes(session, service.policy, [study])[study.id], service.policy)
 
 
-def lacking(told: str, how: str, *, read_back: bool, in_full: bool = False) -> str:
+def lacking(told: str, how: str, *, read_back: bool) -> str:
     """Return one sentence on what is still to be said of how a critical result was told, or nothing.
 
-    Told in some way means told to somebody, and by telephone that they read it back. Where nothing is said
-    of it the actor alone took note; `in_full` does not allow that, nor that either of the two is left out.
+    Always to whom and how; by telephone also that they read it back.
     """
     told, how = one_line(told), one_line(how)
-    if not told and (how or in_full):
+    if not told:
         return "say who was told"
-    if not how and in_full:
+    if not how:
         return "say how they were told"
     if "phone" in how.casefold() and not read_back:
         return "told by telephone: have them read it back, then acknowledge"
@@ -209,7 +206,7 @@ def change(
     are read when the block has ended.
 
     Raises:
-        Conflict: it is no longer at `version`.
+        Changed: it is no longer at `version`.
         StoreError: there is no such study.
     """
     now = service.clock()
@@ -218,7 +215,7 @@ def change(
         if study is None:
             raise StoreError("there is no such study")
         if study.version != version:
-            raise Conflict("this study changed since it was shown; look again, then act")
+            raise Changed("this study changed since it was shown; look again, then act")
         yield study, now, session
         study.status = _status(study)
         study.version += 1

@@ -155,6 +155,7 @@ def _line(
         films=len(names),
         thumbnail=thumbnail,
         version=study.version,
+        acknowledged_by=study.acknowledged_by,
         overridden=_overridden(study),
     )
 

@@ -1,4 +1,4 @@
-"""What a reader holds of a study: of a finding, of its urgency, in a note; and how that is taken back.
+"""What a reader holds of a study: of a finding, of its urgency, in a note; and how it is taken back.
 
 Each is one transaction, as in `actions`: the study, a review row and an audit row. Nothing is ever removed;
 an undo is an entry of its own. What the model said is never touched.
@@ -98,15 +98,16 @@ def note(service: Service, actor: Actor, study_id: str, version: int, said: str)
 
 
 def undo(service: Service, actor: Actor, study_id: str, version: int, review_id: int) -> None:
-    """Take back an opinion, an override or a note by an entry that says so; what it replaced stands again.
+    """Take back an opinion, an override, a note or a reading by an entry that says so; what was, holds again.
 
-    Opinions and notes are their author's, or a lead's, to undo. An override is undone by whoever may
-    override; the urgency is then the override's before it, or what the films say.
+    Opinions, notes and readings are their author's, or a lead's, to undo. An override is undone by whoever
+    may override; the urgency is then the override's before it, or what the films say. A study whose reading
+    is undone is on the list as it was before: who had it, has it.
 
     Raises:
-        Conflict: the study is no longer at `version`, the entry cannot be undone or was before, or the
-            urgency would fall and another person has the study.
-        Forbidden: it is another person's opinion or note.
+        Conflict: the study is no longer at `version`, the entry cannot be undone or was before, the study
+            is back on the list already, or the urgency would fall and another person has the study.
+        Forbidden: it is another person's opinion, note or reading.
         StoreError: there is no such study or entry.
     """
     said = {reviews.OF: str(review_id)}
@@ -115,6 +116,10 @@ def undo(service: Service, actor: Actor, study_id: str, version: int, review_id:
         done = reviews.read(session, study.id)
         entry = _undoable(actor, done, review_id)
         said["what"] = detail["what"] = entry.kind
+        if entry.kind == reviews.READ:
+            if entry.id in reviews.lapsed(done, is_open=study.is_open):
+                raise Conflict("the study came back to the list since; there is nothing to undo")
+            study.is_open, study.read_by, study.read_utc = True, None, None
         if entry.kind == reviews.OVERRIDE:
             before = study.urgency
             left = reviews.override((*done, Review(now, actor.name, reviews.UNDO, said)))
@@ -148,7 +153,8 @@ def _undoable(actor: Actor, done: tuple[Review, ...], review_id: int) -> Review:
     if entry.kind == reviews.OVERRIDE:
         actor.check(Action.OVERRIDE)
     elif entry.actor != actor.name and not actor.role.covers(Role.LEAD):
-        raise Forbidden(f"another person said this; to undo it needs the role {Role.LEAD}")
+        did = "read this" if entry.kind == reviews.READ else "said this"
+        raise Forbidden(f"another person {did}; to undo it needs the role {Role.LEAD}")
     return entry
 
 

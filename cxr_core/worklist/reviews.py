@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 from cxr_core.worklist.schema import ReviewRow
 from cxr_core.worklist.values import Opinion, Review, Standing
 
-AGREE, DISAGREE, NOTE, OVERRIDE, UNDO = "agree", "disagree", "note", "override", "undo"
-UNDOABLE = frozenset({AGREE, DISAGREE, NOTE, OVERRIDE})
+AGREE, DISAGREE, NOTE, OVERRIDE, READ = "agree", "disagree", "note", "override", "read"
+UNDO = "undo"
+UNDOABLE = frozenset({AGREE, DISAGREE, NOTE, OVERRIDE, READ})
 
 SEEN, OF = "seen", "of"
 """Members of an entry: marks of the outcomes that an override was given on, and which entry is undone."""
@@ -39,6 +40,12 @@ def shown(review: Review) -> Review:
 def undone(reviews: Sequence[Review]) -> frozenset[int]:
     """Return the ids of the entries that were undone."""
     return frozenset(int(each.data[OF]) for each in reviews if each.kind == UNDO)
+
+
+def lapsed(reviews: Sequence[Review], *, is_open: bool) -> frozenset[int]:
+    """Return the ids of the readings that no longer hold: the study came back, or was read again since."""
+    readings = [each.id for each in reviews if each.kind == READ]
+    return frozenset(readings if is_open else readings[:-1])
 
 
 def override(reviews: Sequence[Review]) -> Review | None:

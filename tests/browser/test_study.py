@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -88,6 +89,12 @@ def test_findings_urgency_and_notes_are_said_shown_and_undone(
     study_id = hand_in(service, 1, patient_id="P-1")
     go(page, server, study_id)
     row = page.locator("[class*=st-key-opine-]").first.get_by_role("button")
+    said = row.inner_text()
+    assert re.fullmatch(r"✓ I agree: .+ (not )?present", said)
+    expect(row).to_have_accessible_name(said)
+    box = row.bounding_box()
+    assert box is not None
+    assert box["width"] < 30, "only the sign is drawn"
     row.click()
     expect(page.locator(".said").first).to_contain_text("✓ local user", timeout=SLOW_MS)
     act(page, "Override urgency")

@@ -157,10 +157,43 @@ def test_the_alert_stays_on_every_page_until_a_person_takes_note(watched: Watche
     told = page.get_by_label("Who was told")
     told.fill("Dr Low")
     expect(alarm).to_contain_text("1 critical not acknowledged")
+    told.press("Enter")
+    expect(page.get_by_text("say how they were told")).to_be_visible(timeout=20_000)
+    expect(told).to_have_value("Dr Low")
+    expect(alarm).to_contain_text("1 critical not acknowledged")
+    page.get_by_label("How", exact=True).click()
+    page.get_by_role("option", name="in person").click()
     page.locator(".st-key-strip").get_by_role("button", name="Acknowledge").click()
     expect(alarm).to_have_count(0, timeout=20_000)
     review = service.study(READER, receipt.study_id).reviews[-1]
     assert (review.kind, review.data["told"]) == ("acknowledge", "Dr Low")
+
+
+def test_a_telling_typed_in_the_list_outlives_a_colleagues_and_becomes_a_note(
+    watched: Watched, service: Service
+) -> None:
+    page = watched.page
+    receipt = service.submit(READER, Incoming("a.dcm", FILMS.dicom(1, patient_id="P-1")), source=Source.CLI)
+    study_id = receipt.study_id
+    until(lambda: service.study(READER, study_id).line.state is not None, "it is answered")
+    make_critical(service, study_id)
+    page.locator(".st-key-strip").wait_for(timeout=SLOW_MS)
+    page.keyboard.press("j")
+    expect(page.locator(".st-key-strip")).to_contain_text("P-1", timeout=SLOW_MS)
+    page.keyboard.press("a")
+    told = page.get_by_label("Who was told")
+    told.press_sequentially("Dr ")
+    service.acknowledge(READER, study_id, service.version(READER, study_id), told="Dr High", how="in person")
+    expect(page.get_by_text("nothing left to acknowledge")).to_be_visible(timeout=SLOW_MS)
+    expect(told).to_have_value("Dr ")
+    told.press_sequentially("Low")
+    told.press("Enter")
+    note = page.get_by_label("Note", exact=True)
+    expect(note).to_have_value("Told Dr Low.", timeout=SLOW_MS)
+    expect(page.get_by_text("this result was acknowledged before")).to_be_visible()
+    page.get_by_role("button", name="Save note").click()
+    expect(note).to_have_count(0, timeout=SLOW_MS)
+    assert service.study(READER, study_id).standing.notes[0].data["text"] == "Told Dr Low."
 
 
 def test_promise_r2_a_kill_of_server_and_worker_amid_a_batch_loses_and_doubles_nothing(

@@ -2,6 +2,7 @@
 
 import io
 from base64 import b64decode
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -58,6 +59,9 @@ def test_unknown_age_sex_and_view_are_left_out() -> None:
 
 def test_who_has_a_study_is_named() -> None:
     assert listed.standing(line(status=Status.CLAIMED, claimed_by="dr.lee")) == "claimed · dr.lee"
+    told = line(status=Status.ACKNOWLEDGED, acknowledged=True, acknowledged_by="Ann")
+    assert listed.standing(told) == "acknowledged · Ann"
+    assert listed.standing(replace(told, claimed_by="Ben")) == "acknowledged · Ann · claimed · Ben"
 
 
 def test_hostile_text_stands_in_plain_columns_as_it_came() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Selectbox
 
+from cxr_core.access import Actor, Role
 from cxr_core.settings import ROOT
 from cxr_core.ui import recent
 from cxr_core.worklist import database
@@ -15,6 +17,7 @@ from tests.ui.conftest import Home
 from tests.worklist.films import Films
 
 PAGE = str(ROOT / "pages" / "worklist.py")
+OTHER = Actor("Dr Other", Role.CLINICIAN)
 
 
 def opened(page: str = PAGE, **query: str) -> AppTest:
@@ -38,6 +41,14 @@ def press(app: AppTest, label: str) -> AppTest:
     next(button for button in app.button if button.label == label).click().run()
     assert not app.exception
     return app
+
+
+def fill(app: AppTest, told: str) -> None:
+    next(field for field in app.text_input if field.label == "Who was told").input(told)
+
+
+def how(app: AppTest) -> Selectbox:
+    return next(field for field in app.selectbox if field.label == "How")
 
 
 @pytest.fixture
@@ -138,7 +149,7 @@ def test_the_alert_stands_on_every_page_until_a_person_takes_note(three: Home, p
     assert "▲ 1 critical not acknowledged" in html(app)
     line = three.service.study(three.actor, study_id).line
     assert any(element.value.startswith(f"{line.patient_id} · 3") for element in app.text), "days waited"
-    three.service.acknowledge(three.actor, study_id, line.version)
+    three.service.acknowledge(three.actor, study_id, line.version, told="ward", how="in person")
     recent.forget()
     app.run()
     assert "not acknowledged" not in html(app)
@@ -151,7 +162,13 @@ def test_taking_note_asks_whom_and_keeps_it(three: Home) -> None:
     assert "Mark read" not in labels(app)
     press(app, "Acknowledge")
     assert "1 critical not acknowledged" in html(app), "asking is not taking note"
-    next(field for field in app.text_input if field.label == "Who was told").input("Dr Low")
+    press(app, "Acknowledge")
+    assert "say who was told" in [element.value for element in app.text]
+    fill(app, "Dr Low")
+    press(app, "Acknowledge")
+    assert "say how they were told" in [element.value for element in app.text]
+    assert not three.service.study(three.actor, study_id).line.acknowledged
+    how(app).select("by telephone")
     app.checkbox[0].check()
     press(app, "Acknowledge")
     view = three.service.study(three.actor, study_id)
@@ -161,6 +178,29 @@ def test_taking_note_asks_whom_and_keeps_it(three: Home) -> None:
     recent.forget()
     app.run()
     assert "not acknowledged" not in html(app)
+
+
+@pytest.mark.parametrize("page", ["worklist.py", "triage.py"])
+def test_what_was_typed_of_a_telling_that_came_second_is_kept_as_a_note(three: Home, page: str) -> None:
+    study_id = ids(three)[0]
+    make_critical(three, study_id)
+    app = press(opened(str(ROOT / "pages" / page), study=study_id), "Acknowledge")
+    line = three.service.study(three.actor, study_id).line
+    three.service.acknowledge(OTHER, study_id, line.version, told="Dr High", how="in person")
+    recent.forget()
+    app.run()  # the list refreshes by itself
+    assert "nothing left to acknowledge" in html(app)
+    fill(app, "Dr Low")
+    how(app).select("in person")
+    press(app, "Acknowledge")
+    assert app.warning[0].value == "Not done."
+    assert "this result was acknowledged before" in [element.value for element in app.text]
+    assert [area.value for area in app.text_area if area.label == "Note"] == ["Told Dr Low in person."]
+    press(app, "Save note")
+    view = three.service.study(three.actor, study_id)
+    assert view.standing.notes[0].data["text"] == "Told Dr Low in person."
+    assert view.line.acknowledged_by == OTHER.name
+    assert not [area for area in app.text_area if area.label == "Note"]
 
 
 def test_filters_narrow_the_list_and_say_when_nothing_fits(three: Home) -> None:

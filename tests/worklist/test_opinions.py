@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from cxr_core.errors import Conflict, Forbidden, Invalid, StoreError
 from cxr_core.worklist import audit, codec, queue, reviews
 from cxr_core.worklist.judge import HELD
 from cxr_core.worklist.opinions import LONGEST_TEXT
+from cxr_core.worklist.policies import FILE_ACTOR
 from cxr_core.worklist.schema import AuditRow, ImageRow, ResultRow, ReviewRow, StudyRow
 from cxr_core.worklist.values import Answer, Incoming, Overridden, Query, Review, Source, Status
 from tests.reports import analyses
@@ -96,7 +98,8 @@ def trail(service):
     """The audit rows of people, once the chain is verified and agrees with the reviews."""
     with service.database.read() as session:
         assert audit.verify(session).broken_at is None
-        events = session.scalars(select(AuditRow).where(AuditRow.event != "result").order_by(AuditRow.seq))
+        people = select(AuditRow).where(AuditRow.event != "result", AuditRow.actor != FILE_ACTOR)
+        events = session.scalars(people.order_by(AuditRow.seq))
         found = [(each.actor, each.event, json.loads(each.detail)) for each in events]
         done = session.scalars(select(ReviewRow).order_by(ReviewRow.id)).all()
     assert [each[:2] for each in found] == [(each.actor, each.kind) for each in done]
@@ -231,7 +234,7 @@ def test_a_lowered_critical_study_ends_its_alert_with_the_reason_on_record(criti
     assert line(critical).overridden.films is Urgency.CRITICAL
     assert line(critical).findings == ("Pneumothorax",)
     with pytest.raises(Conflict, match="not critical"):
-        critical.acknowledge(ANN, ONE, version(critical))
+        critical.acknowledge(ANN, ONE, version(critical), told="ward", how="in person")
 
 
 def test_what_another_has_may_be_raised_but_not_lowered(service):
@@ -298,7 +301,7 @@ def test_a_film_handed_in_after_an_override_is_for_a_person_until_it_is_answered
 
 def test_further_answers_never_lower_what_a_person_raised(clear):
     clear.override(ANN, ONE, version(clear), Urgency.CRITICAL, "x")
-    clear.acknowledge(ANN, ONE, version(clear))
+    clear.acknowledge(ANN, ONE, version(clear), told="ward", how="in person")
     answer(clear, 2, NOTHING)
     answer(clear, 1, NOTHING, "m 2")
     assert (line(clear).urgency, line(clear).acknowledged) == (Urgency.CRITICAL, True)
@@ -349,6 +352,50 @@ def test_anothers_opinion_or_note_is_a_leads_to_undo(clear):
         clear.undo(BEN, ONE, version(clear), note)
     clear.undo(LEAD, ONE, version(clear), note)
     assert standing(clear).notes == ()
+
+
+def test_a_reading_is_taken_back_by_its_reader_or_a_lead_and_the_study_is_as_it_was(clear, clock):
+    clear.claim(ANN, ONE, version(clear))
+    clear.mark_read(ANN, ONE, version(clear))
+    reading = last_review(clear)
+    with pytest.raises(Forbidden, match="another person read this"):
+        clear.undo(BEN, ONE, version(clear), reading)
+    assert clear.page(VIC, Query()).total == 0
+    clock.advance(5)
+    clear.undo(ANN, ONE, version(clear), reading)
+    assert (row(clear).is_open, row(clear).read_by, row(clear).read_utc) == (True, None, None)
+    assert (line(clear).status, line(clear).claimed_by) == (Status.CLAIMED, "Ann")
+    assert [each.study_id for each in clear.page(VIC, Query()).lines] == [ONE]
+    assert trail(clear)[-1] == ("Ann", "undo", {"review": reading, "what": "read"})
+    with pytest.raises(Conflict, match="undone before"):
+        clear.undo(ANN, ONE, version(clear), reading)
+    day = clock.now - timedelta(days=1), clock.now + timedelta(days=1)
+    routine = next(each for each in clear.turnaround(LEAD, *day).tiers if each.urgency is Urgency.ROUTINE)
+    assert (routine.read.n, routine.reopened) == (0, 1)
+    clear.mark_read(ANN, ONE, version(clear))
+    clear.undo(LEAD, ONE, version(clear), last_review(clear))
+    assert line(clear).status is Status.CLAIMED
+
+
+def test_a_reading_that_no_longer_holds_is_not_taken_back(clear):
+    clear.mark_read(ANN, ONE, version(clear))
+    first = last_review(clear)
+    answer(clear, 2, NODULE)
+    assert row(clear).is_open
+    for _ in range(2):
+        with pytest.raises(Conflict, match="came back to the list since"):
+            clear.undo(ANN, ONE, version(clear), first)
+        if row(clear).is_open:
+            clear.mark_read(BEN, ONE, version(clear))
+    assert line(clear).status is Status.READ
+
+
+def test_an_acknowledged_study_whose_reading_is_taken_back_stays_acknowledged(critical):
+    critical.acknowledge(ANN, ONE, version(critical), told="ward", how="in person")
+    critical.mark_read(BEN, ONE, version(critical))
+    critical.undo(BEN, ONE, version(critical), last_review(critical))
+    assert (line(critical).status, line(critical).acknowledged_by) == (Status.ACKNOWLEDGED, "Ann")
+    assert critical.alerts(VIC) == ()
 
 
 def test_an_entry_of_another_study_is_not_undone_here(service):
@@ -518,7 +565,7 @@ def test_an_alert_stands_until_a_person_acknowledges_it_whatever_other_answers_s
     answer(critical, 1, NOTHING, model="m 2")
     assert [alert.study_id for alert in critical.alerts(VIC)] == [ONE]
     assert HELD in row(critical).reasons
-    critical.acknowledge(ANN, ONE, version(critical))
+    critical.acknowledge(ANN, ONE, version(critical), told="ward", how="in person")
     assert critical.alerts(VIC) == ()
     assert (row(critical).urgency, row(critical).status) == ("review", "acknowledged")
     assert HELD not in row(critical).reasons

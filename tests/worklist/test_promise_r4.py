@@ -82,7 +82,7 @@ def test_r4_a_study_that_was_read_comes_back_for_its_conflict(service, films, ki
     work(service, kit)
     view = service.study(NURSE, first.study_id)
     if view.line.urgency is Urgency.CRITICAL:
-        service.acknowledge(NURSE, first.study_id, view.line.version)
+        service.acknowledge(NURSE, first.study_id, view.line.version, told="ward", how="in person")
     service.mark_read(NURSE, first.study_id, service.study(NURSE, first.study_id).line.version)
     assert service.page(NURSE, Query()).lines == ()
     hand_in(service, films.dicom(1, pixels=2))

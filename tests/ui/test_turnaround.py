@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from cxr_core.domain import Urgency
+from cxr_core.ui.operations_turnaround import tiers_html
 from cxr_core.ui.turnaround import (
     COLOURS,
     SYMBOLS,
@@ -121,3 +123,13 @@ def test_every_figure_can_be_sent_to_a_browser_and_asks_for_nothing_outside(draw
     sent = draw(of).to_json()
     assert json.loads(sent)["layout"]["title"]["text"]
     assert "http" not in sent
+
+
+def test_the_table_says_of_how_many_each_wait_is_and_what_came_late():
+    late = Passage(Urgency.CRITICAL, DAY, DAY - timedelta(days=190), read=DAY)
+    came = [passage("critical", DAY, viewed=2), passage("critical", DAY, viewed=4, read=10), late]
+    html = tiers_html(found(*came).tiers)
+    critical = html[html.index("Critical") : html.index("Urgent")]
+    assert re.findall(r"<td>(\d+)</td><td", critical) == ["2", "0", "1"]
+    assert "<td>3<br><small>1 arrived late, not counted</small></td>" in critical
+    assert html.count("arrived late") == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from cxr_core.access import Actor
 from cxr_core.ui import alert, services, sign_in, theme, unmade, worker_watch
@@ -20,14 +19,15 @@ def opened(actor: Actor) -> Service:
         theme.brand()
         st.sidebar.html('<a class="home" href="./" target="_self">All pages</a>')
     service = services.current()
-    _pulse(service, actor, st.container())
+    unmade.forget()
+    _pulse(service, actor)
     return service
 
 
 @st.fragment(run_every=PULSE_S)
-def _pulse(service: Service, actor: Actor, place: DeltaGenerator) -> None:
+def _pulse(service: Service, actor: Actor) -> None:
     """Keep a worker going and the alert up, also where nobody touches the page."""
     sign_in.still(service, actor)
-    unmade.say(place)
+    unmade.say()
     worker_watch.ensure(service.settings)
     alert.show(service, actor)

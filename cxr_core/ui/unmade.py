@@ -8,43 +8,51 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from cxr_core import logs
-from cxr_core.errors import CxrError
+from cxr_core.errors import CxrError, SignedOut
 from cxr_core.logs import Log
 from cxr_core.ui import services
 
 _log = Log(__name__)
-_FAILED = "unmade"
+_FAILED, _SAID = "unmade", "unmade-said"
+"""In the session's state: errors and what to quote of them; the one that is on the screen."""
 
 
 def told(make: Callable[[], bytes]) -> Callable[[], bytes]:
     """Return what makes the file; the page's next look says why it could not."""
-    failed: list[Exception] = st.session_state.setdefault(_FAILED, [])
+    failed: list[tuple[Exception, str]] = st.session_state.setdefault(_FAILED, [])
 
     def made() -> bytes:
-        logs.begin()
+        asked = logs.begin()
         try:
             return make()
         except Exception as exc:
             _log.error("file_not_made", **logs.traced(exc))
-            failed.append(exc)
+            failed.append((exc, asked))
             raise
 
     return made
 
 
-def say(place: DeltaGenerator) -> None:
-    """Say what could not be made since the last look, where it stays until the page is shown anew."""
-    failed: list[Exception] = st.session_state.get(_FAILED, [])
-    while failed:
-        exc = failed.pop(0)
+def forget() -> None:
+    """Take away what was said; the page is shown anew."""
+    st.session_state.pop(_SAID, None)
+
+
+def say() -> None:
+    """Say why a file was not made, until the page is shown anew; the part that says it looks by itself."""
+    failed: list[tuple[Exception, str]] = st.session_state.get(_FAILED, [])
+    if failed:
+        st.session_state[_SAID] = failed.pop()
+        failed.clear()
         st.toast("The file was not made; the top of the page says why.", icon=":material/error:")
-        with place:
-            st.caption("The file that you asked for was not made.")
-            if isinstance(exc, CxrError):
-                services.say(exc)
-            else:
-                st.error("Making it has a fault. Nothing that was stored is lost.", icon=":material/error:")
-                services.quote("file_fault", exc)
+    if _SAID not in st.session_state:
+        return
+    exc, asked = st.session_state[_SAID]
+    if isinstance(exc, SignedOut):
+        services.anew()
+    st.error("The file that you asked for was not made. Nothing that was stored is lost.")
+    if isinstance(exc, CxrError):
+        st.text(str(exc))
+    st.caption(f"If you ask about this, quote {asked}.")

@@ -174,8 +174,8 @@ def test_why_a_file_was_not_made_is_logged_and_said_by_the_next_look(
     assert line["causes"][0].startswith("OperationalError ")
     assert line["request"]
     app.run()
-    assert "The file that you asked for was not made." in words(app)
-    assert "try again soon" in app.error[0].value
+    assert "The file that you asked for was not made." in app.error[0].value
+    assert f"If you ask about this, quote {line['request']}." in words(app)
     app.run()
     assert not app.error
 

@@ -21,7 +21,7 @@ from cxr_core.triage.policy import Policy, parse_policy
 from cxr_core.worklist import actions, audit, stored_policy
 from cxr_core.worklist.database import Database
 from cxr_core.worklist.inserts import insert_missing
-from cxr_core.worklist.schema import PolicyChangeRow, PolicyRow, ResultRow
+from cxr_core.worklist.schema import AuditRow, PolicyChangeRow, PolicyRow, ResultRow
 from cxr_core.worklist.stored_policy import THE_FILE
 
 if TYPE_CHECKING:
@@ -180,7 +180,9 @@ def register(database: Database, body: str, now: datetime) -> Policy:
         row = {"version": policy.version, "body": body, **values}
         made = insert_missing(session, PolicyRow, [row], PolicyRow.id)
         if made:
-            _written(session, FILE_ACTOR, policy, made[0].id, now)
+            if before is not None or session.scalar(select(exists(select(AuditRow.seq)))):
+                # An empty worklist begins with its file: nothing has changed.
+                _written(session, FILE_ACTOR, policy, made[0].id, now)
             if before is not None and before.author == THE_FILE:
                 _bring(session, FILE_ACTOR, before.version, policy.version, made[0].id, now)
         elif not stored_policy.same(stored_policy.kept(session, policy.version), policy):

@@ -14,8 +14,11 @@ from cxr_core.imaging.phantom import make_phantom, phantom_png
 from cxr_core.imaging.phantom_dicom import phantom_dicom
 
 SIZE = 512
-STUDIES = 60
-"""Made at once; those of LATER arrive while the app runs."""
+STUDIES = 100
+"""Made at once, most of them of the week before and read; those of LATER arrive while the app runs."""
+
+SENT_AFTER_MIN = 2
+"""From exposure to receipt."""
 
 Findings = tuple[tuple[str, float], ...]
 
@@ -41,7 +44,32 @@ _DRAWN: tuple[Findings, ...] = (
 )
 _GRAVE: Findings = (("Pneumothorax", 1.0), ("Effusion", 0.4), ("Edema", 1.0), ("Emphysema", 0.6))
 _AGES = (34, 71, 58, 46, 83, 62, 41, 29, 77, 51, 9, 90, 66)
-_MINUTES = (4, 11, 26, 47, 75, 100, 140, 190, 260, 350, 480, 700, 1100, 1700, 2900, 4700)
+_DAY = 24 * 60
+_TODAY: tuple[int, ...] = (
+    4,
+    11,
+    18,
+    26,
+    35,
+    47,
+    60,
+    75,
+    88,
+    104,
+    121,
+    140,
+    165,
+    190,
+    225,
+    260,
+    305,
+    350,
+    410,
+    480,
+)
+_TODAY += (545, 620, 700, 790, 880, 975, 1070, 1165, 1260, 1350)
+_WEEK = tuple(day * _DAY + each for each in (40, 235, 425, 610, 795, 980, 1165, 1350) for day in range(1, 7))
+_MINUTES = (*_TODAY, *_WEEK)
 """Since exposure; a tier's longest wait is 15 minutes (critical) to three days (routine)."""
 
 
@@ -79,6 +107,11 @@ class Case:
     def person(self) -> int:
         """Number of the invented patient."""
         return self.patient or self.seed
+
+    @property
+    def received_minutes_ago(self) -> int:
+        """Since receipt."""
+        return max(0, self.minutes_ago - SENT_AFTER_MIN)
 
 
 def draw(case: Case, now: datetime) -> bytes:
@@ -146,18 +179,29 @@ def _grave(*seeds_and_minutes: tuple[int, int]) -> tuple[Case, ...]:
 
 def _before() -> tuple[Case, ...]:
     """Return earlier films of patient 101, whose film is critical now, and two films of patient 208."""
-    day = 24 * 60
     return (
-        Case("chest-209.dcm", 209, (("Effusion", 0.3),), 57, 9 * day, patient=101),
-        Case("chest-210.dcm", 210, (), 56, 190 * day, patient=101),
-        Case("chest-208.dcm", 208, (("Mass", 0.4),), 64, 100 * day),
+        Case("chest-209.dcm", 209, (("Effusion", 0.3),), 57, 9 * _DAY, patient=101),
+        Case("chest-210.dcm", 210, (), 56, 190 * _DAY, patient=101),
+        Case("chest-208.dcm", 208, (("Mass", 0.4),), 64, 100 * _DAY),
         Case("chest-211.dcm", 211, (("Mass", 0.9),), 64, 62, patient=208),
     )
 
 
-_SPECIAL = (*_odd(), *_before(), *_grave((101, 6), (104, 22), (106, 95)))
-CASES: tuple[Case, ...] = (
-    *_plain(1, STUDIES - len({case.seed for case in _SPECIAL}), cycle(_MINUTES)),
-    *_SPECIAL,
+LEFT = frozenset({101, 130, 203})
+"""Left for whoever sees the demo: two critical studies, of which 101 has priors, and an overdue one."""
+
+_GRAVE_SEEDS = (104, 106, 109, 112, 115, 117, 121, 125)
+_SPECIAL = (
+    *_odd(),
+    *_before(),
+    *_grave((101, 4), (130, 7), *((seed, 500 + 1130 * place) for place, seed in enumerate(_GRAVE_SEEDS))),
 )
-LATER: tuple[Case, ...] = (*_plain(301, 2, repeat(2)), *_grave((312, 2)), *_plain(303, 9, cycle((2, 3, 1))))
+CASES: tuple[Case, ...] = tuple(
+    sorted(
+        (*_plain(1, STUDIES - len({case.seed for case in _SPECIAL}), cycle(_MINUTES)), *_SPECIAL),
+        key=lambda case: -case.minutes_ago,
+    )
+)
+"""In the order in which they came in."""
+
+LATER: tuple[Case, ...] = (*_plain(301, 2, repeat(2)), *_grave((119, 2)), *_plain(303, 9, cycle((2, 3, 1))))

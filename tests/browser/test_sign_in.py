@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from sqlalchemy import select, update
 
 from cxr_core.access import Actor, Role
+from cxr_core.worklist.database import SQLITE_FILE
 from cxr_core.worklist.schema import AuditRow, SignInRow
 from cxr_core.worklist.values import Incoming, Query, Source
 from tests.browser import app
@@ -21,6 +24,7 @@ pytestmark = pytest.mark.browser
 PATIENT = "PIDX-40417"
 EXTRA = {"gone@hospital.example": "Gone", "two@hospital.example": "Two", "idle@hospital.example": "Idle"}
 EXTRA |= {"less@hospital.example": "Less", "new@hospital.example": "New", "old@hospital.example": "Old"}
+EXTRA |= {"lock@hospital.example": "Lock"}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,7 @@ def here(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             running.name(subject, role)
         for subject in EXTRA:
             if not subject.startswith("new"):
-                running.name(subject, Role.CLINICIAN)
+                running.name(subject, Role.LEAD if subject.startswith("lock") else Role.CLINICIAN)
         yield running
 
 
@@ -133,6 +137,26 @@ def test_a_sign_in_that_an_administrator_ends_leaves_nothing_on_the_open_page(
     here.service.set_role(ADMIN, here.account("gone@hospital.example"), None)
     nothing_is_left(page, "Signed out")
     expect(page.locator(".st-key-sign-in")).to_contain_text("An administrator ended this sign-in")
+
+
+def test_a_lead_is_told_why_a_file_was_not_made_and_why_nobody_is_signed_out_yet(
+    context: BrowserContext, here: Department
+) -> None:
+    page = on_the_list(here.sign_in(context, "lock@hospital.example"))
+    file = here.service.settings.home / SQLITE_FILE
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        page.get_by_role("button", name="CSV").click()
+        said = page.get_by_text("The file that you asked for was not made.")
+        said.wait_for(timeout=SLOW_MS)
+        toast = page.locator("[data-testid=stToast]")
+        expect(toast).to_have_count(0, timeout=SLOW_MS)  # some looks later
+        expect(said).to_be_visible()
+        page.get_by_role("button", name="Sign out").click()
+        nothing_is_left(page, "You are not signed out yet")
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_role("button", name="End session").click(timeout=SLOW_MS)
+    nothing_is_left(page, "Sign in")
 
 
 def test_signing_out_anywhere_is_signing_out_everywhere(

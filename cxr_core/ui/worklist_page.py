@@ -99,8 +99,8 @@ def _columns() -> dict[str, ColumnConfig | str | None]:
     column = st.column_config
     return {
         "Film": column.ImageColumn("", width=50),
-        "Urgency": column.MultiselectColumn(options=list(CHIPS), color=list(CHIPS.values()), width=128),
-        "Findings": column.TextColumn(width=218),
+        "Urgency": column.MultiselectColumn(options=list(CHIPS), color=list(CHIPS.values()), width=122),
+        "Findings": column.TextColumn(width=196),
         "Patient ID": column.TextColumn(width=114),
         "Patient": column.TextColumn(width=84),
         "Wait / limit": column.TextColumn(width=132),

@@ -56,6 +56,9 @@ def make_worklist_screenshot() -> None:
             page.screenshot(path=FOLDER / WORKLIST)
             page.keyboard.press("Enter")
             ready(page)
+            # The phantoms' pneumothorax has no heatmap to speak of: where the model looked for the effusion.
+            heatmap = page.locator("select[name=finding]")
+            heatmap.select_option(heatmap.locator("option", has_text="Effusion").get_attribute("value"))
             _shoot(page, STUDY)
             page.get_by_role("link", name="Worklist").click()
             page.get_by_label("Search", exact=True).fill(WITH_PRIORS)
@@ -72,6 +75,7 @@ def make_worklist_screenshot() -> None:
             page.locator(".js-plotly-plot").wait_for(timeout=60_000)
             _shoot(page, OPERATIONS)
             page.get_by_role("tab", name="Turnaround").click()
+            page.set_viewport_size({"width": 1280, "height": 1160})  # figures, and plots with their legends
             page.locator(".js-plotly-plot").nth(4).wait_for(timeout=60_000)
             _shoot(page, TURNAROUND)
 

@@ -91,6 +91,9 @@ def test_findings_urgency_and_notes_are_said_shown_and_undone(
     row = page.locator("[class*=st-key-opine-]").first.get_by_role("button")
     said = row.inner_text()
     assert re.fullmatch(r"✓ I agree: .+ (not )?present", said)
+    sign = row.locator("p").bounding_box()
+    assert sign is not None
+    assert 5 < sign["width"] < 20, "of the whole name the sign is drawn"
     expect(row).to_have_accessible_name(said)
     box = row.bounding_box()
     assert box is not None

@@ -119,7 +119,7 @@ def test_h3_the_list_shows_ids_and_files_literally_and_searches_for_text(
         says(page, f"ID {told.patient_id} ·")
         assert squeezed(told.file) in squeezed(strip.text_content() or "")
     assert squeezed(studies[0].patient_id) in squeezed(alert.text_content() or "")
-    search = page.get_by_label("Search", exact=True)
+    search = page.get_by_placeholder("Patient ID, accession")
     rows = page.locator(".st-key-table [role=grid] [role=row]")
     for text in (HOSTILE[1], "%", HOSTILE[6], "' OR 1=1 --"):
         search.fill(text)

@@ -130,7 +130,7 @@ def test_h4_a_day_at_the_screen_leaves_a_patients_words_nowhere_else(
             says(page, LOST)
 
         page.goto(f"{server.address}/worklist")
-        search = page.get_by_label("Search", exact=True)
+        search = page.get_by_placeholder("Patient ID, accession")
         search.fill(PATIENT, timeout=SLOW_MS)
         search.blur()
         expect(page.locator(".st-key-table [role=grid]")).to_contain_text(PATIENT, timeout=SLOW_MS)

@@ -40,6 +40,12 @@ def test_the_folder_is_sound_and_holds_no_picture():
     }  # fmt: skip
 
 
+def test_the_network_does_not_say_on_which_machine_it_was_made():
+    raw = (FOLDER / "model.onnx").read_bytes()
+    assert b"site-packages" not in raw
+    assert b".py" not in raw
+
+
 def test_its_tables_are_the_official_lists(tables):
     name, table, answers, members = tables
     assert (len(table), table["patient"].nunique()) == {"val": (1091, 355), "test": (1602, 160)}[name]

@@ -176,6 +176,8 @@ def save_onnx(ensemble: Ensemble, side: int, path: Path) -> None:
     )
     if program is None:
         raise RuntimeError("the ONNX exporter returned nothing")
+    for node in program.model.graph:
+        node.metadata_props.clear()  # stack traces: paths of the machine that made it
     program.model.metadata_props[LABELS_KEY] = labels_text(LABELS)
     program.save(path, external_data=False)
 

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
 
 from cxr_core.ui.worker_watch import LOCK
 
@@ -135,3 +135,15 @@ def _free_port() -> int:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]
     return port
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    """Choose in a list; a page that shows itself anew just then may close what was opened."""
+    for _ in range(10):
+        page.get_by_label(label, exact=True).click()
+        try:
+            page.get_by_role("option", name=option).click(timeout=5_000)
+        except TimeoutError:
+            continue
+        return
+    raise AssertionError(f"{option} could not be chosen in {label}")

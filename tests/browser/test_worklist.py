@@ -161,8 +161,7 @@ def test_the_alert_stays_on_every_page_until_a_person_takes_note(watched: Watche
     expect(page.get_by_text("say how they were told")).to_be_visible(timeout=20_000)
     expect(told).to_have_value("Dr Low")
     expect(alarm).to_contain_text("1 critical not acknowledged")
-    page.get_by_label("How", exact=True).click()
-    page.get_by_role("option", name="in person").click()
+    app.choose(page, "How", "in person")
     page.locator(".st-key-strip").get_by_role("button", name="Acknowledge").click()
     expect(alarm).to_have_count(0, timeout=20_000)
     review = service.study(READER, receipt.study_id).reviews[-1]

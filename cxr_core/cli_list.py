@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxr_core import settings
 from cxr_core.cli_models import failures
+from cxr_core.cli_service import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,21 +37,13 @@ def worklist(
     ] = None,
 ) -> None:
     """Show the worklist: critical, then overdue, then by tier; the longest wait first."""
-    from cxr_core.local import local_actor
-    from cxr_core.worklist.service import open_service
-
-    with failures():
-        chosen = settings.load()
-        service = open_service(chosen)
-        try:
-            lines = _lines(service, local_actor(chosen), everything=everything, limit=limit)
-            if as_json:
-                for line in lines:
-                    typer.echo(json.dumps(as_object(line), allow_nan=False))
-            else:
-                _print_table(list(lines))
-        finally:
-            service.close()
+    with failures(), opened() as (service, actor):
+        lines = _lines(service, actor, everything=everything, limit=limit)
+        if as_json:
+            for line in lines:
+                typer.echo(json.dumps(as_object(line), allow_nan=False))
+        else:
+            _print_table(list(lines))
 
 
 def as_object(line: Line) -> dict[str, Any]:

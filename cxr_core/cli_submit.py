@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxr_core import settings
 from cxr_core.cli_models import REFUSED_EXIT, failures, progress
+from cxr_core.cli_service import opened
 
 if TYPE_CHECKING:
     from cxr_core.access import Actor
@@ -46,21 +46,15 @@ def submit(
     any file was refused (with --wait also by the model's gate), 1 if it had to stop, see stderr.
     """
     from cxr_core.files import find
-    from cxr_core.local import local_actor
-    from cxr_core.worklist.service import open_service
 
     with failures():
-        chosen = settings.load()
         found = find(paths)
         if found.others:
             typer.echo(f"{found.others} other files left out: neither image nor DICOM", err=True)
-        service, actor = open_service(chosen), local_actor(chosen)
-        try:
+        with opened() as (service, actor):
             batch_id, refused = _store(service, actor, found.films, as_json=as_json)
             if wait:
                 refused += _await(service, actor, batch_id, told=refused, as_json=as_json)
-        finally:
-            service.close()
     raise typer.Exit(REFUSED_EXIT if refused else 0)
 
 

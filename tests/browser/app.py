@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
+from playwright.sync_api import Browser, Download, Page, TimeoutError, sync_playwright
 
 from cxr_core.ui.worker_watch import LOCK
 
@@ -147,3 +147,16 @@ def choose(page: Page, label: str, option: str) -> None:
             continue
         return
     raise AssertionError(f"{option} could not be chosen in {label}")
+
+
+def download(page: Page, label: str) -> Download:
+    """Return what this button downloads; a click while the page shows itself anew may be lost."""
+    for _ in range(6):
+        page.locator("[data-testid=stStatusWidget]").wait_for(state="detached", timeout=60_000)
+        try:
+            with page.expect_download(timeout=15_000) as taken:
+                page.get_by_role("button", name=label, exact=True).click(timeout=60_000)
+        except TimeoutError:
+            continue
+        return taken.value
+    raise AssertionError(f"{label} gave no file")

@@ -98,13 +98,11 @@ def test_the_audit_trail_is_searched_verified_and_taken_away_and_names_are_shown
     expect(said).to_contain_text("1 found", timeout=SLOW_MS)
     cells = page.locator(".st-key-ops-trail [role=grid] [role=gridcell]", has_text=HOSTILE)
     expect(cells.first).to_have_text(HOSTILE)
-    with page.expect_download(timeout=SLOW_MS) as taken:
-        page.get_by_role("button", name="CSV").click()
-    rows = list(csv.reader(io.StringIO(taken.value.path().read_text(encoding="utf-8"))))
+    taken = app.download(page, "CSV")
+    rows = list(csv.reader(io.StringIO(taken.path().read_text(encoding="utf-8"))))
     assert (len(rows), rows[1][2]) == (2, f"'{HOSTILE}")
-    with page.expect_download(timeout=SLOW_MS) as taken:
-        page.get_by_role("button", name="JSON lines").click()
-    (line,) = taken.value.path().read_text(encoding="utf-8").splitlines()
+    taken = app.download(page, "JSON lines")
+    (line,) = taken.path().read_text(encoding="utf-8").splitlines()
     assert json.loads(line)["actor"] == HOSTILE
     page.get_by_role("button", name="Verify the whole trail").click()
     expect(page.get_by_text("Whole at")).to_be_visible(timeout=SLOW_MS)

@@ -65,9 +65,8 @@ def test_promise_a2_a_reports_address_answers_nobody_who_is_not_signed_in(
     page = here.sign_in(inside, "lead@hospital.example")
     page.locator(".user").wait_for(timeout=SLOW_MS)
     page.goto(f"{here.address}/?study={study.study_id}")
-    with page.expect_download(timeout=SLOW_MS) as download:
-        page.get_by_role("button", name="JSON").click(timeout=SLOW_MS)
-    address = download.value.url
+    download = app.download(page, "JSON")
+    address = download.url
     assert "/media/" in address
     assert inside.request.get(address).status == 200
     assert outside.request.get(address).status == 401

@@ -135,9 +135,8 @@ def test_h3_the_list_shows_ids_and_files_literally_and_searches_for_text(
 
 def test_h3_csv_of_the_list_opens_literally(page: Page, server: Server, studies: list[Told]) -> None:
     page.goto(f"{server.address}/worklist")
-    with page.expect_download(timeout=SLOW_MS) as download:
-        page.get_by_role("button", name="CSV", exact=True).click(timeout=SLOW_MS)
-    raw = Path(download.value.path()).read_bytes().decode()
+    download = app.download(page, "CSV")
+    raw = Path(download.path()).read_bytes().decode()
     rows = list(csv.DictReader(io.StringIO(raw, newline="")))
     assert not any(is_formula(cell) for row in rows for cell in row.values())
     ids = {row["patient_id"].removeprefix("'") for row in rows}
@@ -194,10 +193,9 @@ def test_h3_dropped_files_are_listed_literally_and_leave_as_literal_files(
     page.goto(f"{server.address}/?study={dropped[0].study_id}")
     app.ready(page)
     for kind, magic in (("JSON", b"{"), ("PDF", b"%PDF-")):
-        with page.expect_download(timeout=SLOW_MS) as download:
-            page.get_by_role("button", name=kind, exact=True).click()
-        assert re.fullmatch(r"neuraray-[\w.-]+", download.value.suggested_filename)
-        assert Path(download.value.path()).read_bytes().startswith(magic)
+        download = app.download(page, kind)
+        assert re.fullmatch(r"neuraray-[\w.-]+", download.suggested_filename)
+        assert Path(download.path()).read_bytes().startswith(magic)
     page.goto(f"{server.address}/?study={studies[1].study_id}")
     for shown in (studies[1].name, studies[1].patient_id, studies[1].question):
         says(page, shown)

@@ -117,9 +117,8 @@ def test_h4_a_day_at_the_screen_leaves_a_patients_words_nowhere_else(
         save(page, "before")
         says(page, f"{COMMENT} before")
         for kind in ("JSON", "PDF", "PNG"):
-            with page.expect_download(timeout=SLOW_MS) as download:
-                page.get_by_role("button", name=kind, exact=True).click()
-            assert not leaks(download.value.suggested_filename)
+            download = app.download(page, kind)
+            assert not leaks(download.suggested_filename)
         with renamed(service, "identity RENAME TO gone", "gone RENAME TO identity"):
             save(page, "amid")
             says(page, LOST)
@@ -134,9 +133,8 @@ def test_h4_a_day_at_the_screen_leaves_a_patients_words_nowhere_else(
         search.fill(PATIENT, timeout=SLOW_MS)
         search.blur()
         expect(page.locator(".st-key-table [role=grid]")).to_contain_text(PATIENT, timeout=SLOW_MS)
-        with page.expect_download(timeout=SLOW_MS) as download:
-            page.get_by_role("button", name="CSV", exact=True).click()
-        assert PATIENT in Path(download.value.path()).read_text()
+        download = app.download(page, "CSV")
+        assert PATIENT in Path(download.path()).read_text()
         page.get_by_role("button", name="Add films").click()
         drop(page, ("many.zip", archive()), ("cut.zip", archive()[:-40]))
         page.get_by_text("refused, and why").first.click(timeout=SLOW_MS)

@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from cxr_core.imaging.phantom import Phantom, make_phantom, phantom_png
 from cxr_core.imaging.phantom_dicom import phantom_dicom
+from tests.browser import app
 from tests.browser.app import ready
 from tests.browser.conftest import Watched
 
@@ -62,11 +63,10 @@ def test_the_json_that_is_downloaded_says_what_the_card_says(watched: Watched) -
     page = watched.page
     drop(page, ("film.dcm", phantom_dicom(FLUID)))
     ready(page)
-    with page.expect_download() as download:
-        page.get_by_role("button", name="JSON").click()
-    record = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
-    assert download.value.suggested_filename.startswith("neuraray-")
-    assert "Phantom" not in download.value.suggested_filename
+    download = app.download(page, "JSON")
+    record = json.loads(Path(download.path()).read_text(encoding="utf-8"))
+    assert download.suggested_filename.startswith("neuraray-")
+    assert "Phantom" not in download.suggested_filename
     assert record["file"] == "film.dcm"
     assert len(record["findings"]) == 14
     expect(page.locator(".banner .due")).to_contain_text(record["urgency"].upper())
@@ -78,9 +78,8 @@ def test_report_and_picture_can_be_downloaded(watched: Watched, kind: str, magic
     page = watched.page
     drop(page, ("film.dcm", phantom_dicom(FLUID)))
     ready(page)
-    with page.expect_download() as download:
-        page.get_by_role("button", name=kind, exact=True).click()
-    assert Path(download.value.path()).read_bytes().startswith(magic)
+    download = app.download(page, kind)
+    assert Path(download.path()).read_bytes().startswith(magic)
 
 
 def test_every_control_of_the_viewer_changes_the_picture_and_reset_undoes_it(watched: Watched) -> None:

@@ -16,6 +16,7 @@ from cxr_core.worklist.schema import AuditRow, BatchItemRow, BatchRow, ImageRow,
 from cxr_core.worklist.trail import Search
 from cxr_core.worklist.values import Incoming, Source
 from tests.ui.conftest import Home
+from tests.ui.shown import html, press, texts
 from tests.worklist.films import Films
 
 PAGE = str(ROOT / "pages" / "operations.py")
@@ -27,20 +28,6 @@ def opened(tab: str = "Now") -> AppTest:
     app = AppTest.from_file(PAGE, default_timeout=120)
     app.session_state["ops-tab"] = tab
     app.run()
-    assert not app.exception
-    return app
-
-
-def html(app: AppTest) -> str:
-    return "\n".join(element.proto.body for element in app.get("html"))
-
-
-def texts(app: AppTest) -> str:
-    return "\n".join(element.value for element in app.text)
-
-
-def press(app: AppTest, label: str) -> AppTest:
-    next(button for button in app.button if button.label == label).click().run()
     assert not app.exception
     return app
 

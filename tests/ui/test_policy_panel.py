@@ -19,6 +19,7 @@ from cxr_core.worklist.service import open_service
 from cxr_core.worklist.values import Incoming, Source
 from tests.films import png
 from tests.ui.conftest import Home
+from tests.ui.shown import html
 
 LEAD = Actor("local user", Role.LEAD)
 PAGE = str(Path(__file__).with_name("policy_page.py"))
@@ -36,10 +37,6 @@ def press(app: AppTest, key: str) -> AppTest:
     next(button for button in app.button if button.key == key).click().run()
     assert not app.exception
     return app
-
-
-def html(app: AppTest) -> str:
-    return "\n".join(element.proto.body for element in app.get("html"))
 
 
 def said(app: AppTest) -> str:

@@ -20,6 +20,7 @@ from cxr_core.ui import services
 from cxr_core.worklist import database
 from cxr_core.worklist.schema import SignInRow
 from tests.ui.conftest import Home
+from tests.ui.shown import html
 
 ADMIN = Actor("the one who set it up", Role.ADMIN)
 ISSUER, SUBJECT = "https://id.example", "ana"
@@ -71,10 +72,6 @@ def app(tiny_app: Home, monkeypatch: pytest.MonkeyPatch) -> AppTest:
 def words(app: AppTest) -> list[str]:
     assert not app.exception
     return [each.value for each in (*app.text, *app.warning, *app.error, *app.caption)]
-
-
-def html(app: AppTest) -> str:
-    return "\n".join(element.proto.body for element in app.get("html"))
 
 
 def press(app: AppTest, label: str) -> None:

@@ -20,6 +20,7 @@ from cxr_core.worklist.schema import AuditRow, ImageRow, ResultRow, StudyRow
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import ImageStatus, Incoming, Query, Review, Source, Status, StudyView
 from tests.ui.conftest import Home
+from tests.ui.shown import html, labels, press, texts
 from tests.worklist.films import Films
 
 PAGE = str(ROOT / "pages" / "study.py")
@@ -36,24 +37,6 @@ def opened(study_id: str = "") -> AppTest:
 
 def rerun(app: AppTest) -> AppTest:
     app.run()
-    assert not app.exception
-    return app
-
-
-def html(app: AppTest) -> str:
-    return "\n".join(element.proto.body for element in app.get("html"))
-
-
-def texts(app: AppTest) -> str:
-    return "\n".join(element.value for element in app.text)
-
-
-def labels(app: AppTest) -> list[str]:
-    return [button.label for button in app.button]
-
-
-def press(app: AppTest, label: str) -> AppTest:
-    next(button for button in app.button if button.label == label).click().run()
     assert not app.exception
     return app
 

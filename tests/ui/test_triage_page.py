@@ -18,6 +18,7 @@ from cxr_core.settings import ROOT
 from cxr_core.worklist.schema import AuditRow
 from cxr_core.worklist.values import Query
 from tests.ui.conftest import Home
+from tests.ui.shown import html, press
 from tests.worklist.films import Films
 
 PAGE = str(ROOT / "pages" / "triage.py")
@@ -54,10 +55,6 @@ def answered(app: AppTest, home: Home) -> AppTest:
     return app
 
 
-def html(app: AppTest) -> str:
-    return "\n".join(element.proto.body for element in app.get("html"))
-
-
 def texts(app: AppTest) -> list[str]:
     return [element.value for element in app.text]
 
@@ -85,12 +82,6 @@ def study_shown(app: AppTest) -> str:
 
 def picks(app: AppTest) -> list[str]:
     return [button.label for button in app.button if (button.key or "").startswith("pick-")]
-
-
-def press(app: AppTest, label: str) -> AppTest:
-    next(button for button in app.button if button.label == label).click().run()
-    assert not app.exception
-    return app
 
 
 def test_several_films_are_listed_by_urgency_and_any_can_be_picked(app: AppTest, drop: Drop) -> None:

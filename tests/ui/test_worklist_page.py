@@ -14,6 +14,7 @@ from cxr_core.worklist import database
 from cxr_core.worklist.schema import StudyRow
 from cxr_core.worklist.values import BATCH, Incoming, Query, Source, Status
 from tests.ui.conftest import Home
+from tests.ui.shown import html, labels, press
 from tests.worklist.films import Films
 
 PAGE = str(ROOT / "pages" / "worklist.py")
@@ -25,20 +26,6 @@ def opened(page: str = PAGE, **query: str) -> AppTest:
     for key, value in query.items():
         app.query_params[key] = value
     app.run()
-    assert not app.exception
-    return app
-
-
-def html(app: AppTest) -> str:
-    return "\n".join(element.proto.body for element in app.get("html"))
-
-
-def labels(app: AppTest) -> list[str]:
-    return [button.label for button in app.button]
-
-
-def press(app: AppTest, label: str) -> AppTest:
-    next(button for button in app.button if button.label == label).click().run()
     assert not app.exception
     return app
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import delete, insert
 
 from cxr_core.domain import Urgency
+from cxr_core.worklist import audit
 from cxr_core.worklist.aggregate import tier_of
 from cxr_core.worklist.database import Database
 from cxr_core.worklist.schema import (
@@ -22,8 +23,25 @@ from cxr_core.worklist.schema import (
     SignInRow,
     StudyRow,
 )
+from cxr_core.worklist.service import Service
 
 THEN = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
+
+
+def id_of(number: int) -> str:
+    """The id of a study of that number."""
+    return f"{number:032x}"
+
+
+def sha(number: int) -> str:
+    """The hash by which a film of that number is known."""
+    return f"{number:064x}"
+
+
+def note(service: Service, *events: tuple[Any, ...]) -> None:
+    """Put these into the audit trail."""
+    with service.database.write() as session:
+        audit.append_many(session, [audit.Event(*event) for event in events])
 
 
 def study(number: int, urgency: str = "routine", since: datetime = THEN, **columns: Any) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from sqlalchemy import insert
 
 from cxr_core.access import Actor, Role
 from cxr_core.errors import Busy, Forbidden
-from cxr_core.worklist import audit, queue
+from cxr_core.worklist import queue
 from cxr_core.worklist.operations import DeadLetter, Hour, Queue, Refused
 from cxr_core.worklist.schema import BatchItemRow, BatchRow, WorkerRow
 from cxr_core.worklist.values import INTERACTIVE, Incoming, Source
-from tests.worklist.rows import image, put, result, study
+from tests.worklist.rows import id_of, image, note, put, result, sha, study
 
 ANN = Actor("Ann", Role.CLINICIAN)
 LEAD = Actor("Lea", Role.LEAD)
@@ -24,19 +24,6 @@ NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 
 def ago(**span):
     return NOW - timedelta(**span)
-
-
-def id_of(number):
-    return f"{number:032x}"
-
-
-def sha(number):
-    return f"{number:064x}"
-
-
-def note(service, *events):
-    with service.database.write() as session:
-        audit.append_many(session, [audit.Event(*event) for event in events])
 
 
 def test_an_empty_worklist_is_idle(service):

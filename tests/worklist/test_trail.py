@@ -16,7 +16,7 @@ from cxr_core.worklist import audit
 from cxr_core.worklist import trail as trails
 from cxr_core.worklist.schema import AuditRow
 from cxr_core.worklist.trail import EVERYTHING, LARGEST_PAGE, Form, Search
-from tests.worklist.rows import image, put, study
+from tests.worklist.rows import id_of, image, note, put, sha, study
 
 ANN = Actor("Ann", Role.CLINICIAN)
 LEAD = Actor("Lea", Role.LEAD)
@@ -25,19 +25,6 @@ NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 
 def ago(**span):
     return NOW - timedelta(**span)
-
-
-def id_of(number):
-    return f"{number:032x}"
-
-
-def sha(number):
-    return f"{number:064x}"
-
-
-def note(service, *events):
-    with service.database.write() as session:
-        audit.append_many(session, [audit.Event(*event) for event in events])
 
 
 @pytest.fixture

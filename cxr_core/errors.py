@@ -4,6 +4,8 @@ CxrError
 ├── Rejected(code, message, hint)   the input cannot be assessed; a person must look
 ├── ModelError                      a model folder is not what its manifest says
 ├── PolicyError                     the clinical policy is incomplete or contradictory
+├── DataError                       films or labels to learn from cannot be used as they are
+├── RecipeError                     a training recipe is incomplete, contradictory or cannot be followed
 ├── StoreError                      what lies on disk or in the database cannot be read, written or added to
 │   ├── Unknown                     what was asked for by its id is not there
 │   └── Busy                        for now: queue or disk full, database locked or away
@@ -40,6 +42,14 @@ class ModelError(CxrError):
 
 class PolicyError(CxrError):
     """The clinical policy is incomplete or contradicts itself."""
+
+
+class DataError(CxrError):
+    """Films or labels to learn from cannot be used as they are."""
+
+
+class RecipeError(CxrError):
+    """A training recipe is incomplete, contradicts itself or cannot be followed."""
 
 
 class StoreError(CxrError):

@@ -17,12 +17,14 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"settings", "strict", "files", "ledger", "access", "logs"}),
     frozenset({"local"}),
     frozenset({"imaging", "triage", "evaluation"}),
-    frozenset({"inference"}),
+    frozenset({"inference", "data"}),
     frozenset({"pipeline"}),
     frozenset({"batch", "reports", "training", "cli_models"}),
     frozenset({"worklist"}),
     frozenset({"cli_service"}),
-    frozenset({"cli_worker", "cli_list", "cli_submit", "cli_store", "cli_users", "cli_policy", "demo"}),
+    frozenset(
+        {"cli_data", "cli_worker", "cli_list", "cli_submit", "cli_store", "cli_users", "cli_policy", "demo"}
+    ),
     frozenset({"cli", "ui"}),
     frozenset({"reference", "pages", "streamlit_app"}),
 )

@@ -376,3 +376,55 @@ class PolicyChangeRow(Base):
     actor: Mapped[str] = mapped_column(String(200))
     policy_id: Mapped[int | None] = mapped_column(ForeignKey("policy.id"))
     """NULL: the newest file."""
+
+
+class ModelChangeRow(Base):
+    """Which model came into force when; the newest row counts, and without any the one that is set."""
+
+    __tablename__ = "model_change"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    at_utc: Mapped[datetime]
+    actor: Mapped[str] = mapped_column(String(200))
+    model: Mapped[str] = mapped_column(String(200))
+    """As results name it, "id version"."""
+    sha256: Mapped[str] = mapped_column(SHA256)
+    """Of its `manifest.toml`, which names every other file by its own: this very model, or none."""
+    note: Mapped[str] = mapped_column(Text, default="")
+
+
+class ExplanationRow(Base):
+    """What one method says of one finding on one film: asked for by a person, worked out by a worker."""
+
+    __tablename__ = "explanation"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("study.id"), index=True)
+    sha256: Mapped[str] = mapped_column(ForeignKey("image.sha256"))
+    label: Mapped[str] = mapped_column(String(100))
+    method: Mapped[str] = mapped_column(WORD)
+    model: Mapped[str] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(String(16))
+    """queued, running, done or failed."""
+    asked_by: Mapped[str] = mapped_column(String(200))
+    asked_utc: Mapped[datetime]
+    lease_owner: Mapped[str | None] = mapped_column(String(100))
+    lease_until_utc: Mapped[datetime | None]
+    done_utc: Mapped[datetime | None]
+    ms: Mapped[int | None]
+    """How long the method took."""
+    error: Mapped[str] = mapped_column(String(64), default="")
+    """Code of why it failed."""
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """The map as float16 and what is known of it, packed."""
+
+    __table_args__ = (
+        UniqueConstraint("sha256", "label", "method", "model"),
+        # Few wait at any time; a worker looks for them whenever no film does.
+        Index(
+            "ix_explanation_waiting",
+            "asked_utc",
+            sqlite_where=text("status IN ('queued', 'running')"),
+            postgresql_where=text("status IN ('queued', 'running')"),
+        ),
+    )

@@ -14,8 +14,10 @@ from cxr_core.worklist.aggregate import tier_of
 from cxr_core.worklist.database import Database
 from cxr_core.worklist.schema import (
     AccountRow,
+    ExplanationRow,
     IdentityRow,
     ImageRow,
+    ModelChangeRow,
     PolicyChangeRow,
     PolicyRow,
     ResultRow,
@@ -90,7 +92,7 @@ def put(
 ) -> None:
     """Make these the only rows of their tables."""
     with database.write() as session:
-        for table in (ReviewRow, ResultRow, ImageRow, IdentityRow, StudyRow):
+        for table in (ExplanationRow, ReviewRow, ResultRow, ImageRow, IdentityRow, StudyRow):
             session.execute(delete(table))
         given = ((StudyRow, studies), (IdentityRow, identities), (ImageRow, images), (ResultRow, results))
         for table, rows in given:
@@ -153,3 +155,16 @@ def put_people(database: Database) -> None:
         session.flush()
         session.add(SignInRow(key="1" * 64, account_id=key, started_utc=THEN, seen_utc=THEN))
         session.add(PolicyChangeRow(at_utc=THEN, actor="Ana #1", policy_id=1))
+
+
+def put_models(database: Database, study_number: int, sha256: str) -> None:
+    """A model that came into force, and two explanations of a film: one waits, one is there."""
+    asked = {"study_id": f"{study_number:032x}", "sha256": sha256, "label": "Mass", "model": "tiny 1"}
+    asked |= {"asked_by": "Ana #1", "asked_utc": THEN}
+    with database.write() as session:
+        session.add(
+            ModelChangeRow(at_utc=THEN, actor="Ana #1", model="tiny 1", sha256="2" * 64, note="sees more")
+        )
+        session.add(ExplanationRow(**asked, method="lime", status="queued"))
+        done = {"status": "done", "done_utc": THEN, "ms": 1200, "body": bytes(8)}
+        session.add(ExplanationRow(**asked, **done, method="occlusion"))

@@ -54,6 +54,7 @@ def fill(database: Database, blobs: Blobs) -> None:
         results=[rows.result(1, 1, "tiny 1", "1", sha256=first, body={"p": 0.125}, heatmaps=bytes(8))],
     )
     rows.put_people(database)
+    rows.put_models(database, 1, first)
     batch = {"created_utc": THEN, "seen_utc": THEN, "actor": "local user", "source": "cli", "total": 1}
     worker = {"started_utc": THEN, "seen_utc": THEN, "answered": 1}
     with database.write() as session:

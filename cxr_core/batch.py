@@ -91,7 +91,8 @@ def predict(
 ) -> Tally:
     """Append calibrated probabilities of all files that `out` does not hold yet.
 
-    `out` has the columns `file`, the model's labels, `abnormal`. Refused files go to
+    `out` has the columns `file`, the model's labels, `abnormal`; what the model does not assess is empty.
+    Refused files go to
     `<out without suffix>.refused.csv` (`file`, `code`, `message`, `hint`) and are not tried again.
     Each batch is on disk before the next is asked for, so a killed run goes on where it stopped.
 
@@ -116,7 +117,7 @@ def predict(
         results = analyse_files(todo, kit, now=now, threads=threads, batch=batch)
         answered = 0
         for group in batched(results, batch):
-            good = [_row(file, result) for file, result in group if result.refusal is None]
+            good = [_row(file, result, columns[1:]) for file, result in group if result.refusal is None]
             bad = [
                 (csv_name(f), r.refusal.code, r.refusal.message, r.refusal.hint)
                 for f, r in group
@@ -135,9 +136,10 @@ def csv_name(file: Path) -> str:
     return f"./{text}" if is_formula(text) else text
 
 
-def _row(file: Path, result: Analysis) -> tuple[str, ...]:
+def _row(file: Path, result: Analysis, labels: Sequence[str]) -> tuple[str, ...]:
     last = (result.abnormal,) if result.abnormal else ()
-    return (csv_name(file), *(f"{each.probability:.6g}" for each in (*result.predictions, *last)))
+    said = {each.label: f"{each.probability:.6g}" for each in (*result.predictions, *last)}
+    return (csv_name(file), *(said.get(label, "") for label in labels))
 
 
 def _prepare_file(file: Path, kit: Kit, now: datetime) -> Film | Analysis:

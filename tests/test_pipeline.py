@@ -298,7 +298,7 @@ def test_heatmaps_come_for_every_label_and_follow_the_logit(kit):
     maps = heatmaps(analysis, kit)
     assert tuple(maps) == kit.classifier.manifest.labels
     assert analysis.features is not None
-    raw = np.einsum("mlc,mchw->lhw", kit.classifier.heads, analysis.features)
+    raw = np.einsum("mlc,mchw->lhw", kit.classifier.heads.weight, analysis.features)
     raw /= analysis.features.shape[0] * raw[0].size
     for label, expected in zip(maps, raw, strict=True):
         np.testing.assert_allclose(maps[label], np.maximum(expected, 0), atol=1e-5)

@@ -7,6 +7,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_core.inference.heads import Heads
+
 Floats = NDArray[np.float32]
 
 
@@ -23,30 +25,33 @@ class NoRegion(StrEnum):
     EVEN = "The whole film speaks for this finding alike; no region stands out."
 
 
-def heatmaps(features: Floats, heads: Floats) -> Floats:
+def heatmaps(features: Floats, heads: Heads) -> Floats:
     """Return (L, h, w) float32: how much each field raised each label's ensemble logit, never below 0.
 
-    For a head that is global average pooling and one linear layer, the gradient of a logit by the
-    feature maps is its weights over h * w, so Grad-CAM at the last convolution is
-    ReLU(sum of weights times maps) / (h * w), without a backward pass. The ensemble's logit is the
-    mean of its members' logits, and so are its maps. Before the ReLU a map's sum plus the label's
-    bias is its logit: the unit of a field is logits.
+    Grad-CAM at the last convolution weighs each map with the mean over h * w of the logit's gradient. That
+    is the logit's slope by the pooled map over h * w, for mean pooling (each field has its share) and for
+    max pooling (one field has all of it) alike, so no backward pass is needed: ReLU(sum of slopes times
+    maps) / (h * w). The ensemble's logit is the mean of its members' logits, and so are its maps. Under
+    mean pooling and one linear layer a map before the ReLU sums to its logit without the bias: the unit
+    of a field is logits.
 
     Args:
         features: (M, C, h, w) of one film.
-        heads: (M, L, C) weights of the linear heads.
+        heads: of the network that made them.
 
     Raises:
         ValueError: the two do not belong together.
 
     Source: Selvaraju 2017 (Grad-CAM), section 3; Zhou 2016 (CAM).
     """
-    if features.ndim != 4 or heads.ndim != 3 or features.shape[:2] != heads.shape[::2]:
-        raise ValueError(f"features {features.shape} and heads {heads.shape} do not belong together")
+    expected = (len(heads.weight), heads.channels)
+    if features.ndim != 4 or features.shape[:2] != expected:
+        raise ValueError(f"features {features.shape} and heads {expected} do not belong together")
     members, channels, height, width = features.shape
-    labels, fields = heads.shape[1], height * width
+    slopes = heads.slopes(features)
+    labels, fields = slopes.shape[1], height * width
     part = _part(channels, labels * fields)
-    weights = heads.reshape(members, labels, -1, part).swapaxes(1, 2)
+    weights = slopes.reshape(members, labels, -1, part).swapaxes(1, 2)
     maps: Floats = (weights @ features.reshape(members, -1, part, fields)).sum(axis=(0, 1))
     maps /= np.float32(members * fields)
     return np.maximum(maps, 0.0, out=maps).reshape(labels, height, width)

@@ -8,18 +8,32 @@ import re
 import tomllib
 from dataclasses import asdict, dataclass
 from datetime import date
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from cxr_core.domain import ABNORMAL, FINDINGS
 from cxr_core.errors import ModelError
 from cxr_core.imaging.preprocess import Recipe
+from cxr_core.inference.calibration import Method
+from cxr_core.inference.heads import Pooling
 from cxr_core.strict import build
 
 MANIFEST = "manifest.toml"
-TASKS = ("multilabel",)
+NETWORK = "model.onnx"
 LOOSEST = 0.01
 """Largest self-test tolerance in logits; more would let changed weights through."""
+
+
+class Task(StrEnum):
+    """What the labels are to one another."""
+
+    BINARY = "binary"
+    """One label, present or not."""
+    MULTILABEL = "multilabel"
+    """Each label by itself; any number of them may be present."""
+    MULTICLASS = "multiclass"
+    """Exactly one of the labels is present, so their probabilities sum to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +42,7 @@ class Model:
 
     id: str
     version: str
-    task: str
+    task: Task
     architecture: str
     members: int
     labels: tuple[str, ...]
@@ -51,32 +65,43 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Names of the outputs, and which tensors of the weights make the linear head."""
+    """Names of the outputs, and which tensors of the weights make the heads; `hidden` 0 is no such layer."""
 
     logits: str
     features: str
     stride_px: int
     head: str
+    pooling: Pooling = Pooling.MEAN
+    hidden: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationTable:
-    """probability = sigmoid(slope * logit + intercept), one pair a label."""
+    """probability = sigmoid or softmax of (slope * logit + intercept), one pair a label.
 
-    method: str
+    `network` is the SHA-256 of the network whose logits the lines were fitted to.
+    """
+
+    method: Method
     slope: tuple[float, ...]
     intercept: tuple[float, ...]
     fitted_on: str
+    network: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdTable:
-    """Operating points on calibrated probabilities, and how they were chosen."""
+    """Operating points on calibrated probabilities, and how they were chosen.
+
+    A value above 1 cannot be reached: that label is not assessed. `network` is the SHA-256 of the network
+    that they were chosen for.
+    """
 
     rule: str
     budget_policy: str
     values: tuple[float, ...]
     few_positives: tuple[str, ...] = ()
+    network: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,13 +207,17 @@ def _check_model(manifest: Manifest, folder: str) -> None:
     labels = manifest.labels
     if manifest.id != folder:
         raise ModelError(f"{folder}: the manifest is of the model {manifest.id}")
-    if manifest.model.task not in TASKS:
-        raise ModelError(f"{folder}: unknown task {manifest.model.task}; known: {', '.join(TASKS)}")
     known = (*FINDINGS, ABNORMAL)
     wrong = [label for label in labels if label not in known]
     if wrong or len(set(labels)) < len(labels) or not labels:
         raise ModelError(
             f"{folder}: labels must be distinct and among {', '.join(known)}; got {wrong or labels}"
+        )
+    task = manifest.model.task
+    if (task is Task.BINARY) != (len(labels) == 1) or task is Task.MULTICLASS and ABNORMAL in labels:
+        raise ModelError(
+            f"{folder}: binary has one label, multilabel several, multiclass several findings; "
+            f"got {task} of {len(labels)}{' with abnormal' if ABNORMAL in labels else ''}"
         )
     if manifest.model.members < 1:
         raise ModelError(f"{folder}: a model has at least one member, got {manifest.model.members}")
@@ -206,6 +235,8 @@ def _check_input(manifest: Manifest, folder: str) -> None:
         raise ModelError(
             f"{folder}: preprocessing must have film_px >= 1 and 0 <= low < high percentile <= 100"
         )
+    if manifest.output.hidden < 0:
+        raise ModelError(f"{folder}: output.hidden must be 0 or the width of the hidden layer")
     if manifest.output.stride_px < 1 or seen.height % manifest.output.stride_px:
         raise ModelError(f"{folder}: output.stride_px must divide the input's {seen.height} px")
 
@@ -220,8 +251,13 @@ def _check_figures(manifest: Manifest, folder: str) -> None:
     ):
         if len(values) != len(labels) or not all(math.isfinite(value) for value in values):
             raise ModelError(f"{folder}: {what} must hold {len(labels)} finite numbers, got {len(values)}")
-    if manifest.calibration.method != "platt" or min(manifest.calibration.slope) <= 0:
-        raise ModelError(f"{folder}: calibration must be platt with slopes above 0")
+    calibration = manifest.calibration
+    if min(calibration.slope) <= 0:
+        raise ModelError(f"{folder}: calibration must have slopes above 0")
+    if (calibration.method is Method.SOFTMAX) != (manifest.model.task is Task.MULTICLASS):
+        raise ModelError(f"{folder}: calibration is softmax for multiclass models and for no others")
+    if calibration.method is Method.SOFTMAX and len(set(calibration.slope)) > 1:
+        raise ModelError(f"{folder}: calibration by softmax has one slope, the same for all labels")
     if not all(0 < value <= 1.01 for value in manifest.thresholds.values):
         raise ModelError(f"{folder}: thresholds must lie above 0 and at most at 1")
     if not 0 < manifest.self_test.tolerance <= LOOSEST:

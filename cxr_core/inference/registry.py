@@ -14,10 +14,11 @@ from safetensors import SafetensorError, safe_open
 
 from cxr_core.errors import ModelError
 from cxr_core.inference.calibration import Calibration
+from cxr_core.inference.heads import Heads
 from cxr_core.inference.manifest import MANIFEST, Manifest, read_manifest
+from cxr_core.inference.manifest import NETWORK as NETWORK
 from cxr_core.inference.runtime import Classifier, check_self_test, open_session
 
-NETWORK = "model.onnx"
 WEIGHTS = "weights.safetensors"
 LABELS = "labels"
 """Key under which network and weights name their labels in their own metadata; see `labels_text`."""
@@ -41,18 +42,16 @@ def load(folder: Path, *, threads: int = 0) -> Classifier:
             or the weights do not fit the manifest; the self-test answers otherwise.
     """
     manifest = verify(folder)
-    heads, bias = (_tensor(folder / WEIGHTS, f"{manifest.output.head}.{part}") for part in ("weight", "bias"))
+    lines = manifest.calibration
     classifier = Classifier(
         manifest=manifest,
-        calibration=Calibration(
-            np.array(manifest.calibration.slope), np.array(manifest.calibration.intercept)
-        ),
-        heads=heads,
+        calibration=Calibration(np.array(lines.slope), np.array(lines.intercept), lines.method),
+        heads=_heads(folder / WEIGHTS, manifest),
         session=open_session(folder / NETWORK, threads),
     )
     _check_ports(classifier)
     _check_labels(folder, classifier)
-    check_self_test(classifier, bias)
+    check_self_test(classifier)
     return classifier
 
 
@@ -81,6 +80,14 @@ def verify(folder: Path) -> Manifest:
             raise ModelError(
                 f"{folder.name}: {name} was altered: SHA-256 {got[:12]}…, expected {expected[:12]}…"
             )
+    for table, network in (
+        ("calibration", manifest.calibration.network),
+        ("thresholds", manifest.thresholds.network),
+    ):
+        if network and network != manifest.files[NETWORK]:
+            raise ModelError(
+                f"{folder.name}: the {table} of another network ({network[:12]}…) than {NETWORK}"
+            )
     return manifest
 
 
@@ -93,6 +100,15 @@ def sha256_of(path: Path) -> str:
 def labels_text(labels: Sequence[str]) -> str:
     """Return the text that stands under `LABELS` in the metadata of a network or of weights."""
     return json.dumps(list(labels))
+
+
+def _heads(path: Path, manifest: Manifest) -> Heads:
+    name = manifest.output.head
+    weight, bias = _tensor(path, f"{name}.weight"), _tensor(path, f"{name}.bias")
+    if not manifest.output.hidden:
+        return Heads(weight, bias, manifest.output.pooling)
+    hidden = _tensor(path, f"{name}.hidden.weight"), _tensor(path, f"{name}.hidden.bias")
+    return Heads(weight, bias, manifest.output.pooling, *hidden)
 
 
 def _tensor(path: Path, name: str) -> NDArray[np.float32]:

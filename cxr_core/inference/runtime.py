@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cxr_core.domain import ABNORMAL, Prediction
 from cxr_core.errors import ModelError
 from cxr_core.inference.calibration import Calibration
+from cxr_core.inference.heads import Heads
 from cxr_core.inference.manifest import Manifest
 
 Floats = NDArray[np.float32]
@@ -37,13 +38,13 @@ class Classifier:
     Attributes:
         manifest: what the model says of itself.
         calibration: from logits to probabilities.
-        heads: (M, L, C) float32 weights of the members' linear heads, for heatmaps.
+        heads: from feature maps to logits, for heatmaps.
         session: ONNX Runtime session; safe to call from several threads.
     """
 
     manifest: Manifest
     calibration: Calibration
-    heads: Floats = field(repr=False)
+    heads: Heads = field(repr=False)
     session: ort.InferenceSession = field(repr=False)
 
     def run(self, films: Floats) -> Output:
@@ -70,7 +71,9 @@ class Classifier:
     def predictions(self, logits: Floats) -> tuple[tuple[Prediction, ...], Prediction | None]:
         """Return the findings in manifest order, and `abnormal` if the model has it.
 
-        A finding's logit is the mean over the members; each member's probability comes from its own.
+        A finding's logit is the mean over the members; each member's probability comes from its own. Each
+        is compared with its own threshold, whatever the task: no label wins by being the largest. A label
+        whose threshold cannot be reached (see `ThresholdTable`) is not assessed and left out.
 
         Args:
             logits: (M, L) of one film.
@@ -92,6 +95,7 @@ class Classifier:
             for k, (label, threshold) in enumerate(
                 zip(self.manifest.labels, self.manifest.thresholds.values, strict=True)
             )
+            if threshold <= 1.0
         ]
         findings = tuple(prediction for prediction in made if prediction.label != ABNORMAL)
         return findings, next((p for p in made if p.label == ABNORMAL), None)
@@ -124,36 +128,36 @@ def self_test_film(side: int) -> Floats:
     return film.astype(np.float32)[None, None]
 
 
-def check_self_test(classifier: Classifier, bias: Floats) -> None:
-    """Run the self-test pattern and compare with the manifest and with the weights' linear heads.
+def check_self_test(classifier: Classifier) -> None:
+    """Run the self-test pattern and compare with the manifest and with the heads of the weights.
 
     Args:
         classifier: still to be trusted.
-        bias: (M, L) of the linear heads.
 
     Raises:
         ModelError: shapes or logits differ, or the heads do not make the logits from the features, so
             that heatmaps would explain another network.
     """
-    manifest, test = classifier.manifest, classifier.manifest.self_test
-    members, labels, channels = classifier.heads.shape
-    if (members, labels) != (manifest.model.members, len(manifest.labels)) or bias.shape != (members, labels):
+    manifest, heads, test = classifier.manifest, classifier.heads, classifier.manifest.self_test
+    members, labels, width = heads.weight.shape
+    hidden = 0 if heads.hidden_weight is None else width
+    expected = (manifest.model.members, len(manifest.labels), manifest.output.hidden)
+    if (members, labels, hidden) != expected or not heads.sound:
         raise ModelError(
             f"{manifest.id}: expected heads of {manifest.model.members} members × {len(manifest.labels)} "
-            f"labels, got {members} × {labels}, bias {bias.shape}"
+            f"labels, {manifest.output.hidden} hidden, got {members} × {labels}, {hidden} hidden, "
+            f"bias {heads.bias.shape}"
         )
     output = classifier.run(self_test_film(manifest.input.height))
     field = manifest.input.height // manifest.output.stride_px
-    wanted = (1, members, labels), (1, members, channels, field, field)
+    wanted = (1, members, labels), (1, members, heads.channels, field, field)
     if (output.logits.shape, output.features.shape) != wanted:
         raise ModelError(
             f"{manifest.id}: expected logits and features {wanted}, "
             f"got {output.logits.shape}, {output.features.shape}"
         )
-    pooled = output.features[0].mean(axis=(2, 3))
-    from_heads = np.einsum("mc,mlc->ml", pooled, classifier.heads) + bias
     _compare(manifest, "logits", output.logits[0].mean(axis=0), np.array(test.logits))
-    _compare(manifest, "logits from the heads", from_heads, output.logits[0])
+    _compare(manifest, "logits from the heads", heads.logits(output.features[0]), output.logits[0])
 
 
 def _compare(manifest: Manifest, what: str, got: Floats, wanted: NDArray[np.floating]) -> None:

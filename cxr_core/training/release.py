@@ -19,7 +19,7 @@ from cxr_core.domain import ABNORMAL
 from cxr_core.errors import ModelError
 from cxr_core.imaging.preprocess import Recipe
 from cxr_core.inference import manifest as m
-from cxr_core.inference.calibration import Calibration
+from cxr_core.inference.calibration import Calibration, Method
 from cxr_core.inference.registry import LABELS as LABELS_KEY
 from cxr_core.inference.registry import NETWORK, WEIGHTS, labels_text, sha256_of
 from cxr_core.inference.runtime import open_session, self_test_film
@@ -264,7 +264,7 @@ def describe(folder: Path, release: Release, figures: dict[str, float]) -> m.Man
         model=m.Model(
             id=folder.name,
             version=release.version,
-            task="multilabel",
+            task=m.Task.MULTILABEL,
             architecture="mobilenet_v2_grey",
             members=len(release.ensemble.members),
             labels=LABELS,
@@ -276,7 +276,7 @@ def describe(folder: Path, release: Release, figures: dict[str, float]) -> m.Man
         preprocessing=release.recipe,
         output=m.Output("logits", "features", 16, "heads"),
         calibration=m.CalibrationTable(
-            method="platt",
+            method=Method.PLATT,
             slope=tuple(map(float, platt.slope)),
             intercept=tuple(map(float, platt.intercept)),
             fitted_on="out-of-fold films of the official train list and val; Pneumonia moved to 1.28 %",

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy.special import expit
+from scipy.special import expit, softmax
 
-from cxr_core.inference.calibration import Calibration
+from cxr_core.inference.calibration import Calibration, Method
 
 LINE = Calibration(np.array([0.5, 2.0]), np.array([-1.0, 0.25]))
 
@@ -30,3 +30,12 @@ def test_the_order_of_films_is_kept():
     rising = np.linspace(-8, 8, 50)
     probabilities = LINE.probability(np.stack([rising, rising], axis=1))
     assert (np.diff(probabilities, axis=0) > 0).all()
+
+
+@pytest.mark.parametrize("shape", [(2,), (5, 3, 2)])
+def test_softmax_as_scipy_says(shape):
+    logits = np.random.default_rng(0).normal(0, 300, shape).astype(np.float32)
+    lines = Calibration(np.array([0.5, 0.5]), np.array([-1.0, 0.25]), Method.SOFTMAX)
+    expected = softmax(logits.astype(np.float64) * 0.5 + lines.intercept, axis=-1)
+    assert_allclose(lines.probability(logits), expected, atol=1e-12)
+    assert_allclose(lines.probability(logits).sum(axis=-1), 1)

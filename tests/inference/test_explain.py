@@ -11,6 +11,7 @@ from torch import nn
 
 from cxr_core.inference.explain import NoRegion, heatmaps, normalised
 from cxr_core.inference.explain_torch import grad_cam
+from cxr_core.inference.heads import Heads
 from cxr_core.inference.registry import WEIGHTS
 from cxr_core.training.networks import Ensemble, mobilenet_v2_grey
 from tests.inference.enlarge import on_film
@@ -71,7 +72,16 @@ def ensemble():
 
 
 def heads_of(members):
-    return torch.stack([member.classifier[1].weight.detach() for member in members]).numpy()
+    weights, biases = (
+        torch.stack([getattr(member.classifier[1], part).detach() for member in members]).numpy()
+        for part in ("weight", "bias")
+    )
+    return Heads(weights, biases)
+
+
+def weights_alone(weight):
+    """Heads whose bias plays no part."""
+    return Heads(weight, np.zeros(weight.shape[:2], np.float32))
 
 
 def features_of(ensemble, film):
@@ -111,7 +121,7 @@ def test_each_member_equals_pytorch_grad_cam(ensemble):
     for number, member in enumerate(ensemble.members):
         one = slice(number, number + 1)
         expected = reference(member, member.features, film)
-        same_as_reference(heatmaps(features[one], heads[one]), expected, SIDE)
+        same_as_reference(heatmaps(features[one], weights_alone(heads.weight[one])), expected, SIDE)
 
 
 def test_the_ensemble_equals_pytorch_grad_cam(ensemble):
@@ -131,14 +141,15 @@ def test_the_bundled_model_as_served_equals_pytorch_grad_cam_on_its_weights(bund
     film, features = films(side), bundled.run(films(side).numpy()).features[0]
     labels = [0, 7, 14]
     # Whatever the film speaks for or against, one of the two maps is no blank.
-    heads = np.concatenate([bundled.heads[:, labels], -bundled.heads[:, labels]], axis=1)
+    rows = bundled.heads.weight[:, labels]
+    heads = weights_alone(np.concatenate([rows, -rows], axis=1))
     expected = reference_for_and_against(whole, whole.maps, film, labels)
     same_as_reference(heatmaps(features, heads), expected, side)
 
 
 def test_the_torch_way_equals_the_closed_form_even_with_frozen_weights(ensemble):
     film, member = films(SIDE), ensemble.members[0]
-    closed = heatmaps(features_of(ensemble, film)[:1], heads_of(ensemble.members)[:1])
+    closed = heatmaps(features_of(ensemble, film)[:1], heads_of([member]))
     member.requires_grad_(requires_grad=False)
     by_gradient = grad_cam(member, member.features, film, range(3))
     member.requires_grad_(requires_grad=True)
@@ -168,14 +179,14 @@ def test_the_torch_way_serves_a_head_that_is_not_linear():
 def test_worked_by_hand():
     # Two members, one channel, one label, 1 x 2 fields: (2 * [1, 3] + -1 * [4, 2]) / (2 members * 2 fields)
     features = np.array([[[[1, 3]]], [[[4, 2]]]], np.float32)
-    heads = np.array([[[2]], [[-1]]], np.float32)
+    heads = weights_alone(np.array([[[2]], [[-1]]], np.float32))
     assert_allclose(heatmaps(features, heads), [[[0, 1]]])  # [-0.5, 1.0] before the ReLU
 
 
 def test_the_fields_of_a_map_without_relu_sum_to_its_logit(classifier):
     output = classifier.run(random_films(1))
-    heads = np.abs(classifier.heads)  # features are never negative either, so the ReLU changes nothing
-    total = heatmaps(output.features[0], heads).sum(axis=(1, 2))
+    heads = np.abs(classifier.heads.weight)  # features are never negative: the ReLU changes nothing
+    total = heatmaps(output.features[0], weights_alone(heads)).sum(axis=(1, 2))
     pooled = output.features[0].mean(axis=(2, 3))
     assert_allclose(total, np.einsum("mc,mlc->l", pooled, heads) / len(heads), rtol=1e-5)
 
@@ -194,14 +205,14 @@ def test_however_the_product_is_split_it_is_the_same(members, channels, side):
     features = rng.random((members, channels, side, side), np.float32)
     heads = rng.normal(size=(members, 15, channels)).astype(np.float32)
     expected = np.einsum("mlc,mchw->lhw", heads.astype(float), features.astype(float)) / (members * side**2)
-    assert_allclose(heatmaps(features, heads), np.maximum(expected, 0), atol=1e-5)
+    assert_allclose(heatmaps(features, weights_alone(heads)), np.maximum(expected, 0), atol=1e-5)
 
 
 def test_features_and_heads_of_two_models_do_not_mix():
     with pytest.raises(ValueError, match="do not belong together"):
-        heatmaps(np.zeros((2, 4, 3, 3), np.float32), np.zeros((3, 15, 4), np.float32))
+        heatmaps(np.zeros((2, 4, 3, 3), np.float32), weights_alone(np.zeros((3, 15, 4), np.float32)))
     with pytest.raises(ValueError, match="do not belong together"):
-        heatmaps(np.zeros((2, 4, 3, 3), np.float32), np.zeros((2, 15, 5), np.float32))
+        heatmaps(np.zeros((2, 4, 3, 3), np.float32), weights_alone(np.zeros((2, 15, 5), np.float32)))
 
 
 def test_a_map_is_stretched_from_0_to_1():

@@ -4,8 +4,10 @@ from dataclasses import replace
 import pytest
 
 from cxr_core.errors import ModelError
+from cxr_core.inference import registry
 from cxr_core.inference.manifest import MANIFEST, read_manifest, write_manifest
 from cxr_core.settings import ROOT
+from tests.inference.tiny import make_tiny_model
 
 HOSTILE = 'a "quoted" \\ back\nnew\ttab é 胸 \x7f \x1b [x] # = '
 
@@ -46,7 +48,9 @@ def test_without_evaluation_or_split_the_table_is_still_there(tiny_model):
         ("created = 2026-01-01", 'created = "today"', "model.created: expected date, got str"),
         ("[model]", "[model", "expected a readable TOML file"),
         ('id = "tiny"', 'id = "other"', "is of the model other"),
-        ('task = "multilabel"', 'task = "caption"', "unknown task caption"),
+        ('task = "multilabel"', 'task = "caption"', "model.task: unknown 'caption'"),
+        ('task = "multilabel"', 'task = "binary"', "binary has one label"),
+        ('task = "multilabel"', 'task = "multiclass"', "got multiclass of 15 with abnormal"),
         ("members = 3", "members = 0", "at least one member"),
         ('"Mass"', '"Fracture"', "labels must be distinct and among"),
         ('"Mass"', '"Nodule"', "labels must be distinct and among"),
@@ -54,7 +58,8 @@ def test_without_evaluation_or_split_the_table_is_still_there(tiny_model):
         ("slope = [1.0, ", "slope = [", "calibration.slope must hold 15 finite numbers, got 14"),
         ("slope = [1.0", "slope = [nan", "calibration.slope must hold"),
         ("slope = [1.0", "slope = [-1.0", "slopes above 0"),
-        ('method = "platt"', 'method = "none"', "must be platt"),
+        ('method = "platt"', 'method = "none"', "calibration.method: unknown 'none'"),
+        ('method = "platt"', 'method = "softmax"', "softmax for multiclass models and for no others"),
         ("intercept = [0.0", "intercept = [inf", "calibration.intercept must hold"),
         ("values = [0.35", "values = [35.0", "thresholds must lie"),
         ("values = [0.35", "values = [0.0", "thresholds must lie"),
@@ -79,6 +84,37 @@ def test_what_does_not_hold_together_is_refused(tiny_model, old, new, why):
     with pytest.raises(ModelError, match="tiny") as refusal:
         read_manifest(tiny_model)
     assert why in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ('method = "softmax"', 'method = "platt"', "softmax for multiclass models and for no others"),
+        ("slope = [1.0, 1.0", "slope = [1.0, 2.0", "one slope, the same for all labels"),
+        ('task = "multiclass"', 'task = "multilabel"', "softmax for multiclass models and for no others"),
+    ],
+)
+def test_a_multiclass_manifest_that_does_not_hold_together_is_refused(tmp_path, old, new, why):
+    folder = make_tiny_model(tmp_path, labels=("Effusion", "Mass"), task="multiclass")
+    path = folder / MANIFEST
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(ModelError) as refusal:
+        read_manifest(folder)
+    assert why in str(refusal.value)
+
+
+@pytest.mark.parametrize("table", ["calibration", "thresholds"])
+def test_figures_fitted_for_another_network_are_refused(tmp_path, table):
+    """A model cannot go live with another model's thresholds."""
+    ours = make_tiny_model(tmp_path / "a")
+    other = make_tiny_model(tmp_path / "b", pooling="max")
+    manifest, foreign = read_manifest(ours), read_manifest(other)
+    assert manifest.thresholds.values == foreign.thresholds.values  # only the hash tells them apart
+    write_manifest(replace(manifest, **{table: getattr(foreign, table)}), ours / MANIFEST)
+    with pytest.raises(ModelError, match=f"tiny: the {table} of another network"):
+        registry.load(ours)
 
 
 def test_a_folder_without_a_manifest_is_no_model(tmp_path):

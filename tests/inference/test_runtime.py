@@ -12,7 +12,8 @@ from cxr_core.domain import FINDINGS
 from cxr_core.errors import ModelError
 from cxr_core.inference import registry
 from cxr_core.inference.calibration import Calibration
-from tests.inference.tiny import SIDE, make_tiny_model, random_films
+from cxr_core.inference.manifest import read_manifest
+from tests.inference.tiny import SIDE, make_tiny_model, random_films, rewrite
 
 
 def spread_films(number, side):
@@ -107,6 +108,27 @@ def test_predictions_come_in_manifest_order_and_abnormal_apart(classifier):
 def test_a_model_without_abnormal_says_none(tmp_path):
     classifier = registry.load(make_tiny_model(tmp_path, labels=("Effusion",)))
     assert classifier.predictions(np.zeros((3, 1), np.float32))[1] is None
+
+
+def test_multiclass_predictions_sum_to_one_and_each_keeps_its_own_threshold(tmp_path):
+    folder = make_tiny_model(tmp_path, labels=("Effusion", "Mass", "Nodule"), task="multiclass")
+    classifier = registry.load(folder)
+    logits = np.log([[0.40, 0.36, 0.24]] * 3).astype(np.float32)
+    findings, _ = classifier.predictions(logits)
+    assert [each.probability for each in findings] == pytest.approx([0.40, 0.36, 0.24])
+    # At 0.35 two are positive: the largest does not win over the other, and none need be positive.
+    assert [each.positive for each in findings] == [True, True, False]
+    even, _ = classifier.predictions(np.zeros((3, 3), np.float32))
+    assert not any(each.positive for each in even)
+
+
+def test_a_label_whose_threshold_cannot_be_reached_is_left_out(tmp_path):
+    folder = make_tiny_model(tmp_path, labels=("Effusion", "Mass", "abnormal"))
+    manifest = read_manifest(folder)
+    rewrite(folder, replace(manifest, thresholds=replace(manifest.thresholds, values=(0.3, 1.01, 1.01))))
+    findings, abnormal = registry.load(folder).predictions(np.zeros((3, 3), np.float32))
+    assert [each.label for each in findings] == ["Effusion"]
+    assert abnormal is None
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])

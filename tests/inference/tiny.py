@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -25,35 +26,45 @@ TYPICAL_LOGIT, SPREAD = -1.5, 1.0
 """Mean and standard deviation of logits over random films: most findings absent, some present."""
 
 
-def make_tiny_model(folder: Path, *, labels: Sequence[str] = ALL) -> Path:
+def make_tiny_model(
+    folder: Path, *, labels: Sequence[str] = ALL, task: str = "", pooling: str = "mean", hidden: int = 0
+) -> Path:
     """Write the model folder `folder/tiny` and return its path; `folder` serves as `models_dir`.
 
     Its answers follow the film (they are random filters' sums, so they mean nothing) and differ
-    between members. The same labels give the same bytes every time.
+    between members. The same arguments give the same bytes every time.
     """
     made = folder / "tiny"
     made.mkdir(parents=True)
-    weights = _weights(len(labels))
-    (made / NETWORK).write_bytes(_network(weights, tuple(labels)))
+    weights = _weights(len(labels), pooling, hidden)
+    (made / NETWORK).write_bytes(_network(weights, tuple(labels), pooling))
     tensors = {f"members.{i}.{key}": member[key] for i, member in enumerate(weights) for key in member}
     heads = {
-        f"heads.{part}": np.stack([member[f"head.{part}"] for member in weights])
-        for part in ("weight", "bias")
+        f"heads.{key.removeprefix('head.')}": np.stack([member[key] for member in weights])
+        for key in weights[0]
+        if key.startswith("head.")
     }
     save_file(tensors | heads, made / WEIGHTS, metadata={LABELS: labels_text(labels)})
     (made / "card.md").write_text(
         "# tiny\n\nRandom filters, for tests. Its answers mean nothing.\n", encoding="utf-8"
     )
-    rewrite(made, _manifest(made, tuple(labels)))
+    task = task or ("binary" if len(labels) == 1 else "multilabel")
+    rewrite(made, _manifest(made, tuple(labels), m.Task(task), m.Pooling(pooling), hidden))
     return made
 
 
 def rewrite(folder: Path, manifest: m.Manifest) -> None:
-    """Write the manifest with the SHA-256 that the folder's files have now."""
+    """Write the manifest with the SHA-256 that the folder's files have now, its figures bound to them."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != m.MANIFEST)
     manifest.files.clear()
     manifest.files.update({path.relative_to(folder).as_posix(): sha256_of(path) for path in files})
-    m.write_manifest(manifest, folder / m.MANIFEST)
+    network = manifest.files.get(NETWORK, "")
+    bound = replace(
+        manifest,
+        calibration=replace(manifest.calibration, network=network),
+        thresholds=replace(manifest.thresholds, network=network),
+    )
+    m.write_manifest(bound, folder / m.MANIFEST)
 
 
 def random_films(number: int, *, seed: int = 0) -> np.ndarray:
@@ -70,19 +81,22 @@ def random_films(number: int, *, seed: int = 0) -> np.ndarray:
     return (2 * (films - low) / (high - low) - 1).astype(np.float32)
 
 
-def _manifest(folder: Path, labels: tuple[str, ...]) -> m.Manifest:
+def _manifest(
+    folder: Path, labels: tuple[str, ...], task: m.Task, pooling: m.Pooling, hidden: int
+) -> m.Manifest:
     session = ort.InferenceSession(folder / NETWORK, providers=["CPUExecutionProvider"])
     logits = session.run(["logits"], {"film": self_test_film(SIDE)})[0][0].mean(axis=0)
+    method = m.Method.SOFTMAX if task is m.Task.MULTICLASS else m.Method.PLATT
     return m.Manifest(
         model=m.Model(
-            id="tiny", version="0.1.0", task="multilabel", architecture="two convolutions", members=MEMBERS,
+            id="tiny", version="0.1.0", task=task, architecture="two convolutions", members=MEMBERS,
             labels=labels, licence="Apache-2.0", created=date(2026, 1, 1),
             summary="Random filters, for tests",
         ),
         input=m.Input("film", 1, SIDE, SIDE, -1.0, 1.0),
         preprocessing=Recipe(film_px=48, network_px=SIDE, low_percentile=0.5, high_percentile=99.5),
-        output=m.Output("logits", "features", STRIDE, "heads"),
-        calibration=m.CalibrationTable("platt", (1.0,) * len(labels), (0.0,) * len(labels), "nothing"),
+        output=m.Output("logits", "features", STRIDE, "heads", pooling, hidden),
+        calibration=m.CalibrationTable(method, (1.0,) * len(labels), (0.0,) * len(labels), "nothing"),
         thresholds=m.ThresholdTable("one for all", "none", (0.35,) * len(labels)),
         data=m.Data("none", "https://example.org", "none", "none", {"train": m.SplitSize(0, 0)}),
         self_test=m.SelfTest(tuple(map(float, logits)), 1e-3),
@@ -92,7 +106,7 @@ def _manifest(folder: Path, labels: tuple[str, ...]) -> m.Manifest:
 
 
 @cache
-def _weights(labels: int) -> tuple[dict[str, np.ndarray], ...]:
+def _weights(labels: int, pooling: str, hidden: int) -> tuple[dict[str, np.ndarray], ...]:
     """Return each member's weights; the heads are scaled so that logits over random films spread."""
     rng = np.random.default_rng(7)
     members = []
@@ -102,11 +116,15 @@ def _weights(labels: int) -> tuple[dict[str, np.ndarray], ...]:
             "conv1.bias": rng.normal(0, 0.1, 12).astype(np.float32),
             "conv2.weight": rng.normal(0, 0.15, (CHANNELS, 12, 3, 3)).astype(np.float32),
             "conv2.bias": rng.normal(0, 0.1, CHANNELS).astype(np.float32),
-            "head.weight": rng.normal(0, 1, (labels, CHANNELS)).astype(np.float32),
-            "head.bias": np.zeros(labels, np.float32),
         }
+        if hidden:
+            member["head.hidden.weight"] = rng.normal(0, 1, (hidden, CHANNELS)).astype(np.float32)
+            member["head.hidden.bias"] = rng.normal(0, 0.1, hidden).astype(np.float32)
+        member["head.weight"] = rng.normal(0, 1, (labels, hidden or CHANNELS)).astype(np.float32)
+        member["head.bias"] = np.zeros(labels, np.float32)
         members.append(member)
-    session = ort.InferenceSession(_network(tuple(members), ()), providers=["CPUExecutionProvider"])
+    network = _network(tuple(members), (), pooling)
+    session = ort.InferenceSession(network, providers=["CPUExecutionProvider"])
     logits = session.run(["logits"], {"film": random_films(64, seed=99)})[0]
     for i, member in enumerate(members):
         scale = SPREAD / logits[:, i].std(axis=0)
@@ -115,13 +133,14 @@ def _weights(labels: int) -> tuple[dict[str, np.ndarray], ...]:
     return tuple(members)
 
 
-def _network(members: tuple[dict[str, np.ndarray], ...], labels: tuple[str, ...]) -> bytes:
-    """Return the ONNX graph: film → two convolutions, mean, linear layer for each member → stacked."""
+def _network(members: tuple[dict[str, np.ndarray], ...], labels: tuple[str, ...], pooling: str) -> bytes:
+    """Return the ONNX graph: film → two convolutions, pooling, head for each member → stacked."""
     count = len(members[0]["head.bias"])
     nodes, constants = (
         [],
         [numpy_helper.from_array(np.array([1]), "axis"), _scalar("zero", 0), _scalar("six", 6)],
     )
+    pool = {"mean": "GlobalAveragePool", "max": "GlobalMaxPool"}[pooling]
     for i, member in enumerate(members):
         constants += [numpy_helper.from_array(value, f"{i}.{key}") for key, value in member.items()]
         nodes += [
@@ -129,9 +148,16 @@ def _network(members: tuple[dict[str, np.ndarray], ...], labels: tuple[str, ...]
             _layer("Relu", f"{i}.a", f"{i}.b"),
             _layer("Conv", f"{i}.b {i}.conv2.weight {i}.conv2.bias", f"{i}.c", strides=[2, 2], pads=[1] * 4),
             _layer("Clip", f"{i}.c zero six", f"{i}.maps"),
-            _layer("GlobalAveragePool", f"{i}.maps", f"{i}.pooled"),
+            _layer(pool, f"{i}.maps", f"{i}.pooled"),
             _layer("Flatten", f"{i}.pooled", f"{i}.flat"),
-            _layer("Gemm", f"{i}.flat {i}.head.weight {i}.head.bias", f"{i}.logits", transB=1),
+        ]
+        last = f"{i}.flat"
+        if "head.hidden.weight" in member:
+            inner = f"{last} {i}.head.hidden.weight {i}.head.hidden.bias"
+            nodes += [_layer("Gemm", inner, f"{i}.inner", transB=1), _layer("Relu", f"{i}.inner", f"{i}.act")]
+            last = f"{i}.act"
+        nodes += [
+            _layer("Gemm", f"{last} {i}.head.weight {i}.head.bias", f"{i}.logits", transB=1),
             _layer("Unsqueeze", f"{i}.logits axis", f"{i}.logits1"),
             _layer("Unsqueeze", f"{i}.maps axis", f"{i}.maps1"),
         ]

@@ -10,9 +10,55 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import MobileNetV2, mobilenet_v2
 
+from cxr_core.training.architectures import features_of
+from cxr_core.training.recipes import Network, Pooling
+
 FROZEN_BLOCKS = 4
 """Stem and first three blocks stay as ImageNet left them: edges look alike on films, and they hold
 almost half of a training step's time."""
+
+
+class Pool(nn.Module):
+    """Mean or maximum of each feature map."""
+
+    def __init__(self, kind: Pooling) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return (N, C) of maps (N, C, h, w)."""
+        return maps.amax(dim=(2, 3)) if self.kind is Pooling.MAX else maps.mean(dim=(2, 3))
+
+
+class Classifier(nn.Module):
+    """Feature maps, one value of each, and a head of one or two linear layers.
+
+    Attributes:
+        features: films (N, 1, S, S) → maps (N, C, h, w).
+        pooling: maps → (N, C).
+        head: (N, C) → logits (N, L): Linear, or Linear, ReLU, Dropout, Linear.
+        stride_px: S / h.
+    """
+
+    def __init__(self, network: Network, outputs: int) -> None:
+        super().__init__()
+        self.features, channels, self.stride_px = features_of(network.architecture)
+        self.pooling = Pool(network.pooling)
+        self.dropout = nn.Dropout(0.0 if network.hidden else network.dropout)
+        self.head: nn.Module = nn.Linear(network.hidden or channels, outputs)
+        if network.hidden:
+            wide = nn.Linear(channels, network.hidden)
+            self.head = nn.Sequential(wide, nn.ReLU(), nn.Dropout(network.dropout), self.head)
+
+    def forward(self, films: Tensor) -> Tensor:
+        """Return logits (N, L) of films (N, 1, S, S)."""
+        logits: Tensor = self.head(self.dropout(self.pooling(self.features(films))))
+        return logits
+
+
+def build(network: Network, outputs: int) -> Classifier:
+    """Return the untrained network of a recipe with this number of logits."""
+    return Classifier(network, outputs)
 
 
 def mobilenet_v2_grey(labels: int) -> MobileNetV2:

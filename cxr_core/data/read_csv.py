@@ -1,0 +1,138 @@
+"""Any CSV file of films: which column is what is told by its name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cxr_core.data import labels, values
+from cxr_core.data.index import Problem
+from cxr_core.data.raw import About, Raw, films_below
+from cxr_core.domain import ABNORMAL, FINDINGS
+from cxr_core.errors import DataError
+
+_NAMES = {
+    "file": ("file", "filename", "image", "imageindex", "path", "filepath", "imagepath", "film", "imageid"),
+    "said": ("labels", "label", "findinglabels", "findings", "finding", "diagnosis", "class"),
+    "patient": ("patient", "patientid", "patientnumber", "subjectid", "subject"),
+    "split": ("split", "set", "subset", "partition"),
+    "age": ("age", "patientage", "ageyears"),
+    "sex": ("sex", "gender", "patientsex", "patientgender"),
+    "view": ("view", "viewposition", "projection"),
+    "source": ("source", "collection", "site", "hospital", "institution"),
+    "licence": ("licence", "license"),
+}
+"""Column of the index → names it goes by, spelt as `labels.key` spells."""
+
+PREFERRED = "labels.csv"
+
+
+def only_csv(root: Path) -> Path | None:
+    """Return labels.csv, or the folder's one CSV file; None if there is none, or several."""
+    found = sorted(root.glob("*.csv"))
+    preferred = root / PREFERRED
+    return preferred if preferred in found else found[0] if len(found) == 1 else None
+
+
+def read(path: Path, about: About) -> Raw:
+    """Return the films of a CSV file; films lie beside it, in folders below it, or where a full path says.
+
+    Raises:
+        DataError: it is no CSV file, or has no column of files or of labels.
+    """
+    try:
+        table = pd.read_csv(path, dtype={"patient_id": str, "patient": str}, low_memory=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as exc:
+        raise DataError(f"{path.name}: cannot be read as a CSV file: {type(exc).__name__}") from exc
+    said = list(table.columns)
+    columns = {name: _column(said, aliases) for name, aliases in _NAMES.items()}
+    if not columns["file"]:
+        raise DataError(f"{path.name}: no column of files among {', '.join(map(str, said))}")
+    rows = pd.DataFrame({name: table[column] for name, column in columns.items() if column})
+    unnamed = rows["file"].isna()
+    rows, table = rows[~unnamed].reset_index(drop=True), table[~unnamed].reset_index(drop=True)
+    problems = [Problem("no_file", path.name, f"{unnamed.sum()} rows name no file")] if unnamed.any() else []
+    rows["file"] = rows["file"].astype(str).str.strip()
+    rows["path"] = _paths(rows["file"], path.parent)
+    if "split" in rows:
+        rows["split"] = _splits(rows["split"], path.name, problems)
+    if columns["said"]:
+        found = labels.labelled(rows["said"], about.labels, path.name)
+    else:
+        found = _wide(table, about, path.name)
+    if "licence" in rows:
+        stated = rows["licence"].dropna().astype(str).unique()
+        about = replace(about, licence=about.licence or "; ".join(stated[:5]))
+    return Raw(about, rows, found.labels, found.truth, (*problems, *found.problems))
+
+
+def _column(said: list[str], aliases: tuple[str, ...]) -> str:
+    """Return the column that goes by the first of the names that any goes by, "" if none does."""
+    keys = {labels.key(str(column)): column for column in reversed(said)}
+    return next((keys[alias] for alias in aliases if alias in keys), "")
+
+
+def _paths(files: pd.Series, folder: Path) -> list[str]:
+    """Return where each file lies, "" if nowhere: by its path from the CSV file, else by its name."""
+    below: dict[str, str] = {}
+    twice: set[str] = set()
+    for path in films_below(folder):
+        full = str(path)
+        below[full] = full
+        if path.name in below:
+            twice.add(path.name)
+        below[path.name] = full
+    for name in twice:  # two films of one name: only a path tells them apart
+        below.pop(name)
+    found = []
+    for file in files:
+        full = str(folder / file)
+        where = (
+            below.get(full)
+            or below.get(file)
+            or (below.get(file.rsplit("/", 1)[-1]) if "/" in file else None)
+        )
+        if where is None and file.startswith("/") and Path(file).is_file():
+            where = file
+        found.append(where or "")
+    return found
+
+
+def _splits(said: pd.Series, where: str, problems: list[Problem]) -> pd.Series:
+    words = said.fillna("").astype(str)
+    names = {word: values.split_name(word) for word in words.unique()}
+    for word in sorted(word for word, name in names.items() if word.strip() and not name):
+        text = f"{word!r} ({int((words == word).sum())} films) is none of train, val and test"
+        problems.append(Problem("unknown_split", where, text))
+    return words.map(names)
+
+
+def _wide(table: pd.DataFrame, about: About, where: str) -> labels.Labelled:
+    """Return the truth of a file with one column for each label: 1, 0; empty and -1 are unknown."""
+    names = {column: labels.known_label(str(column), about.labels) for column in table.columns}
+    wanted = {name: column for column, name in names.items() if name}
+    normal = next((column for column in table.columns if labels.is_normal(str(column))), None)
+    order = [name for name in (*FINDINGS, *about.labels) if name in wanted and name != ABNORMAL]
+    if not order and ABNORMAL not in wanted:
+        raise DataError(f"{where}: no column of labels, and none that is named like a finding")
+    problems: list[Problem] = []
+    truth = {name: _values(table[wanted[name]], name, where, problems) for name in dict.fromkeys(order)}
+    if ABNORMAL in wanted:
+        truth[ABNORMAL] = _values(table[wanted[ABNORMAL]], ABNORMAL, where, problems)
+    elif normal is not None:
+        truth[ABNORMAL] = 1 - _values(table[normal], str(normal), where, problems)
+    return labels.Labelled(tuple(truth), np.stack(list(truth.values()), axis=1), tuple(problems))
+
+
+def _values(said: pd.Series, name: str, where: str, problems: list[Problem]) -> NDArray[np.float32]:
+    number = pd.to_numeric(said.replace({True: 1, False: 0}), errors="coerce").astype(np.float32)
+    strange = (number.isna() & said.notna()) | (number.notna() & ~number.isin([0, 1, -1]))
+    if strange.any():
+        text = f"{int(strange.sum())} values of {name} are none of 1, 0 and -1: unknown there"
+        problems.append(Problem("unknown_value", where, text))
+    result: NDArray[np.float32] = number.where(number.isin([0, 1])).to_numpy(dtype=np.float32, copy=True)
+    return result

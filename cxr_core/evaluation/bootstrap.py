@@ -1,7 +1,8 @@
-"""Areas under the ROC curve with intervals that know several films belong to one patient."""
+"""Areas and other figures with intervals that know several films belong to one patient."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 Floats = NDArray[np.float64]
+Figure = Callable[[Floats, Floats, Floats], Floats]
+"""(N, L) scores, (N, L) truth with NaN where unknown, (N,) weights → (L,) figures, NaN where none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +38,29 @@ def column_aucs(scores: Floats, truth: Floats, weights: Floats | None = None) ->
     return np.array([_auc(scores[:, k], truth[:, k], weights) for k in range(scores.shape[1])])
 
 
+def column_aps(scores: Floats, truth: Floats, weights: Floats | None = None) -> Floats:
+    """Return the average precision of each column, NaN without a positive; arguments as `column_aucs`."""
+    weights = np.ones(len(scores)) if weights is None else weights
+    return np.array([_ap(scores[:, k], truth[:, k], weights) for k in range(scores.shape[1])])
+
+
 def auc_intervals(
-    scores: Floats, truth: Floats, patients: NDArray[np.int64], *, resamples: int = 2000, seed: int = 0
+    scores: Floats, truth: Floats, patients: NDArray[np.generic], *, resamples: int = 2000, seed: int = 0
 ) -> tuple[list[Interval], Floats]:
-    """Return an interval per column, and the (resamples, L) AUCs behind them.
+    """Return `intervals` of the ROC AUC."""
+    return intervals(column_aucs, scores, truth, patients, resamples=resamples, seed=seed)
+
+
+def intervals(
+    figure: Figure,
+    scores: Floats,
+    truth: Floats,
+    patients: NDArray[np.generic],
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> tuple[list[Interval], Floats]:
+    """Return an interval per column, and the (resamples, L) figures behind them.
 
     Whole patients are drawn with replacement (the cluster bootstrap; Field and Welsh 2007), so that
     a patient with thirty films counts once. The same seed draws the same patients, which pairs two
@@ -49,8 +71,8 @@ def auc_intervals(
     draws = np.empty((resamples, scores.shape[1]))
     for k in range(resamples):
         counts = np.bincount(rng.integers(0, len(names), len(names)), minlength=len(names))
-        draws[k] = column_aucs(scores, truth, counts[index].astype(np.float64))
-    values = column_aucs(scores, truth)
+        draws[k] = figure(scores, truth, counts[index].astype(np.float64))
+    values = figure(scores, truth, np.ones(len(scores)))
     return [interval(v, draws[:, i]) for i, v in enumerate(values)], draws
 
 
@@ -65,12 +87,28 @@ def interval(value: float, draws: Floats) -> Interval:
 
 def _auc(scores: Floats, truth: Floats, weights: Floats) -> float:
     """Return the weighted Mann-Whitney probability that a positive outranks a negative, ties half."""
-    known = ~np.isnan(truth) & (weights > 0)
-    ranks = rankdata(scores[known], method="dense").astype(np.int64) - 1
-    positive = np.bincount(ranks, weights[known] * (truth[known] == 1))
-    negative = np.bincount(ranks, weights[known] * (truth[known] == 0), minlength=len(positive))
+    positive, negative = _by_score(scores, truth, weights)
     pairs = positive.sum() * negative.sum()
     if not pairs:
         return float("nan")
     below = np.cumsum(negative) - negative
     return float((positive * (below + negative / 2)).sum() / pairs)
+
+
+def _ap(scores: Floats, truth: Floats, weights: Floats) -> float:
+    """Return the mean precision over the positives, at each one's own score; no interpolation."""
+    positive, negative = (side[::-1] for side in _by_score(scores, truth, weights))
+    if not positive.sum():
+        return float("nan")
+    found = np.cumsum(positive)
+    precision = found / np.maximum(found + np.cumsum(negative), 1e-12)
+    return float((positive * precision).sum() / positive.sum())
+
+
+def _by_score(scores: Floats, truth: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return weights of positives and of negatives at each distinct score, lowest first."""
+    known = ~np.isnan(truth) & (weights > 0)
+    ranks = rankdata(scores[known], method="dense").astype(np.int64) - 1
+    positive: Floats = np.bincount(ranks, weights[known] * (truth[known] == 1)).astype(np.float64)
+    negative = np.bincount(ranks, weights[known] * (truth[known] == 0), minlength=len(positive))
+    return positive, negative.astype(np.float64)

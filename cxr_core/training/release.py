@@ -23,7 +23,7 @@ from cxr_core.inference.calibration import Calibration, Method
 from cxr_core.inference.registry import LABELS as LABELS_KEY
 from cxr_core.inference.registry import NETWORK, WEIGHTS, labels_text, sha256_of
 from cxr_core.inference.runtime import open_session, self_test_film
-from cxr_core.training.calibrate import Platt, fit_platt
+from cxr_core.training.calibrate import NIH_PREVALENCE, fit_platt
 from cxr_core.training.card import ATTRIBUTION, write_card
 from cxr_core.training.films import FOLDS, MEMBERS, Split, network_inputs, read_split
 from cxr_core.training.fit import pool, predict
@@ -57,7 +57,7 @@ class Scored:
 class Fitted:
     """Calibration and thresholds with the out-of-fold films that set them."""
 
-    platt: Platt
+    platt: Calibration
     thresholds: Thresholds
 
 
@@ -143,7 +143,7 @@ def fit_release(policy: Policy, train: Scored, val: Scored) -> Fitted:
     """
     logits = np.concatenate([train.logits.mean(axis=1), val.logits.mean(axis=1)])
     truth = np.concatenate([train.truth, val.truth])
-    platt = fit_platt(LABELS, logits, truth)
+    platt = fit_platt(LABELS, logits, truth, NIH_PREVALENCE)
     probabilities = Calibration(platt.slope, platt.intercept).probability(logits)
     patients = np.concatenate([train.split.table["patient"], val.split.table["patient"]])
     return Fitted(platt, choose_thresholds(policy, LABELS, probabilities, truth, groups=patients))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cxr_core.evaluation.bootstrap import auc_intervals, column_aucs
+from cxr_core.evaluation.bootstrap import auc_intervals, column_aps, column_aucs
 
 
 def test_auc_equals_the_independent_reference_with_ties_weights_and_unknowns():
@@ -16,6 +16,20 @@ def test_auc_equals_the_independent_reference_with_ties_weights_and_unknowns():
         assert area == pytest.approx(
             roc_auc_score(truth[known, k], scores[known, k], sample_weight=weights[known])
         )
+
+
+def test_average_precision_equals_the_independent_reference_with_ties_weights_and_unknowns():
+    rng = np.random.default_rng(4)
+    scores = rng.integers(0, 12, (300, 3)) / 12
+    truth = (rng.random((300, 3)) < 0.3 * scores).astype(float)
+    truth[rng.random((300, 3)) < 0.1] = np.nan
+    weights = rng.integers(0, 4, 300).astype(float)
+    for k, area in enumerate(column_aps(scores, truth, weights)):
+        known = ~np.isnan(truth[:, k])
+        assert area == pytest.approx(
+            average_precision_score(truth[known, k], scores[known, k], sample_weight=weights[known])
+        )
+    assert np.isnan(column_aps(np.ones((4, 1)), np.zeros((4, 1)))[0])
 
 
 def test_a_column_with_one_class_has_no_auc():

@@ -1,0 +1,279 @@
+"""What is said of a model on its card: figures with intervals, the naive model beside it, subgroups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cxr_core.domain import ABNORMAL
+from cxr_core.evaluation.bootstrap import Floats, Interval, column_aps, column_aucs, interval, intervals
+from cxr_core.training.calibrate import FEW_POSITIVES
+from cxr_core.triage.budget import Rate
+
+RESAMPLES = 2000
+NOT_AVERAGED = ("Hernia",)
+"""Too few films of ChestX-ray14 for an area: left out of every mean."""
+LEAST_TO_AVERAGE = 5
+"""Films with and without a label that it takes to be part of a mean."""
+NOBODY = Interval(float("nan"), float("nan"), float("nan"))
+
+
+@dataclass(frozen=True, slots=True)
+class One:
+    """A label on one split; its films are those where it is known.
+
+    Attributes:
+        films, positives: how many.
+        auc, ap: areas under the ROC and the precision–recall curve.
+        error: share of films on the wrong side of the threshold; NaN where that cannot be reached.
+        naive_error: of the model that says of every film what most films of val are.
+        sensitivity, specificity, precision: at the threshold.
+    """
+
+    films: int
+    positives: int
+    auc: Interval
+    ap: Interval
+    error: Interval
+    naive_error: float
+    sensitivity: Rate
+    specificity: Rate
+    precision: Rate
+
+    @property
+    def few(self) -> bool:
+        """Whether there is not enough data for an area."""
+        return min(self.positives, self.films - self.positives) < FEW_POSITIVES
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Films of one sex or one decade of age.
+
+    Attributes:
+        kind: "sex" or "age".
+        name: for people.
+        films: how many.
+        each: by label.
+    """
+
+    kind: str
+    name: str
+    films: int
+    each: dict[str, One]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One split scored once.
+
+    Attributes:
+        films, patients: how many.
+        each: by label.
+        averaged: the labels of the means, see `averaged`.
+        auc, ap: means over them.
+        top: of a multiclass model, share of films whose label has the largest probability, and
+            that of the label most frequent on val; NaN for other tasks.
+        leaks: for each label that is known within one source only, the AUC with which its output tells
+            that source among films without finding, mean of AP and PA films; 0.5 is not at all.
+        groups: by sex, then by decade.
+    """
+
+    films: int
+    patients: int
+    each: dict[str, One]
+    averaged: tuple[str, ...]
+    auc: Interval
+    ap: Interval
+    top: Interval
+    top_naive: float
+    leaks: dict[str, float]
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a model's figures depend on beside its answers.
+
+    Attributes:
+        labels: (L,) in order.
+        thresholds: (L,); above 1 cannot be reached.
+        within: label → the only source in which it is known.
+        usual: (L,) share of films of val with each label: what the naive model goes by.
+        exclusive: multiclass: exactly one label is true.
+    """
+
+    labels: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    within: Mapping[str, str]
+    usual: tuple[float, ...]
+    exclusive: bool = False
+
+
+def measure(
+    table: pd.DataFrame, probabilities: Floats, rules: Rules, *, resamples: int = RESAMPLES
+) -> Measured:
+    """Return the figures of one split.
+
+    Args:
+        table: rows with `patient`, `sex`, `age`, `view`, `source` and the labels as 1, 0 or NaN.
+        probabilities: (N, L) in the same order.
+        rules: of the model.
+        resamples: of the patient-clustered bootstrap; a quarter of them for subgroups.
+    """
+    truth = known_truth(table, rules.labels, rules.within)
+    patients = table["patient"].to_numpy()
+    areas, draws = intervals(column_aucs, probabilities, truth, patients, resamples=resamples)
+    precisions, ap_draws = intervals(column_aps, probabilities, truth, patients, resamples=resamples)
+    each = _each(truth, probabilities, patients, rules, areas, precisions, resamples)
+    names = averaged(rules, truth)
+    picked = [rules.labels.index(label) for label in names]
+    top, top_naive = _top(truth, probabilities, patients, rules, resamples)
+    return Measured(
+        films=len(table),
+        patients=len(np.unique(patients)),
+        each=each,
+        averaged=names,
+        auc=_mean(areas, draws, picked),
+        ap=_mean(precisions, ap_draws, picked),
+        top=top,
+        top_naive=top_naive,
+        leaks={
+            label: _leak(table, source, probabilities[:, rules.labels.index(label)])
+            for label, source in rules.within.items()
+            if label in rules.labels
+        },
+        groups=tuple(_groups(table, truth, probabilities, rules, max(1, resamples // 4))),
+    )
+
+
+def averaged(rules: Rules, truth: Floats) -> tuple[str, ...]:
+    """Return the findings of the mean figures: known in every source, frequent enough; all if none is."""
+    enough = np.minimum(np.nansum(truth == 1, axis=0), np.nansum(truth == 0, axis=0)) >= LEAST_TO_AVERAGE
+    kept = [
+        label
+        for k, label in enumerate(rules.labels)
+        if enough[k] and label not in (*NOT_AVERAGED, ABNORMAL, *rules.within)
+    ]
+    return tuple(kept) or rules.labels
+
+
+def paired_difference(
+    table: pd.DataFrame, ours: Floats, theirs: Floats, rules: Rules, *, resamples: int = RESAMPLES
+) -> Interval:
+    """Return ours minus theirs in mean AUC over `averaged`, the same patients drawn for both."""
+    truth, patients = known_truth(table, rules.labels, rules.within), table["patient"].to_numpy()
+    picked = [rules.labels.index(label) for label in averaged(rules, truth)]
+    (ours_now, ours_draws), (theirs_now, theirs_draws) = (
+        intervals(column_aucs, p[:, picked], truth[:, picked], patients, resamples=resamples)
+        for p in (ours, theirs)
+    )
+    value = np.mean([a.value - b.value for a, b in zip(ours_now, theirs_now, strict=True)])
+    return interval(float(value), (ours_draws - theirs_draws).mean(axis=1))
+
+
+def known_truth(table: pd.DataFrame, labels: Sequence[str], within: Mapping[str, str]) -> Floats:
+    """Return (N, L) labels: 1, 0, or NaN where unknown, as outside a label's one source."""
+    truth: NDArray[np.float64] = table[list(labels)].to_numpy(dtype=np.float64, copy=True)
+    for label, source in within.items():
+        if label in labels:
+            truth[(table["source"] != source).to_numpy(), list(labels).index(label)] = np.nan
+    return truth
+
+
+def _each(
+    truth: Floats,
+    probabilities: Floats,
+    patients: NDArray[np.generic],
+    rules: Rules,
+    areas: Sequence[Interval],
+    precisions: Sequence[Interval],
+    resamples: int,
+) -> dict[str, One]:
+    points = np.array(rules.thresholds)
+    wrong = np.where(np.isnan(truth) | (points > 1), np.nan, (probabilities >= points) != (truth == 1))
+    errors, _ = intervals(_shares, wrong, truth, patients, resamples=resamples)
+    return {
+        label: _one(truth[:, k], probabilities[:, k] >= points[k], rules.usual[k], at)
+        for k, (label, *at) in enumerate(zip(rules.labels, areas, precisions, errors, strict=True))
+    }
+
+
+def _one(truth: Floats, called: NDArray[np.bool_], usual: float, at: Sequence[Interval]) -> One:
+    present, absent = truth == 1, truth == 0
+    films, positives = int(present.sum() + absent.sum()), int(present.sum())
+    auc, ap, error = at
+    naive = (films - positives if usual > 0.5 else positives) / films if films else float("nan")
+    return One(
+        films=films,
+        positives=positives,
+        auc=auc,
+        ap=ap,
+        error=error,
+        naive_error=naive,
+        sensitivity=Rate(int((called & present).sum()), positives),
+        specificity=Rate(int((~called & absent).sum()), films - positives),
+        precision=Rate(int((called & present).sum()), int((called & (present | absent)).sum())),
+    )
+
+
+def _shares(flags: Floats, truth: Floats, weights: Floats) -> Floats:
+    """Return the weighted share of 1 among the flags of each column that are no NaN."""
+    known = ~np.isnan(flags) & ~np.isnan(truth)
+    of = weights @ known
+    with np.errstate(invalid="ignore"):
+        shares: Floats = np.where(of > 0, weights @ np.where(known, flags, 0.0), np.nan) / of
+    return shares
+
+
+def _mean(each: Sequence[Interval], draws: Floats, picked: Sequence[int]) -> Interval:
+    value = float(np.mean([each[k].value for k in picked]))
+    return interval(value, draws[:, picked].mean(axis=1))
+
+
+def _top(
+    truth: Floats, probabilities: Floats, patients: NDArray[np.generic], rules: Rules, resamples: int
+) -> tuple[Interval, float]:
+    if not rules.exclusive:
+        return NOBODY, float("nan")
+    true = truth.argmax(axis=1)
+    right = (probabilities.argmax(axis=1) == true).astype(np.float64)[:, None]
+    (share,), _ = intervals(_shares, right, right, patients, resamples=resamples)
+    return share, float(np.mean(true == int(np.argmax(rules.usual))))
+
+
+def _leak(table: pd.DataFrame, source: str, answers: Floats) -> float:
+    if ABNORMAL not in table:
+        return float("nan")
+    inside: Floats = np.where(table["source"] == source, 1.0, 0.0)
+    areas = []
+    for view in ("AP", "PA"):
+        clean = ((table[ABNORMAL] == 0) & (table["view"] == view)).to_numpy()
+        areas.append(column_aucs(answers[clean, None], inside[clean, None])[0])
+    return float(np.mean(areas))
+
+
+def _groups(
+    table: pd.DataFrame, truth: Floats, probabilities: Floats, rules: Rules, resamples: int
+) -> list[Group]:
+    decade = (table["age"] // 10 * 10).to_numpy(dtype=np.float64)
+    masks = [
+        ("sex", name, (table["sex"] == letter).to_numpy()) for letter, name in (("F", "women"), ("M", "men"))
+    ]
+    masks += [("age", f"{int(d)}–{int(d) + 9} years", decade == d) for d in np.unique(decade[decade >= 0])]
+    groups = []
+    for kind, name, mask in masks:
+        if not mask.any():
+            continue
+        patients = table["patient"].to_numpy()[mask]
+        areas, precisions = (
+            intervals(figure, probabilities[mask], truth[mask], patients, resamples=resamples)[0]
+            for figure in (column_aucs, column_aps)
+        )
+        each = _each(truth[mask], probabilities[mask], patients, rules, areas, precisions, resamples)
+        groups.append(Group(kind, name, int(mask.sum()), each))
+    return groups

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxr_core import (
+    cli_explain,
     cli_list,
     cli_models,
     cli_policy,
@@ -37,6 +38,7 @@ app = typer.Typer(
     help="Chest X-ray triage. Not a medical device: it suggests, a clinician decides.",
 )
 app.add_typer(cli_models.app, name="models")
+app.command()(cli_explain.explain)
 app.command()(cli_submit.submit)
 app.command()(cli_worker.worker)
 app.command()(cli_list.worklist)

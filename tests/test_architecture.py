@@ -24,11 +24,15 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"cli_service"}),
     frozenset(
         {"cli_data", "cli_worker", "cli_list", "cli_submit", "cli_store", "cli_users", "cli_policy", "demo"}
+        | {"cli_explain"}
     ),
     frozenset({"cli", "ui"}),
     frozenset({"reference", "pages", "streamlit_app"}),
 )
 """Part of the package → its level; a part imports itself and lower levels. "" is cxr_core itself."""
+
+TORCH_FILES = {"explain_torch.py", "explainers_torch.py"}
+"""Outside training: made for processes of their own, and for tests."""
 
 STREAMLIT = ("ui", "pages", "streamlit_app")
 TORCH_FAMILY = {"torch", "torchvision", "pytorch_grad_cam"}
@@ -85,7 +89,7 @@ def test_only_pages_know_streamlit_and_only_training_knows_torch(path):
     firsts = {name.split(".")[0] for name in names}
     if part(path) not in STREAMLIT:
         assert "streamlit" not in firsts
-    if part(path) != "training" and path.name != "explain_torch.py":
+    if part(path) != "training" and path.name not in TORCH_FILES:
         assert not firsts & TORCH_FAMILY
         assert "safetensors.torch" not in names
     if part(path) == "pages":
@@ -105,7 +109,7 @@ def test_the_pages_modules_pull_in_no_torch():
         modules += [
             ".".join(path.relative_to(ROOT).with_suffix("").parts)
             for path in (CORE / package).glob("*.py")
-            if path.name not in ("__init__.py", "explain_torch.py")
+            if path.name not in {"__init__.py", *TORCH_FILES}
         ]
     loaded = loaded_after("\n".join(f"import {module}" for module in modules))
     assert "cxr_core.pipeline" in loaded

@@ -1,0 +1,222 @@
+"""`cxr explain`: where the model looked, by several methods, and whether a map rests on what it learned."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cxr_core import settings
+from cxr_core.cli_models import REFUSED_EXIT, failures, progress
+from cxr_core.errors import Invalid, StoreError
+
+if TYPE_CHECKING:
+    from cxr_core.inference.explainers import Explanation, Method
+    from cxr_core.inference.explainers_sanity import Sanity
+    from cxr_core.pipeline import Film, Kit
+
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """A method's map, how alike it is to Grad-CAM's, and how much of it random weights leave."""
+
+    made: Explanation
+    agreement: float
+    sanity: Sanity | None
+
+
+def explain(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A PNG, JPEG or DICOM file.")],
+    label: Annotated[
+        str | None,
+        typer.Option("--label", metavar="L", help="Finding; default: the one that stands out most."),
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option("--method", metavar="M", help="grad_cam, grad_cam_plus_plus, occlusion, lime or all."),
+    ] = ALL,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="ID", help="Model that is explained; default CXR_MODEL.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write each map over the film there, as PNG.")
+    ] = None,
+    sanity: Annotated[
+        bool, typer.Option("--sanity", help="Compare each map with those of networks of random weights.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line instead of a table.")
+    ] = False,
+) -> None:
+    """Show where the model looked for one finding, by several methods, each with its time.
+
+    With --sanity a map must change when the network's weights are random; one that stays shows the film,
+    not what the model learned. Exit status: 0; 1 if a map did not change; 3 if the film was refused.
+    """
+    from datetime import UTC, datetime
+
+    from cxr_core.files import printable
+    from cxr_core.pipeline import Film, prepare
+
+    with failures():
+        methods = _methods(method)
+        kit = _kit(model)
+        film = prepare(_bytes(path), kit, now=datetime.now(UTC))
+        if not isinstance(film, Film):
+            why = film.refusal.message if film.refusal else ""
+            typer.echo(f"cxr: {printable(path.name)} was refused: {why}", err=True)
+            raise typer.Exit(REFUSED_EXIT)
+        label = label or _foremost(film, kit)
+        rows = _rows(film, kit, label, methods, sanity=sanity)
+        if out is not None:
+            _write(rows, film, path, out)
+    if as_json:
+        for row in rows:
+            typer.echo(json.dumps(_record(row, path.name, kit), allow_nan=False))
+    else:
+        _print(rows, label, film, kit)
+    if any(row.sanity is not None and not row.sanity.changed for row in rows):
+        raise typer.Exit(1)
+
+
+def _methods(name: str) -> tuple[Method, ...]:
+    """Return the methods that a word names.
+
+    Raises:
+        Invalid: none.
+    """
+    from cxr_core.inference.explainers import Method
+
+    if name == ALL:
+        return tuple(Method)
+    if name not in [each.value for each in Method]:
+        raise Invalid(f"unknown method {name!r}; known: {', '.join(Method)}, {ALL}")
+    return (Method(name),)
+
+
+def _kit(model: str | None) -> Kit:
+    from dataclasses import replace
+
+    from cxr_core.pipeline import load_kit
+
+    chosen = settings.load()
+    return load_kit(replace(chosen, model=model) if model else chosen)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise StoreError(f"{path}: cannot be read ({exc.strerror})") from exc
+
+
+def _foremost(film: Film, kit: Kit) -> str:
+    """Return the label that is furthest above its threshold, or least below it."""
+    findings, abnormal = kit.classifier.predictions(kit.classifier.run(film.array[None]).logits[0])
+    both = (*findings, *((abnormal,) if abnormal else ()))
+    if not both:
+        raise Invalid(f"{kit.versions.model} assesses nothing by itself; name a --label")
+    return max(findings or both, key=lambda each: each.probability / each.threshold).label
+
+
+def _rows(film: Film, kit: Kit, label: str, methods: tuple[Method, ...], *, sanity: bool) -> list[Row]:
+    """Return what each method says; Grad-CAM is made in any case, to be compared with."""
+    from cxr_core.inference import explainers, explainers_sanity
+
+    folder = settings.load().models_dir / kit.classifier.manifest.id
+    reference = explainers.explained(kit.classifier, film.array, label, explainers.Method.GRAD_CAM)
+    rows = []
+    with progress() as bar:
+        task = bar.add_task("explain", total=len(methods))
+        for method in methods:
+            made = explainers.explained(kit.classifier, film.array, label, method)
+            agreement = explainers_sanity.correlation(
+                explainers_sanity.drawn(reference.heatmap), explainers_sanity.drawn(made.heatmap)
+            )
+            checked = explainers_sanity.check(kit.classifier, folder, film.array, made) if sanity else None
+            rows.append(Row(made, agreement, checked))
+            bar.advance(task)
+    return rows
+
+
+def _record(row: Row, file: str, kit: Kit) -> dict[str, Any]:
+    from cxr_core.imaging.overlay import peak_of
+    from cxr_core.inference.explain import NoRegion
+    from cxr_core.reports.regions import region_of
+
+    made, region = row.made, region_of(row.made.heatmap)
+    record: dict[str, Any] = {
+        "file": file,
+        "model": kit.versions.model,
+        "label": made.label,
+        "method": made.method.value,
+        "ms": round(made.ms, 1),
+        "films": made.films,
+        "map": list(made.heatmap.shape),
+        "agreement_with_grad_cam": round(row.agreement, 3),
+    }
+    if isinstance(region, NoRegion):
+        record["no_region"] = region.value
+    else:
+        record["peak"] = [round(each, 3) for each in peak_of(region)]
+    if row.sanity is not None:
+        record["sanity"] = {
+            "rank_correlation": round(row.sanity.correlation, 3),
+            "ssim": round(row.sanity.similarity, 3),
+            "random_networks": row.sanity.networks,
+            "changed": row.sanity.changed,
+        }
+    return record
+
+
+def _write(rows: list[Row], film: Film, path: Path, out: Path) -> None:
+    """Write each map over the film; a map without region is the film alone."""
+    from cxr_core.imaging.overlay import blend, grey, png
+    from cxr_core.inference.explain import NoRegion
+    from cxr_core.reports.regions import region_of
+
+    picture = grey(film.radiograph.pixels, 1024)
+    for row in rows:
+        region = region_of(row.made.heatmap)
+        shown = picture if isinstance(region, NoRegion) else blend(picture, region, 0.6)
+        name = f"{path.stem}-{film.radiograph.sha256[:8]}-{row.made.label}-{row.made.method}.png"
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            (out / name).write_bytes(png(shown))
+        except OSError as exc:
+            raise StoreError(f"{out}: cannot be written to ({exc.strerror})") from exc
+
+
+def _print(rows: list[Row], label: str, film: Film, kit: Kit) -> None:
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    from cxr_core.inference.explainers import NAMES
+
+    right = [Column(name, justify="right") for name in ("time", "films", "peak at x, y", "like Grad-CAM")]
+    asked = any(row.sanity is not None for row in rows)
+    last = ["random weights"] if asked else []
+    title = f"{label}, {kit.versions.model}"
+    table = Table("method", *right, *last, title=title, title_justify="left")
+    for row in rows:
+        record = _record(row, "", kit)
+        peak = "{:.2f}, {:.2f}".format(*record["peak"]) if "peak" in record else "no region"
+        seconds = f"{row.made.ms / 1e3:.2f} s"
+        cells = (NAMES[row.made.method], seconds, str(row.made.films), peak, f"{row.agreement:.2f}")
+        table.add_row(*cells, *([_verdict(row)] if asked else []))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 120
+    console.print(table)
+
+
+def _verdict(row: Row) -> str:
+    if row.sanity is None:
+        return "nothing to compare"
+    said = "changes" if row.sanity.changed else "DOES NOT CHANGE"
+    return f"{said}: rank correlation {row.sanity.correlation:.2f}, SSIM {row.sanity.similarity:.2f}"

@@ -47,6 +47,8 @@ class Action(StrEnum):
     HEALTH = "see how queue, workers and disk are"
     VIEW_POLICY = "see the policy's versions and try one out"
     POLICY = "write, activate or revert a policy"
+    MODELS = "see the models and take one away"
+    ACTIVATE_MODEL = "bring a model into force"
     USERS = "see who signs in and give them roles"
 
 
@@ -70,6 +72,8 @@ NEEDS: dict[Action, Role] = {
     Action.HEALTH: Role.LEAD,
     Action.VIEW_POLICY: Role.LEAD,
     Action.POLICY: Role.LEAD,
+    Action.MODELS: Role.VIEWER,
+    Action.ACTIVATE_MODEL: Role.LEAD,
     Action.USERS: Role.ADMIN,
 }
 

@@ -79,6 +79,10 @@ def _workers(health: Health) -> Light:
         return Light(
             "Workers", Level.ACT, f"{len(alive)}", "decide nothing: the policy in force cannot be read"
         )
+    if health.model_fault:
+        return Light(
+            "Workers", Level.ACT, f"{len(alive)}", "answer nothing: the model in force is not usable"
+        )
     if not alive:
         why = f"last heard of {waited((health.at - last).total_seconds())} ago" if last else "none today"
         return Light("Workers", Level.ACT, "0", why)

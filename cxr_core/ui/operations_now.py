@@ -158,7 +158,8 @@ def in_force_html(service: Service) -> str:
     approved = f"approved by {escape(policy.approver)}"
     if not policy.signed:
         approved = f'<span class="act">! {escape(policy.approver)}</span>'
-    fault = f'<p class="act">✕ {escape(service.in_force.fault)}</p>' if service.in_force.fault else ""
+    faults = (service.in_force.fault, service.model_in_force.fault)
+    fault = "".join(f'<p class="act">✕ {escape(each)}</p>' for each in faults if each)
     return (
         '<div class="panel"><h3>IN FORCE</h3>'
         f"<p><b>Model</b> {escape(service.model)}</p>"

@@ -34,7 +34,8 @@ def reanalyse(service: Service, actor: Actor, line: Line) -> None:
         return
     with st.popover("Re-analyse", key="wl-again"):
         models = models_of(service)
-        known = models.index(service.settings.model) if service.settings.model in models else 0
+        ours = service.model_in_force.id
+        known = models.index(ours) if ours in models else 0
         model = st.selectbox("Model", models, known, key="wl-model")
         st.caption("The answers there are stay until the new ones come.")
         for label, ids in (("This study", [line.study_id]), ("All open studies answered otherwise", None)):

@@ -155,7 +155,7 @@ def reanalyse(service: Service, actor: Actor, study_ids: Sequence[str] | None, m
     Raises:
         ModelError: there is no such model.
     """
-    wanted = None if model == service.settings.model else model
+    wanted = None if model == service.model_in_force.id else model
     answering = service.model_named(wanted)
     with service.database.read() as session:
         found = answered_otherwise(session, answering, service.policy.version, wanted, study_ids)

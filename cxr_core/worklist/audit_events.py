@@ -75,5 +75,8 @@ EVENTS: dict[str, AuditEvent] = {
     # the policy
     "policy_write": SOFTWARE,
     "policy_activate": SOFTWARE,
+    # the model
+    "model_activate": SOFTWARE,
+    "model_export": EXPORT,
 }
 """Word → its event."""

@@ -10,6 +10,7 @@ from cxr_core.imaging.limits import Limits
 from cxr_core.pipeline import Kit
 from cxr_core.settings import Settings
 from cxr_core.triage.policy import Policy
+from cxr_core.worklist.model_in_force import ModelInForce, fault_of
 
 RETRY_S = 30.0
 """A model that could not be loaded is not looked at again for so long: reading it takes a second."""
@@ -18,17 +19,22 @@ RETRY_S = 30.0
 class Kits:
     """Kits by id of their model; at most two are held."""
 
-    def __init__(self, settings: Settings, limits: Limits, policy: Policy) -> None:
+    def __init__(self, settings: Settings, limits: Limits, policy: Policy, model: ModelInForce) -> None:
         """Load nothing yet."""
-        self._settings, self._limits, self._policy = settings, limits, policy
+        self._settings, self._limits, self._policy, self._model = settings, limits, policy, model
         self._kits: dict[str, Kit] = {}
         self._unsound: dict[str, tuple[float, str]] = {}
 
-    def use(self, policy: Policy) -> None:
-        """Answer by this policy from now on; what has its kit already is answered by the former."""
+    def use(self, policy: Policy, model: ModelInForce) -> None:
+        """Answer by these from now on; what has its kit already is answered by the former."""
         if policy != self._policy:
             self._policy = policy
             self._kits = {key: replace(kit, policy=policy) for key, kit in self._kits.items()}
+        if (model.change, model.fault) != (self._model.change, self._model.fault):
+            # Loaded anew even where a model of that id is held: this one must be the very one activated.
+            self._kits.clear()
+            self._unsound.clear()
+        self._model = model
 
     def get(self, model: str | None) -> Kit:
         """Return the kit of a model; None means the one in force.
@@ -36,15 +42,15 @@ class Kits:
         Raises:
             ModelError: the model is not there or not what its manifest says.
         """
-        wanted = model or self._settings.model
+        wanted = model or self._model.id
         if wanted not in self._kits:
             self._make_room(wanted)
             self._kits[wanted] = self._load(wanted)
         return self._kits[wanted]
 
     def _make_room(self, wanted: str) -> None:
-        if wanted != self._settings.model:
-            self._kits = {key: kit for key, kit in self._kits.items() if key == self._settings.model}
+        if wanted != self._model.id:
+            self._kits = {key: kit for key, kit in self._kits.items() if key == self._model.id}
 
     def _load(self, model: str) -> Kit:
         from cxr_core.inference import registry  # ONNX Runtime: not before a worker needs it
@@ -53,6 +59,8 @@ class Kits:
         if monotonic() < until:
             raise ModelError(why)
         try:
+            if model == self._model.id and (fault := fault_of(self._settings, self._model)):
+                raise ModelError(fault)
             classifier = registry.load(self._settings.models_dir / model, threads=self._settings.threads)
         except ModelError as exc:
             self._unsound[model] = (monotonic() + RETRY_S, str(exc))

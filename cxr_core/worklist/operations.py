@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from cxr_core.worklist import disk, queue
+from cxr_core.worklist import disk, model_in_force, queue
 from cxr_core.worklist.schema import (
     AuditRow,
     BatchItemRow,
@@ -122,6 +122,7 @@ class Health:
         free_bytes, total_bytes: of CXR_HOME's disk, which bears the films and SQLite's database.
         reserve_bytes: below so much free, no film is taken in.
         policy_fault: why no film is decided: the policy in force cannot be read; empty where it can.
+        model_fault: why no film is answered: the model in force is not there or another; else empty.
     """
 
     at: datetime
@@ -132,6 +133,7 @@ class Health:
     total_bytes: int
     reserve_bytes: int
     policy_fault: str = ""
+    model_fault: str = ""
 
     @property
     def takes_in(self) -> bool:
@@ -169,6 +171,7 @@ def health(service: Service, heard_of: timedelta) -> Health:
             total_bytes=room.total,
             reserve_bytes=service.settings.min_free_mb * 2**20,
             policy_fault=service.in_force.fault,
+            model_fault=model_in_force.fault_of(service.settings, service.model_in_force),
         )
 
 

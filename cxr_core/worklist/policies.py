@@ -135,17 +135,16 @@ class PolicyHistory:
         return next((each.version for each in self.versions if each.id == policy_id), "")
 
 
-def refreshed(database: Database, seen: InForce) -> InForce:
+def refreshed(session: Session, seen: InForce) -> InForce:
     """Return what is in force now; the very `seen` where nothing has changed since.
 
     Where this program cannot read the policy in force, because a newer one wrote it, the last one that it
     could read stays for showing the list, and `fault` says that nothing may be decided.
     """
-    with database.read() as session:
-        newest = stored_policy.newest_change(session)
-        if newest is None or newest.id == seen.change:
-            return seen
-        row, file = stored_policy.in_force(session), stored_policy.of_file(session)
+    newest = stored_policy.newest_change(session)
+    if newest is None or newest.id == seen.change:
+        return seen
+    row, file = stored_policy.in_force(session), stored_policy.of_file(session)
     if row is None:
         return seen
     policy_id = None if file is not None and row.id == file.id else row.id

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Select, delete, func, literal_column, or_, select, update
 from sqlalchemy.orm import Session
 
-from cxr_core.worklist import audit, stored_policy
+from cxr_core.worklist import audit, model_in_force, stored_policy
 from cxr_core.worklist.answers import write_answers
 from cxr_core.worklist.judge import judge
 from cxr_core.worklist.schema import ImageRow, StudyRow, WorkerRow
@@ -92,22 +92,24 @@ def record(service: Service, worker: str, job: Job, answers: Sequence[Answer]) -
 def record_many(service: Service, worker: str, done: Sequence[tuple[Job, Sequence[Answer]]]) -> int:
     """Return how many of the studies were written, all in one transaction; see `record`.
 
-    Answers of a policy that is no longer in force are not written: whoever activated another one and has
-    all open studies analysed again must not find these left out. Their studies stay queued.
+    Answers of a policy or model that is no longer in force are not written: whoever activated another one
+    and has all open studies analysed again must not find these left out. Their studies stay queued.
     """
     now = service.clock()
     with service.database.write() as session:
         policy = stored_policy.version_in_force(session)
+        activated = model_in_force.newest_change(session)
+        model = activated.model if activated else None
         rows = _locked(session, [job.study_id for job, _ in done])
         ours = [
             (rows[job.study_id], job, answers)
             for job, answers in done
             if job.study_id in rows and _holds(worker, job, rows[job.study_id])
         ]
-        for row in [row for row, _, answers in ours if _outdated(answers, policy)]:
+        for row in [row for row, job, answers in ours if _outdated(job, answers, policy, model)]:
             _release(row)
             row.not_before_utc = now + OUTDATED
-        ours = [each for each in ours if not _outdated(each[2], policy)]
+        ours = [each for each in ours if not _outdated(each[1], each[2], policy, model)]
         known, events = write_answers(session, worker, ours, now)
         still = _waiting_films(session, [row.id for row, _, _ in ours])
         for row, _, answers in ours:
@@ -190,9 +192,15 @@ def _holds(worker: str, job: Job, row: StudyRow) -> bool:
     return row.lease_owner == worker and row.wanted_model == job.model
 
 
-def _outdated(answers: Sequence[Answer], policy: str | None) -> bool:
-    """Return whether another policy than the one in force made an answer; nobody says so where none is."""
-    return policy is not None and any(answer.analysis.versions.policy != policy for answer in answers)
+def _outdated(job: Job, answers: Sequence[Answer], policy: str | None, model: str | None) -> bool:
+    """Return whether another policy or model than the one in force made an answer.
+
+    Nobody says so of a policy or model where none was brought into force, nor of a model that was asked for.
+    """
+    made = [answer.analysis.versions for answer in answers]
+    other_policy = policy is not None and any(each.policy != policy for each in made)
+    other_model = model is not None and job.model is None and any(each.model != model for each in made)
+    return other_policy or other_model
 
 
 def _free(now: datetime) -> Select[StudyRow]:

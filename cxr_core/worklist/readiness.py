@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 from sqlalchemy import func, select
 
-from cxr_core.errors import Busy, CxrError, ModelError
-from cxr_core.inference.manifest import read_manifest
+from cxr_core.errors import Busy, CxrError
+from cxr_core.worklist.model_in_force import fault_of
 from cxr_core.worklist.schema import AuditHeadRow, WorkerRow
 from cxr_core.worklist.service import HEARD_OF, Service
 
@@ -18,7 +19,7 @@ def parts(service: Service) -> dict[str, str]:
     """Return part → `ok`, or the word for what is the matter.
 
     database: `busy` for now, or `unusable`. worker: `silent`, nobody was heard of lately; `unknown`, the
-    database does not say. model: `unsound`, its manifest is not what it should be.
+    database does not say. model: `unsound`, the one in force is not what its manifest should be.
     """
     database = _database(service)
     worker = _worker(service) if database == OK else "unknown"
@@ -49,8 +50,6 @@ def _worker(service: Service) -> str:
 
 
 def _model(service: Service) -> str:
-    try:
-        read_manifest(service.settings.models_dir / service.settings.model)
-    except ModelError:
-        return "unsound"
-    return OK
+    with suppress(CxrError):  # as this process saw it last, then
+        service.refresh()
+    return "unsound" if fault_of(service.settings, service.model_in_force) else OK

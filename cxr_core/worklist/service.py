@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from cxr_core.access import Action, Actor, Role
 from cxr_core.domain import Notice, Study, Urgency
-from cxr_core.errors import PolicyError, Rejected
+from cxr_core.errors import ModelError, PolicyError, Rejected
 from cxr_core.imaging.limits import Limits
 from cxr_core.inference.manifest import read_manifest
 from cxr_core.settings import Settings
@@ -28,6 +28,8 @@ from cxr_core.worklist import (
     films,
     intake,
     listing,
+    model_in_force,
+    models,
     operations,
     opinions,
     policies,
@@ -38,7 +40,9 @@ from cxr_core.worklist import (
 )
 from cxr_core.worklist.accounts import Account, Claims
 from cxr_core.worklist.blobs import Blobs
-from cxr_core.worklist.database import Database, open_database
+from cxr_core.worklist.database import SQLITE_FILE, Database, open_database
+from cxr_core.worklist.model_folders import Curve, Folder
+from cxr_core.worklist.model_in_force import ModelInForce
 from cxr_core.worklist.schema import WorkerRow
 from cxr_core.worklist.turnaround import Turnaround, turnaround
 from cxr_core.worklist.values import (
@@ -67,7 +71,7 @@ class Service:
     Attributes:
         database, blobs: where everything lies.
         in_force: the policy as this process saw it at the last call; its fault says where nothing is decided.
-        model: the one in force as results name it, "id version".
+        model_in_force: the model as this process saw it at the last call; its fault likewise.
         limits: what is refused at the door.
         clock: aware time now.
         untouched: sign-ins whose use could not be written down, and when that was last tried.
@@ -86,7 +90,7 @@ class Service:
         self.database = database
         self.blobs = blobs
         self.in_force = policies.InForce(file)
-        self.model = model
+        self.model_in_force = ModelInForce(model)
         self.settings = settings
         self.clock = clock
         self.limits = Limits()
@@ -101,9 +105,16 @@ class Service:
         """The policy by which is shown, and decided where `in_force` has no fault."""
         return self.in_force.policy
 
+    @property
+    def model(self) -> str:
+        """The model in force as results name it, "id version"."""
+        return self.model_in_force.model
+
     def refresh(self) -> None:
-        """See whether another policy came into force; people's calls do so by themselves."""
-        self.in_force = policies.refreshed(self.database, self.in_force)
+        """See whether another policy or model came into force; people's calls do so by themselves."""
+        with self.database.read() as session:
+            self.in_force = policies.refreshed(session, self.in_force)
+            self.model_in_force = model_in_force.refreshed(session, self.settings, self.model_in_force)
 
     def deciding(self) -> Policy:
         """Return the policy to decide by.
@@ -131,8 +142,8 @@ class Service:
     def check(self, actor: Actor, action: Action, *, look: bool = False) -> Actor:
         """Return the actor in the role of now, if that allows the action; every call begins here.
 
-        With `look`, a page asks by itself: it does not count as something that the person did. The policy in
-        force is looked up too.
+        With `look`, a page asks by itself: it does not count as something that the person did. The policy and
+        the model in force are looked up too.
 
         Raises:
             SignedOut: the actor's sign-in has ended.
@@ -371,6 +382,53 @@ class Service:
         actor = self.check(actor, Action.POLICY)
         policies.activate(self, actor, policy_id, seen)
 
+    # ---- the models
+
+    def models(self, actor: Actor) -> models.Shelf:
+        """Return the model in force, the models there are and what was in force before."""
+        self.check(actor, Action.MODELS)
+        return models.shelf(self)
+
+    def model_card(self, actor: Actor, model_id: str) -> str:
+        """Return a model's card as Markdown, empty where it has none; raises ModelError."""
+        self.check(actor, Action.MODELS)
+        return models.card(self, model_id)
+
+    def training_curves(self, actor: Actor, model_ids: Sequence[str]) -> tuple[Curve, ...]:
+        """Return how the members of these models were trained; nothing of one that does not say."""
+        self.check(actor, Action.MODELS)
+        return models.curves(self, model_ids)
+
+    def export_model(self, actor: Actor, model_id: str) -> bytes:
+        """Return a sound model's folder as a zip file; audited.
+
+        Raises:
+            ModelError: there is no such model, or a file of it is not what the manifest says.
+            Invalid: it is too large to be taken away here.
+        """
+        actor = self.check(actor, Action.MODELS)
+        return models.export(self, actor, model_id)
+
+    def try_model(self, actor: Actor, model_id: str) -> Folder:
+        """Return a model once it was loaded and has passed every check, in a process of its own.
+
+        Raises:
+            ModelError: there is no such model, or it may not be trusted.
+        """
+        self.check(actor, Action.ACTIVATE_MODEL)
+        return models.tried(self, model_id)
+
+    def activate_model(self, actor: Actor, model_id: str, note: str, *, seen: int | None = None) -> None:
+        """Have films answered by a model from now on, everywhere, once it has passed every check.
+
+        Raises:
+            Conflict: a change came after the one that the actor has `seen`.
+            Invalid: it is in force already, there is no note, or its version was used by another model.
+            ModelError: there is no such model, or it may not be trusted.
+        """
+        actor = self.check(actor, Action.ACTIVATE_MODEL)
+        models.activate(self, actor, model_id, note, seen)
+
     # ---- one study
 
     def study(self, actor: Actor, study_id: str, *, audited: bool = True) -> StudyView:
@@ -544,12 +602,18 @@ def open_service(settings: Settings, *, clock: Callable[[], datetime] = lambda: 
 
     Raises:
         StoreError: the database cannot be opened or upgraded.
-        ModelError: the model's manifest is not sound.
+        ModelError: nobody has activated a model, and the manifest of the one that is set is not sound.
         PolicyError: the policy file is not sound, or says a version under which another policy is kept.
     """
     body = read_policy(settings.policy)
     parse_policy(body)
-    model = named(settings, settings.model)
+    unsound: ModelError | None = None
+    try:
+        model = named(settings, settings.model)
+    except ModelError as exc:
+        if not settings.database_url and not (settings.home / SQLITE_FILE).exists():
+            raise
+        model, unsound = settings.model, exc  # which does not matter where another one was activated
     database = open_database(settings)
     try:
         file = policies.register(database, body, clock())
@@ -557,6 +621,8 @@ def open_service(settings: Settings, *, clock: Callable[[], datetime] = lambda: 
             database, Blobs(settings.home / "blobs"), file, model=model, settings=settings, clock=clock
         )
         service.refresh()
+        if unsound is not None and not service.model_in_force.change:
+            raise unsound
     except BaseException:
         database.close()
         raise

@@ -98,7 +98,7 @@ class Worker:
         """Choose an id that no other process ever bears."""
         self.service, self.pool, self.stop = service, pool, stop
         self.id = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
-        self.kits = Kits(service.settings, service.limits, service.policy)
+        self.kits = Kits(service.settings, service.limits, service.policy, service.model_in_force)
         self.lifeline = Lifeline(service, self.id)
         decoding = service.settings.worker_processes or os.cpu_count() or 1
         self._threads = ThreadPoolExecutor(decoding, thread_name_prefix="decode")
@@ -109,6 +109,7 @@ class Worker:
         self._patience = Patience(self.id, stop, service.settings.lease_s)
         self._look_at = self._since = 0.0
         self._unreadable = 0
+        self._unloadable: int | None = None
 
     def work(self, *, once: bool) -> None:
         """Answer films until told to stop, or with `once` until none waits."""
@@ -138,10 +139,12 @@ class Worker:
 
         Raises:
             PolicyError: some do, but the policy in force cannot be read.
+            ModelError: some do, but the model in force cannot be loaded.
         """
         waiting = self._patience.tried(lambda: queue.waiting(self.service))
         if waiting:
             self.service.deciding()
+            self.kits.get(None)
         return waiting == 0
 
     def _ready(self, once: bool) -> bool:
@@ -156,7 +159,9 @@ class Worker:
             except ModelError as exc:
                 if once:
                     raise
-                self._patience.pause("model_unavailable", exc)
+                self._patience.pause(MODEL_UNAVAILABLE, exc)
+                self._patience.tried(self.service.refresh)
+                self.kits.use(self.service.policy, self.service.model_in_force)
             else:
                 return True
         return False
@@ -171,9 +176,9 @@ class Worker:
         return [task for job in self._leased() if (task := self._begun(job))]
 
     def _leased(self) -> list[Job]:
-        """Return newly leased studies; none while the policy in force cannot be read.
+        """Return newly leased studies; none while the policy or the model in force cannot be used.
 
-        The policy is looked up after the claim: whoever queues studies after an activation gets its answers.
+        Both are looked up after the claim: whoever queues studies after an activation gets its answers.
         """
         if not self._patience.tried(self._decides):
             return []
@@ -186,17 +191,29 @@ class Worker:
         return []
 
     def _decides(self, *, anew: bool = False) -> bool:
-        """Return whether there is a policy to decide by; it is looked up `anew`, or while there is none."""
+        """Return whether policy and model to answer by are there; looked up `anew`, or while one is not."""
         before = self.service.in_force
-        if anew or before.fault:
+        if anew or before.fault or self._unloadable is not None:
             self.service.refresh()
         now = self.service.in_force
         if now.fault and now.change != self._unreadable:
             _log.error(POLICY_UNREADABLE, worker=self.id, change=now.change)
             self._unreadable = now.change
-        if not now.fault:
-            self.kits.use(now.policy)
-        return not now.fault
+        return not now.fault and self._loaded()
+
+    def _loaded(self) -> bool:
+        """Return whether the model in force is loaded, by now; no film is answered by another instead."""
+        model = self.service.model_in_force
+        self.kits.use(self.service.policy, model)
+        try:
+            self.kits.get(None)
+        except ModelError as exc:
+            if self._unloadable != model.change:
+                _log.error(MODEL_UNAVAILABLE, worker=self.id, change=model.change, error=type(exc).__name__)
+            self._unloadable = model.change
+            return False
+        self._unloadable = None
+        return True
 
     def _arrived(self) -> list[Task]:
         """Return what the last look at the queue brought, once."""

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from cxr_core.access import Action, Actor, Role
 from cxr_core.domain import Notice, Study, Urgency
+from cxr_core.inference.manifest import read_manifest
 from cxr_core.settings import Settings
 from cxr_core.triage.edit import edited
 from cxr_core.worklist import accounts, batches, policies, queue
@@ -21,6 +25,7 @@ from cxr_core.worklist.schema import IdentityRow, ImageRow, ReviewRow, StudyRow
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.trail import EVERYTHING, Form
 from cxr_core.worklist.values import INTERACTIVE, Answer, Incoming, Query, Source
+from tests.inference.tiny import rewrite
 from tests.reports import analyses
 from tests.worklist.rows import THEN, identity, image, study
 
@@ -59,7 +64,8 @@ class World:
             queue.put(session.get_one(StudyRow, f"{number:032x}"), THEN, INTERACTIVE)
         (job,) = queue.claim(service, "w1", 1)
         made = replace(analyses.assessed({"Pneumothorax": 0.9}), sha256=sha256)
-        made = replace(made, versions=replace(made.versions, policy=service.policy.version))
+        versions = replace(made.versions, policy=service.policy.version, model=service.model)
+        made = replace(made, versions=versions)
         assert queue.record(service, "w1", job, [Answer(made, None, (), None)])
         return job.study_id
 
@@ -124,6 +130,17 @@ class World:
     def version(self) -> int:
         """The id of a policy that was written here."""
         return policies.write(self.service, ROOT, self.policy(), "as agreed")
+
+    def model(self) -> str:
+        """The id of a sound model that is not in force, in a folder of models of this world's own."""
+        settings, version = self.service.settings, f"9.{next(self._numbers)}.0"
+        root = Path(tempfile.mkdtemp(dir=settings.home))
+        made = root / settings.model
+        shutil.copytree(settings.models_dir / settings.model, made)
+        manifest = read_manifest(made)
+        rewrite(made, replace(manifest, model=replace(manifest.model, version=version)))
+        self.service.settings = replace(settings, models_dir=root)
+        return settings.model
 
     def subject(self) -> str:
         """Somebody whom nobody has named yet."""
@@ -206,6 +223,14 @@ CALLS: dict[str, Call] = {
     "write_policy": Call(A.POLICY, lambda s, a, w: s.write_policy(a, w.policy(), "why"), ("policy_write",)),
     "activate_policy": Call(
         A.POLICY, lambda s, a, w: s.activate_policy(a, w.version()), ("policy_activate",)
+    ),
+    "models": Call(A.MODELS, lambda s, a, w: s.models(a)),
+    "model_card": Call(A.MODELS, lambda s, a, w: s.model_card(a, w.model())),
+    "training_curves": Call(A.MODELS, lambda s, a, w: s.training_curves(a, [w.model()])),
+    "export_model": Call(A.MODELS, lambda s, a, w: s.export_model(a, w.model()), ("model_export",)),
+    "try_model": Call(A.ACTIVATE_MODEL, lambda s, a, w: s.try_model(a, w.model())),
+    "activate_model": Call(
+        A.ACTIVATE_MODEL, lambda s, a, w: s.activate_model(a, w.model(), "why"), ("model_activate",)
     ),
     "study": Call(A.VIEW_STUDY, lambda s, a, w: s.study(a, w.study()), ("view",)),
     "film_bytes": Call(A.VIEW_STUDY, lambda s, a, w: s.film_bytes(a, w.film()), ("view",)),

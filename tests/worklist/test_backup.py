@@ -55,6 +55,7 @@ def fill(database: Database, blobs: Blobs, clock) -> tuple[str, ...]:
         ],
     )
     rows.put_people(database)
+    rows.put_models(database, 0, next(iter(films)))
     worker = {"started_utc": now, "seen_utc": now, "answered": 3}
     batch = {"created_utc": now, "seen_utc": now, "actor": "a", "source": "cli", "total": 1}
     with database.write() as session:

@@ -17,6 +17,7 @@ from cxr_core import (
     cli_policy,
     cli_store,
     cli_submit,
+    cli_train,
     cli_users,
     cli_worker,
     logs,
@@ -45,6 +46,7 @@ app.command()(cli_list.worklist)
 app.add_typer(cli_store.audit_app, name="audit")
 app.add_typer(cli_users.app, name="users")
 app.add_typer(cli_policy.app, name="policy")
+app.command()(cli_train.train)
 app.command()(cli_store.backup)
 app.command()(cli_store.restore)
 

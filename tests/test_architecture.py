@@ -23,7 +23,17 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"worklist"}),
     frozenset({"cli_service"}),
     frozenset(
-        {"cli_data", "cli_worker", "cli_list", "cli_submit", "cli_store", "cli_users", "cli_policy", "demo"}
+        {
+            "cli_data",
+            "cli_worker",
+            "cli_list",
+            "cli_submit",
+            "cli_train",
+            "cli_store",
+            "cli_users",
+            "cli_policy",
+            "demo",
+        }
         | {"cli_explain"}
     ),
     frozenset({"cli", "ui"}),

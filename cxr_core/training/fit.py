@@ -18,6 +18,9 @@ from torchvision.models import MobileNetV2
 from cxr_core.evaluation.bootstrap import column_aucs
 from cxr_core.training.augment import augmented
 from cxr_core.training.networks import freeze_early_blocks, load_imagenet, mobilenet_v2_grey
+from cxr_core.training.recipes import Augmentation
+
+CHANGES = Augmentation(10.0, 0.12, 0.12, 0.15, 0.2, 0.25, 0.03, mirror=True, blurred_share=0.3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,7 @@ def _optimiser(
 def _step(
     network: MobileNetV2, optimiser: torch.optim.Optimizer, films: Films, picks: NDArray[np.int64]
 ) -> float:
-    batch = augmented(torch.from_numpy(films.inputs[picks]), torch.from_numpy(films.side_px[picks]))
+    batch = augmented(torch.from_numpy(films.inputs[picks]), torch.from_numpy(films.side_px[picks]), CHANGES)
     optimiser.zero_grad(set_to_none=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = network(batch.to(memory_format=torch.channels_last))

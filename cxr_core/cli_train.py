@@ -1,0 +1,140 @@
+"""`cxr train`: from a recipe and films to a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxr_core import settings
+from cxr_core.cli_models import failures
+
+if TYPE_CHECKING:
+    from cxr_core.training.ablate import Ablated
+    from cxr_core.training.recipes import TrainingRecipe
+    from cxr_core.training.run import Machine
+    from cxr_core.training.sampling import FilmSet
+    from cxr_core.training.starts import Places
+
+
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A file of recipes/.", metavar="RECIPE")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of films in one of the layouts of docs/data.md; default CXR_DATA."),
+    ] = None,
+    runs: Annotated[Path, typer.Option(help="Where run folders and decoded films go.")] = Path("runs"),
+    init: Annotated[
+        Path | None, typer.Option(help="Weights to start from: safetensors, or a torch file of tensors only.")
+    ] = None,
+    member: Annotated[int, typer.Option(help="Train only this member, counted from 0.", min=-1)] = -1,
+    label: Annotated[str, typer.Option(help="Another finding for a recipe of one label.")] = "",
+    epochs: Annotated[int, typer.Option(help="Fewer or more epochs than the recipe's.", min=0)] = 0,
+    overfit: Annotated[
+        int, typer.Option(metavar="N", help="Learn N films by heart, or say what is broken.", min=0)
+    ] = 0,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Train shortly on spoiled films: what the score rests on.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume/--anew", help="Go on with a stopped run, or discard it.")
+    ] = True,
+    workers: Annotated[int, typer.Option(help="Processes that read films beside the trainer.", min=0)] = 0,
+) -> None:
+    """Train the members of a recipe; a stopped run goes on from its last epoch.
+
+    Exit status: 0, or 1 if it cannot be done or --overfit finds something broken.
+    """
+    with failures():
+        from cxr_core.training import prepare
+        from cxr_core.training.run import Machine, start_anew
+        from cxr_core.training.starts import Places
+
+        folder_of_films, pretrained = _data(data)
+        text = prepare.adapted(recipe, epochs=epochs, label=label)
+        if not resume:
+            start_anew(runs / prepare.name_in(text))
+        followed, folder = prepare.settle(text, runs)
+        index, films, val = prepare.films_of(followed, folder_of_films, runs)
+        for problem in index.problems[:20]:
+            typer.echo(f"{problem.code}: {problem.where}: {problem.message}", err=True)
+        typer.echo(f"{followed.name}: {len(films)} films to learn from, {len(val)} to judge by", err=True)
+        places, machine = Places(runs, pretrained, init), Machine(workers=workers, bar=_terminal())
+        if overfit:
+            _overfit(followed, films, overfit, places)
+        elif ablate:
+            _ablate(followed, films, val, folder, places, machine)
+        else:
+            _train(followed, member, films, val, folder, places, machine)
+
+
+def _train(
+    recipe: TrainingRecipe,
+    member: int,
+    films: FilmSet,
+    val: FilmSet,
+    folder: Path,
+    places: Places,
+    machine: Machine,
+) -> None:
+    from cxr_core.errors import RecipeError
+    from cxr_core.training.run import train_member
+
+    if member >= len(recipe.members):
+        raise RecipeError(f"{recipe.name} has {len(recipe.members)} members, counted from 0")
+    for number in range(len(recipe.members)) if member < 0 else [member]:
+        facts = train_member(recipe, number, films, val, folder, places, machine)
+        judged = f"val_{recipe.fit.judged_by}"
+        figure = "none" if facts[judged] is None else f"{facts[judged]:.4f}"
+        typer.echo(
+            f"member {number}: {facts['epochs']} epochs in {facts['minutes']:.1f} min "
+            f"from {facts['init']}; {judged} {figure}"
+        )
+    typer.echo(f"next: cxr export {folder}", err=True)
+
+
+def _overfit(recipe: TrainingRecipe, films: FilmSet, count: int, places: Places) -> None:
+    import numpy as np
+    import torch
+
+    from cxr_core.training import overfit
+    from cxr_core.training.networks import build
+    from cxr_core.training.starts import begin
+
+    some = overfit.handful(films, count)
+    torch.manual_seed(recipe.members[0].seed)
+    network = build(recipe.network, recipe.outputs)
+    begin(recipe, network, places, some.inputs(np.arange(len(some))))
+    verdict = overfit.overfit(recipe, network, some)
+    typer.echo(verdict.sentence)
+    raise typer.Exit(0 if verdict.learned else 1)
+
+
+def _ablate(
+    recipe: TrainingRecipe, films: FilmSet, val: FilmSet, folder: Path, places: Places, machine: Machine
+) -> None:
+    from cxr_core.training.ablate import TABLE, ablate
+
+    lines: list[Ablated] = ablate(recipe, films, val, folder, places, machine)
+    for line in lines:
+        typer.echo(f"{line.what:16} val_{recipe.fit.judged_by} {line.judged:.4f}   {line.meaning}")
+    typer.echo(f"wrote {folder / TABLE}", err=True)
+
+
+def _data(data: Path | None) -> tuple[Path, Path | None]:
+    """Return the folder of films and that of ImageNet weights, which may lie in either data folder."""
+    from cxr_core.errors import DataError
+
+    standing = settings.load().data
+    chosen = data or standing
+    if chosen is None:
+        raise DataError("no films: name their folder with --data DIR or set CXR_DATA")
+    places = [folder / "pretrained" for folder in (chosen, standing) if folder is not None]
+    return chosen, next((place for place in places if place.is_dir()), None)
+
+
+def _terminal() -> bool:
+    from rich.console import Console
+
+    return Console(stderr=True).is_terminal

@@ -1,0 +1,144 @@
+"""Where the weights of a run begin: at random, at ImageNet, at a file, at an earlier run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from cxr_core.errors import RecipeError
+from cxr_core.training.networks import Classifier
+from cxr_core.training.recipes import Architecture, TrainingRecipe
+
+KEPT = "network.safetensors"
+"""A finished member's weights, in its folder."""
+
+IMAGENET = "mobilenet_v2_imagenet.safetensors"
+ENOUGH = 0.9
+"""Share of the feature extractor's tensors that a file must fill: less is another architecture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where starting weights may lie: the folder of ImageNet files, of all runs, and a file given by hand."""
+
+    runs: Path
+    pretrained: Path | None = None
+    init: Path | None = None
+
+
+def begin(recipe: TrainingRecipe, network: Classifier, places: Places, films: Tensor) -> str:
+    """Fill the network as the recipe says and return in words where its weights come from.
+
+    Args:
+        recipe: `network.start`; a file given by hand goes before it.
+        network: fresh, at random weights.
+        places: where to look.
+        films: (N, 1, S, S) a few dozen training films, see `unfold_imagenet`.
+
+    Raises:
+        RecipeError: what the recipe starts from is not there, cannot be read or does not fit.
+    """
+    start = recipe.network.start
+    if places.init is not None:
+        return f"{places.init.name}, {fill(network, read_weights(places.init), places.init.name)}"
+    if not start:
+        return "random weights"
+    if start == "init":
+        raise RecipeError("the recipe starts from a file of yours: name it with --init FILE")
+    if start == "imagenet":
+        if recipe.network.architecture is not Architecture.MOBILENET_V2_GREY:
+            raise RecipeError(
+                "imagenet: only mobilenet_v2_grey has such a file; give another with --init FILE"
+            )
+        if places.pretrained is None:
+            raise RecipeError("imagenet: the data folder has no pretrained/; set CXR_DATA or use --data")
+        unfold_imagenet(network, places.pretrained / IMAGENET, films)
+        return "MobileNetV2 of ImageNet"
+    path = places.runs / start / "member-0" / KEPT
+    if not path.exists():
+        raise RecipeError(f"the recipe starts from the run {start}: train it first, or give --init FILE")
+    return f"the run {start}, {fill(network, read_weights(path), start)}"
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file or of a torch file without code.
+
+    Raises:
+        RecipeError: it is neither, or holds more than tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return dict(load_file(path))
+        held: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError) as exc:
+        raise RecipeError(
+            f"{path.name}: no weights could be read from it safely; expected safetensors, "
+            "or a torch file that holds tensors only"
+        ) from exc
+    held = held.get("state_dict", held) if isinstance(held, Mapping) else {}
+    return {name: value for name, value in held.items() if isinstance(value, Tensor)}
+
+
+def fill(network: Classifier, weights: Mapping[str, Tensor], name: str) -> str:
+    """Copy what fits into the feature extractor and return in words how much that was.
+
+    Names may be torchvision's (`conv1.weight`, `features.denseblock1…`) or ours. A first convolution of
+    three colours is summed: a grey film in all three channels gives the same answer. The head stays fresh.
+
+    Raises:
+        RecipeError: less than nine tenths of the extractor's tensors fit.
+    """
+    own = network.features.state_dict()
+    given = {key.removeprefix("module.").removeprefix("network."): value for key, value in weights.items()}
+    given = {key.removeprefix("features."): value for key, value in given.items()}
+    fitting = {}
+    for key, mine in own.items():
+        theirs = given.get(key)
+        if theirs is not None and theirs.ndim == 4 and theirs.shape[1] == 3 and mine.shape[1] == 1:
+            theirs = theirs.sum(dim=1, keepdim=True)
+        if theirs is not None and theirs.shape == mine.shape:
+            fitting[key] = theirs
+    if len(fitting) < ENOUGH * len(own):
+        raise RecipeError(
+            f"{name}: {len(fitting)} of {len(own)} tensors of the network are in it; it is of another network"
+        )
+    network.features.load_state_dict(fitting, strict=False)
+    return f"{len(fitting)} of {len(own)} tensors"
+
+
+def unfold_imagenet(network: Classifier, path: Path, films: Tensor) -> None:
+    """Fill a MobileNetV2 from an ImageNet file whose batch norms were folded, and unfold them.
+
+    The file stands for `mobilenet_v2(num_classes=1001)` on RGB in [-1, 1]. Each batch norm holds only a
+    bias; statistics of `films` are put in so that the function stays the same and training can go on.
+    """
+    fill(network, read_weights(path), path.name)
+    hooks = [
+        module.register_forward_pre_hook(_unfold)
+        for module in network.modules()
+        if isinstance(module, nn.BatchNorm2d)
+    ]
+    network.eval()
+    with torch.no_grad():
+        network(films)
+    for hook in hooks:
+        hook.remove()
+    network.train()
+
+
+def _unfold(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    if not isinstance(module, nn.BatchNorm2d) or module.running_mean is None or module.running_var is None:
+        raise TypeError("only batch norms with statistics can be unfolded")
+    variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3), unbiased=False)
+    module.running_mean.copy_(mean)
+    module.running_var.copy_(variance)
+    module.bias.add_(mean)
+    module.weight.copy_(torch.sqrt(variance + module.eps))

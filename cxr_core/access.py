@@ -38,6 +38,7 @@ class Action(StrEnum):
     OPINE = "agree or disagree with a finding"
     OVERRIDE = "override an urgency"
     NOTE = "write a note on a study"
+    EXPLAIN = "have a film explained"
     UNDO = "undo an opinion, an override, a note or a reading"
     REANALYSE = "have studies analysed again"
     EXPORT = "export the worklist"
@@ -63,6 +64,7 @@ NEEDS: dict[Action, Role] = {
     Action.OPINE: Role.CLINICIAN,
     Action.OVERRIDE: Role.CLINICIAN,
     Action.NOTE: Role.CLINICIAN,
+    Action.EXPLAIN: Role.CLINICIAN,
     Action.UNDO: Role.CLINICIAN,
     Action.EXPORT: Role.LEAD,
     Action.REANALYSE: Role.LEAD,

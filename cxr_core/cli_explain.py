@@ -14,8 +14,8 @@ from cxr_core.cli_models import REFUSED_EXIT, failures, progress
 from cxr_core.errors import Invalid, StoreError
 
 if TYPE_CHECKING:
-    from cxr_core.inference.explainers import Explanation, Method
     from cxr_core.inference.explainers_sanity import Sanity
+    from cxr_core.inference.explanation import Explanation, Method
     from cxr_core.pipeline import Film, Kit
 
 ALL = "all"
@@ -90,7 +90,7 @@ def _methods(name: str) -> tuple[Method, ...]:
     Raises:
         Invalid: none.
     """
-    from cxr_core.inference.explainers import Method
+    from cxr_core.inference.explanation import Method
 
     if name == ALL:
         return tuple(Method)
@@ -127,9 +127,10 @@ def _foremost(film: Film, kit: Kit) -> str:
 def _rows(film: Film, kit: Kit, label: str, methods: tuple[Method, ...], *, sanity: bool) -> list[Row]:
     """Return what each method says; Grad-CAM is made in any case, to be compared with."""
     from cxr_core.inference import explainers, explainers_sanity
+    from cxr_core.inference.explanation import Method
 
     folder = settings.load().models_dir / kit.classifier.manifest.id
-    reference = explainers.explained(kit.classifier, film.array, label, explainers.Method.GRAD_CAM)
+    reference = explainers.explained(kit.classifier, film.array, label, Method.GRAD_CAM)
     rows = []
     with progress() as bar:
         task = bar.add_task("explain", total=len(methods))
@@ -196,7 +197,7 @@ def _print(rows: list[Row], label: str, film: Film, kit: Kit) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from cxr_core.inference.explainers import NAMES
+    from cxr_core.inference.explanation import NAMES
 
     right = [Column(name, justify="right") for name in ("time", "films", "peak at x, y", "like Grad-CAM")]
     asked = any(row.sanity is not None for row in rows)

@@ -19,7 +19,8 @@ from scipy.stats import spearmanr
 
 from cxr_core.errors import ModelError
 from cxr_core.imaging.overlay import FIELD_PX, field_of
-from cxr_core.inference.explainers import Explanation, Method, explained
+from cxr_core.inference.explainers import explained
+from cxr_core.inference.explanation import Explanation, Method
 from cxr_core.inference.heads import Heads
 from cxr_core.inference.manifest import NETWORK
 from cxr_core.inference.runtime import Classifier, open_session, self_test_film

@@ -58,6 +58,7 @@ EVENTS: dict[str, AuditEvent] = {
     "override": PROCEDURE,
     "note": PROCEDURE,
     "undo": PROCEDURE,
+    "explain": PROCEDURE,
     "reanalyse": PROCEDURE,
     "retry": PROCEDURE,
     # what leaves, what comes back

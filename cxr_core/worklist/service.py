@@ -16,6 +16,7 @@ from cxr_core.access import Action, Actor, Role
 from cxr_core.domain import Notice, Study, Urgency
 from cxr_core.errors import ModelError, PolicyError, Rejected
 from cxr_core.imaging.limits import Limits
+from cxr_core.inference.explanation import Method
 from cxr_core.inference.manifest import read_manifest
 from cxr_core.settings import Settings
 from cxr_core.triage.policy import Policy, parse_policy, read_policy
@@ -24,6 +25,7 @@ from cxr_core.worklist import (
     actions,
     audit,
     batches,
+    explanations,
     export,
     films,
     intake,
@@ -563,6 +565,21 @@ class Service:
         actor = self.check(actor, Action.UNDO)
         self.deciding()
         opinions.undo(self, actor, study_id, version, review_id)
+
+    def explain(self, actor: Actor, sha256: str, label: str, method: Method) -> None:
+        """Have a worker work out where the model looked for a finding; nothing new where that is known.
+
+        Raises:
+            Unknown: there is no such film.
+            Invalid: the model said nothing of this finding on it.
+        """
+        actor = self.check(actor, Action.EXPLAIN)
+        explanations.ask(self, actor, sha256, label, method)
+
+    def explanations(self, actor: Actor, sha256: str) -> tuple[explanations.ExplanationView, ...]:
+        """Return what was asked for of a film's present answer, done or not; raises Unknown for no film."""
+        self.check(actor, Action.VIEW_STUDY, look=True)
+        return explanations.of_film(self, sha256)
 
     def reanalyse(self, actor: Actor, study_ids: Sequence[str] | None, model: str | None) -> int:
         """Return how many studies were queued for an answer of another model or policy.

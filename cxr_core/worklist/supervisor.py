@@ -53,12 +53,12 @@ def supervise(processes: int, *, once: bool, stop: threading.Event) -> None:
         raise StoreError(f"a worker ended {TRIES} times without finishing; see the lines above")
 
 
-def die_with(parent: int) -> None:
-    """Have this process end its work when `parent`, whose child it is, is gone."""
+def die_with(parent: int, number: int = signal.SIGTERM) -> None:
+    """Have this process end its work, by this signal, when `parent`, whose child it is, is gone."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
 
 def _attend(place: Place, once: bool) -> None:

@@ -23,9 +23,10 @@ from cxr_core.errors import Busy, DecoderDied, ModelError, StoreError
 from cxr_core.logs import Log
 from cxr_core.pipeline import Film, Kit
 from cxr_core.settings import Settings
-from cxr_core.worklist import queue
+from cxr_core.worklist import explanations, queue
 from cxr_core.worklist.answering import Task, answers
 from cxr_core.worklist.decoder import CRASHED, DecoderPool
+from cxr_core.worklist.explaining import Explaining
 from cxr_core.worklist.kits import Kits
 from cxr_core.worklist.lifeline import Lifeline
 from cxr_core.worklist.patience import Patience
@@ -100,6 +101,7 @@ class Worker:
         self.id = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
         self.kits = Kits(service.settings, service.limits, service.policy, service.model_in_force)
         self.lifeline = Lifeline(service, self.id)
+        self.explaining = Explaining(service, self.id, pool)
         decoding = service.settings.worker_processes or os.cpu_count() or 1
         self._threads = ThreadPoolExecutor(decoding, thread_name_prefix="decode")
         # One thread writes, so that a worker never waits for its own locks, nor the network for the disk.
@@ -114,13 +116,14 @@ class Worker:
     def work(self, *, once: bool) -> None:
         """Answer films until told to stop, or with `once` until none waits."""
         _log.info("started", worker=self.id)
-        with self.lifeline, self._threads, self._store:
+        with self.lifeline, self._threads, self._store, self.explaining:
             if not self._ready(once):
                 return
             tasks: list[Task] = []
             while not self.stop.is_set():
                 tasks += self._arrived()
                 group = self._due(tasks)
+                self.explaining.let(idle=not tasks)
                 tasks = [task for task in tasks if task not in group]
                 self._look(sum(len(task.films) for task in tasks))
                 if group:
@@ -135,17 +138,17 @@ class Worker:
         _log.info("stopped", worker=self.id, answered=self.lifeline.answered)
 
     def _nothing_left(self) -> bool:
-        """Return whether no film waits.
+        """Return whether no film waits, and no explanation.
 
         Raises:
-            PolicyError: some do, but the policy in force cannot be read.
-            ModelError: some do, but the model in force cannot be loaded.
+            PolicyError: films do, but the policy in force cannot be read.
+            ModelError: films do, but the model in force cannot be loaded.
         """
         waiting = self._patience.tried(lambda: queue.waiting(self.service))
         if waiting:
             self.service.deciding()
             self.kits.get(None)
-        return waiting == 0
+        return waiting == 0 and self._patience.tried(lambda: explanations.waiting(self.service)) == 0
 
     def _ready(self, once: bool) -> bool:
         """Return whether the model in force is loaded; until then nothing is claimed.

@@ -12,16 +12,8 @@ from torch import nn
 
 from cxr_core.errors import ModelError
 from cxr_core.inference import explain, explainers_sanity, explainers_torch, registry
-from cxr_core.inference.explainers import (
-    MEANS,
-    NAMES,
-    Explanation,
-    Method,
-    explained,
-    pack,
-    plus_plus,
-    unpack,
-)
+from cxr_core.inference.explainers import explained, plus_plus
+from cxr_core.inference.explanation import MEANS, NAMES, Explanation, Method, pack, unpack
 from cxr_core.inference.heads import Heads, Pooling
 from tests.inference.tiny import SIDE, make_tiny_model, random_films
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from cxr_core.access import Action, Actor, Role
 from cxr_core.domain import Notice, Study, Urgency
+from cxr_core.inference.explanation import Method
 from cxr_core.inference.manifest import read_manifest
 from cxr_core.settings import Settings
 from cxr_core.triage.edit import edited
@@ -256,6 +257,8 @@ CALLS: dict[str, Call] = {
     ),
     "note": Call(A.NOTE, lambda s, a, w: s.note(a, w.study(), 2, "text"), ("note",)),
     "undo": Call(A.UNDO, _undo, ("undo",)),
+    "explain": Call(A.EXPLAIN, lambda s, a, w: s.explain(a, w.film(), "Mass", Method.LIME), ("explain",)),
+    "explanations": Call(A.VIEW_STUDY, lambda s, a, w: s.explanations(a, w.film())),
     "reanalyse": Call(A.REANALYSE, lambda s, a, w: s.reanalyse(a, [w.study()], None), ("reanalyse",)),
     "retry": Call(A.RETRY, lambda s, a, w: s.retry(a, w.dead()), ("retry",)),
     "accounts": Call(A.USERS, lambda s, a, w: s.accounts(a)),

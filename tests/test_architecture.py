@@ -25,6 +25,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             "cli_data",
+            "cli_export",
             "cli_worker",
             "cli_list",
             "cli_submit",

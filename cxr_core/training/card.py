@@ -1,152 +1,213 @@
-"""The model card, written from what was measured (Mitchell 2019)."""
+"""The model card, written from what was measured and what the recipe says (Mitchell 2019)."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from cxr_core.domain import ABNORMAL, FINDINGS, State, Urgency
+from cxr_core.domain import ABNORMAL, FINDINGS
 from cxr_core.evaluation.bootstrap import Interval
-from cxr_core.training.calibrate import FEW_POSITIVES
-from cxr_core.training.measure import Measured
-from cxr_core.triage.budget import Rate, Report
+from cxr_core.inference.manifest import Manifest, Task
+from cxr_core.training import card_tables as tables
+from cxr_core.training.calibrate import FEW_POSITIVES, FIXED_SPECIFICITY
+from cxr_core.training.figures import Measured
+from cxr_core.training.recipes import Keep, Loss, TrainingRecipe
+from cxr_core.triage.budget import Report
 
-ATTRIBUTION = (
-    "NIH ChestX-ray14, NIH Clinical Center; Wang X, Peng Y, Lu L, Lu Z, Bagheri M, Summers RM: "
-    "ChestX-ray8: Hospital-scale Chest X-ray Database and Benchmarks, CVPR 2017"
-)
+NAMES = {"val": "Val", "test": "Test, looked at once"}
 
-INTRODUCTION = """# cxr14-mobilenetv2
+NOT_A_DEVICE = "**Not a medical device.** It sorts a worklist; it does not rule a disease out."
 
-Four MobileNetV2 networks answer side by side for the 14 findings of NIH ChestX-ray14 and for *abnormal*
-(any of them). **Not a medical device.** It sorts a worklist; it does not rule a disease out.
-
-## What it is for
-
-Sorting frontal chest radiographs of adults by urgency, each read by a radiologist afterwards. It names no
-side. It has no label for tension pneumothorax, pneumoperitoneum, misplaced tubes or fractures. Children,
-lateral films and films other than chest radiographs are outside what it learned.
-
-## What it sees
-
-A film of any resolution is brought to 128 × 128 pixels (small nodules and thin pleural lines are lost
-there), its grey values between the 0.5th and 99.5th percentile to [-1, 1], and enlarged to 160 × 160. The
-last stage keeps stride 16, so heatmaps have 10 × 10 fields. Drains, wires and devices are confounders:
-unmeasured.
-
-## How it was made
-
-Started from an ImageNet MobileNetV2 (Apache-2.0; stem and first three blocks stay frozen). Each member
-learned from the official train list, 128- and 64-pixel films together, without the patients of its own fold
-(4 folds by a hash of the patient number). Some 128-pixel films are blurred to 64 so that resolution tells
-nothing. Films are turned, scaled, shifted, mirrored and re-exposed at random. Nothing was chosen on val or
-test: the last epoch counts. `make model` makes it again.
-
-**Pneumonia** is tied to one enriched source: 98 % of these films come from it. It is therefore learned and
-scored within that source only (elsewhere the label is unknown). Its head is then made blind to the source:
-the direction in which films without finding differ between the sources, view by view, is taken out of it.
-Its probability is moved to the prevalence of the whole data set. How well its output still tells the source
-apart stands below.
-
-Calibration (Platt) and thresholds come from films that the answering member has not learned from: train
-films through their fold's members, val films through all. Thresholds maximise sensitivity within the
-policy's alert budget.
-"""
-
-LIMITS = f"""## Limits
-
-* Labels were mined from reports; about one in ten is wrong, more for Pneumonia.
-* Findings with fewer than {FEW_POSITIVES} films read "not enough data".
-* The official test list is a sicker population than train and val (65 % against 38 % abnormal): shares of
-  films per tier are larger there, and the budget, spent on train and val, does not hold. A site sets its
-  own.
-* Train and serving are of one hospital; no other was measured yet.
-
-Data: {ATTRIBUTION}. Weights: Apache-2.0.
-"""
+LOSSES = {
+    Loss.BCE: "binary cross-entropy",
+    Loss.WEIGHTED_BCE: "binary cross-entropy with rare findings weighted up",
+    Loss.FOCAL: "the focal loss",
+    Loss.CROSS_ENTROPY: "cross-entropy",
+    Loss.WEIGHTED_CROSS_ENTROPY: "cross-entropy with rare classes weighted up",
+}
 
 
-def write_card(
-    val: Measured, test: Measured, gain: Interval | None, budget_val: Report, budget_test: Report
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a card is written from.
+
+    Attributes:
+        manifest: of the model; its list of files and its evaluation figures are not read.
+        recipe: by which it was trained.
+        measured: by split.
+        worklist: by split, what the policy makes of its films; empty for tasks that are no worklist.
+        gain: val: mean AUC over that of another model on the same films, or None.
+    """
+
+    manifest: Manifest
+    recipe: TrainingRecipe
+    measured: Mapping[str, Measured]
+    worklist: Mapping[str, Report]
+    gain: Interval | None = None
+
+
+def write_card(content: Content) -> str:
     """Return the text of `card.md`."""
+    manifest, recipe = content.manifest, content.recipe
     parts = [
-        INTRODUCTION,
+        f"# {recipe.title}\n",
+        f"`{manifest.id}` {manifest.version}. {recipe.card.summary} {NOT_A_DEVICE}\n",
+        f"> **CPU budget.** {_budget(recipe.card.budget)}\n" if recipe.card.budget else "",
+        f"## What it answers\n\n{_answers(manifest)}\n",
+        f"## What it is for\n\n{recipe.card.intended.strip()}\n",
+        f"## What it is not for\n\n{recipe.card.avoid.strip()}\n",
+        f"## What it sees\n\n{_sees(manifest)}\n",
+        f"## How it was made\n\n{_made(recipe)}\n\n{_figures(manifest)}\n",
+        *_blind(content),
         "## How well it does\n",
-        "Area under the ROC curve, 95 % intervals by bootstrap over patients. "
-        "`python -m cxr_core.training figures` prints these again from `evaluation/`.\n",
-        areas_table(val, test),
+        "Intervals of 95 % by bootstrap over patients. The naive model says of every film what most films of "
+        "val are; its average precision is the share of films with the finding. "
+        f"`cxr models figures {manifest.id}` prints all of this again from `evaluation/`.\n",
     ]
-    if gain is not None:
-        verdict = "" if gain.low > 0 else ", so not shown to be better"
-        parts.append(
-            "\nAgainst one plain MobileNetV2 run on the same val films (no ensemble, no calibration), mean "
-            f"over 12 findings, patients paired: {gain} more{verdict}.\n"
+    for split, measured in content.measured.items():
+        parts.append(f"### {NAMES[split]}: {measured.films} films of {measured.patients} patients\n")
+        parts += [tables.areas(measured), tables.at_thresholds(measured), tables.means(measured)]
+    if "test" not in content.measured:
+        parts.append("The test list has not been looked at.\n")
+    if content.gain is not None:
+        parts.append(_gained(content.gain))
+    parts.append("## By sex and age\n")
+    for split, measured in content.measured.items():
+        parts += [f"### {NAMES[split]}\n", tables.groups(measured)]
+    if content.worklist:
+        parts += ["## What a worklist would see\n", tables.worklist(content.worklist)]
+    parts.append(_limits(content))
+    return "\n".join(part for part in parts if part)
+
+
+def _budget(text: str) -> str:
+    return text.removeprefix("CPU budget:").strip()
+
+
+def _answers(manifest: Manifest) -> str:
+    labels = ", ".join(label.replace("_", " ") for label in manifest.labels)
+    lacking = [label.replace("_", " ") for label in (*FINDINGS, ABNORMAL) if label not in manifest.labels]
+    text = {
+        Task.BINARY: f"One question: {labels}, yes or no.",
+        Task.MULTILABEL: f"Each by itself, any number of them may be present: {labels}.",
+        Task.MULTICLASS: (
+            f"Which one of {labels}, given that exactly one is present: the probabilities sum to 1. Of a "
+            "film with none or with several findings they mean nothing. A finding is called only where its "
+            "probability reaches its own threshold, never for being the largest."
+        ),
+    }[manifest.model.task]
+    if lacking:
+        text += (
+            f"\n\nNot assessed: {', '.join(lacking)}. A worklist shows them as not assessed, and no film "
+            'becomes "No disease detected" by this model.'
         )
-    parts.append(
-        "\nWithin AP and within PA, the Pneumonia output tells the source of films without findings with "
-        f"AUC {val.source_leak:.2f} on val (0.5: not at all; below it: that source reads lower). On test it "
-        "cannot be measured: all films of that source have Pneumonia there.\n"
+    return text
+
+
+def _sees(manifest: Manifest) -> str:
+    recipe = manifest.recipe
+    low, high = recipe.low_percentile, recipe.high_percentile
+    size = f"A film of any resolution is brought to {recipe.film_px} × {recipe.film_px} pixels"
+    if recipe.network_px > recipe.film_px:
+        size += f" (small nodules and thin pleural lines are lost there) and enlarged to {recipe.network_px}"
+    elif recipe.network_px < recipe.film_px:
+        size += f" and reduced to {recipe.network_px}"
+    grey = "minimum and maximum" if (low, high) == (0, 100) else f"the {low:g}th and {high:g}th percentile"
+    fields = recipe.network_px // manifest.output.stride_px
+    return (
+        f"{size}, its grey values between {grey} go to [-1, 1]. Heatmaps have {fields} × {fields} fields. "
+        "Drains, wires and devices are confounders: unmeasured."
     )
-    parts += ["\n## What a worklist would see\n", budget_table(budget_val, budget_test), LIMITS]
-    return "\n".join(parts)
 
 
-def areas_table(val: Measured, test: Measured) -> str:
-    """Return the table of areas as markdown."""
-    heads = [
-        f"{name} ({m.films} films, {m.patients} patients)"
-        for name, m in (("val", val), ("official test", test))
+def _made(recipe: TrainingRecipe) -> str:
+    network, fit, augment = recipe.network, recipe.fit, recipe.augmentation
+    count = len(recipe.members)
+    folds = [member.fold for member in recipe.members]
+    start = f"from {network.start}" if network.start else "from random weights"
+    kept = "the last epoch counts" if fit.keep is Keep.LAST else f"the best epoch on val by {fit.judged_by}"
+    text = [
+        f"{count} network{'s' if count > 1 else ''} of the kind {network.architecture}, {start}; "
+        f"{network.pooling} pooling"
+        f"{f', a hidden layer of {network.hidden}' if network.hidden else ''}"
+        f"{f', dropout {network.dropout:g}' if network.dropout else ''}. "
+        f"{fit.epochs} epochs of {LOSSES[fit.loss]} with {fit.optimiser}, {kept}.",
     ]
-    rows = [f"| | {heads[0]} | {heads[1]} |", "|---|---|---|"]
-    rows.append(f"| **mean of 12** (without Hernia, Pneumonia) | {val.primary} | {test.primary} |")
-    rows += [
-        f"| {_named(label)} | {_cell(val, label)} | {_cell(test, label)} |" for label in (*FINDINGS, ABNORMAL)
-    ]
-    return "\n".join(rows) + "\n"
-
-
-def budget_table(val: Report, test: Report) -> str:
-    """Return shares per tier and state, sensitivities and misses as markdown."""
-    rows = [f"| | val, {val.films} films | official test, {test.films} films |", "|---|---|---|"]
-    rows += [
-        f"| urgency {tier} | {_rate(val.urgency[tier])} | {_rate(test.urgency[tier])} |" for tier in Urgency
-    ]
-    quiet = State.NO_DISEASE_DETECTED
-    rows += [
-        f"| {text} | {_rate(on_val)} | {_rate(on_test)} |"
-        for text, on_val, on_test in (
-            ('"No disease detected"', val.state[quiet], test.state[quiet]),
-            ("unable to classify", val.unable, test.unable),
-            (
-                "films with Pneumothorax (the critical finding) that became critical",
-                val.critical,
-                test.critical,
-            ),
-            ('**diseased films called "No disease detected"**', val.missed, test.missed),
+    if min(folds) >= 0:
+        text.append(
+            "Each member learned without the patients of its own fold (a hash of the patient number)."
         )
+    if recipe.films.known_within:
+        within = ", ".join(f"{label} within {source}" for label, source in recipe.films.known_within.items())
+        text.append(f"Known, learned and scored within one source of films only: {within}.")
+    turned = [
+        f"turned up to {augment.rotation_deg:g}°" if augment.rotation_deg else "",
+        "scaled" if augment.scale else "",
+        "shifted" if augment.shift else "",
+        "mirrored (it names no side)" if augment.mirror else "",
+        "re-exposed" if augment.brightness or augment.contrast or augment.gamma else "",
+        "given noise" if augment.noise else "",
+        "some blurred to 64 pixels, so that resolution tells nothing" if augment.blurred_share else "",
     ]
-    rows += [
-        f"| {label} found, of the films that have it | {_found(val, label)} | {_found(test, label)} |"
-        for label in FINDINGS
+    changed = ", ".join(filter(None, turned))
+    text.append(f"Films are {changed}, at random." if changed else "Films are shown as they are.")
+    if recipe.outputs > len(recipe.labels):
+        text.append("Its softmax over two classes is kept as one logit, their difference.")
+    text.append(
+        f"`cxr train recipes/{recipe.name}.toml` and `cxr export {recipe.name}` make it again; the recipe "
+        "lies in this folder."
+    )
+    return " ".join(text)
+
+
+def _figures(manifest: Manifest) -> str:
+    return (
+        f"Calibration ({manifest.calibration.method}) was fitted on {manifest.calibration.fitted_on}. "
+        f"Thresholds: {manifest.thresholds.rule}."
+    )
+
+
+def _blind(content: Content) -> list[str]:
+    parts = []
+    for label in content.recipe.blind:
+        leaks = [
+            f"{measured.leaks[label]:.2f} on {split}"
+            for split, measured in content.measured.items()
+            if measured.leaks.get(label, float("nan")) == measured.leaks.get(label)
+        ]
+        parts.append(
+            f"**{label}** is tied to the source of its films. Its head was made blind to it: the direction "
+            "in which films without finding differ between the sources, view by view, was taken out. Within "
+            "AP and within PA its output still tells the source of films without finding with AUC "
+            f"{', '.join(leaks) or 'unknown'} (0.5: not at all; below it: that source reads lower). Where it "
+            "is not given, all films of that source have the finding.\n"
+        )
+    return parts
+
+
+def _gained(gain: Interval) -> str:
+    verdict = "" if gain.low > 0 else ", so not shown to be better"
+    return (
+        "Against one plain run on the same val films (no ensemble, no calibration), mean AUC, patients "
+        f"paired: {gain} more{verdict}.\n"
+    )
+
+
+def _limits(content: Content) -> str:
+    manifest, recipe, data = content.manifest, content.recipe, content.manifest.data
+    few = ", ".join(content.manifest.thresholds.few_positives)
+    lines = [
+        "Labels of public sets were mined from reports; about one in ten is wrong, more for Pneumonia."
+        if "ChestX-ray14" in data.name
+        else "",
+        f'Findings with fewer than {FEW_POSITIVES} films with or without them read "not enough data".',
+        f"Thresholds by too few films ({FIXED_SPECIFICITY:.0%} specificity or a fixed share instead): {few}."
+        if few
+        else "",
+        "Train and test are of one data set; what it does at another hospital was not measured.",
+        *(line.strip(" -*") for line in recipe.card.limits.strip().splitlines()),
     ]
-    return "\n".join(rows) + "\n"
-
-
-def _found(report: Report, label: str) -> str:
-    rate = report.sensitivity[label]
-    return _rate(rate) if rate.of >= FEW_POSITIVES else f"not enough data, {rate.count} of {rate.of}"
-
-
-def _rate(rate: Rate) -> str:
-    return f"{rate.share:.1%} ({rate.count} of {rate.of})" if rate.of else "none"
-
-
-def _named(label: str) -> str:
-    return f"{label}, within its source" if label == "Pneumonia" else label
-
-
-def _cell(measured: Measured, label: str) -> str:
-    count, area = measured.positives[label], measured.areas[label]
-    if count < FEW_POSITIVES or math.isnan(area.value):
-        return f"not enough data, n+ {count}"
-    return f"{area}, n+ {count}"
+    sizes = ", ".join(f"{name} {size.films} films" for name, size in data.split.items())
+    bullets = "\n".join(f"* {line}" for line in lines if line)
+    about = f"{data.attribution or data.name} ({data.licence or 'no licence stated'})"
+    return f"## Limits\n\n{bullets}\n\nData: {about}; {sizes}. Weights: {manifest.model.licence}.\n"

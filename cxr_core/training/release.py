@@ -24,11 +24,11 @@ from cxr_core.inference.registry import LABELS as LABELS_KEY
 from cxr_core.inference.registry import NETWORK, WEIGHTS, labels_text, sha256_of
 from cxr_core.inference.runtime import open_session, self_test_film
 from cxr_core.training.calibrate import NIH_PREVALENCE, fit_platt
-from cxr_core.training.card import ATTRIBUTION, write_card
 from cxr_core.training.films import FOLDS, MEMBERS, Split, network_inputs, read_split
 from cxr_core.training.fit import pool, predict
 from cxr_core.training.measure import LABELS, known_truth, measure, paired_difference
 from cxr_core.training.networks import Ensemble, mobilenet_v2_grey
+from cxr_core.training.release_card import ATTRIBUTION, write_card
 from cxr_core.triage.budget import Thresholds, choose_thresholds, share_report
 from cxr_core.triage.policy import Policy
 

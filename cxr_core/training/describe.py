@@ -1,0 +1,147 @@
+"""Card and figures of a model folder, both from the tables under its `evaluation/`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cxr_core.errors import ModelError
+from cxr_core.evaluation.bootstrap import Interval
+from cxr_core.inference.manifest import MANIFEST, Manifest, Task, read_manifest
+from cxr_core.training import tables
+from cxr_core.training.card import Content, write_card
+from cxr_core.training.figures import RESAMPLES, Measured, Rules, known_truth, measure, paired_difference
+from cxr_core.training.recipes import TrainingRecipe, read_recipe
+from cxr_core.triage.budget import Report, share_report
+from cxr_core.triage.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What was measured of a model.
+
+    Attributes:
+        measured: by split.
+        worklist: by split, for multilabel models.
+        gain: over another model on val, or None.
+    """
+
+    measured: dict[str, Measured]
+    worklist: dict[str, Report]
+    gain: Interval | None = None
+
+    @property
+    def evaluation(self) -> dict[str, float]:
+        """The manifest's `[evaluation]`: see docs/models.md."""
+        found: dict[str, float] = {}
+        for split, measured in self.measured.items():
+            for name, value in (("auc", measured.auc), ("ap", measured.ap)):
+                found |= _limits(f"{split}_{name}", value)
+            found[f"{split}_labels"] = float(len(measured.averaged))
+            for label, one in measured.each.items():
+                if not one.few:
+                    found |= {f"{split}_auc_{label}": one.auc.value, f"{split}_ap_{label}": one.ap.value}
+            if len(measured.each) == 1:
+                found |= _limits(f"{split}_error", next(iter(measured.each.values())).error)
+            found |= _limits(f"{split}_top", measured.top)
+        return {name: value for name, value in found.items() if not math.isnan(value)}
+
+
+def card_of(folder: Path, policy: Policy, *, baseline: Path | None = None) -> str:
+    """Return the card of a model folder, its figures computed anew from the tables.
+
+    Args:
+        folder: of the model.
+        policy: what makes urgencies of predictions.
+        baseline: another model's val predictions (`file` and labels) to compare with.
+
+    Raises:
+        ModelError: the folder holds no tables or no recipe.
+    """
+    manifest = read_manifest(folder)
+    return written_card(manifest, recipe_of(folder), figures_of(folder, manifest, policy, baseline=baseline))
+
+
+def written_card(manifest: Manifest, recipe: TrainingRecipe, figures: Figures) -> str:
+    """Return the text of `card.md`."""
+    return write_card(Content(manifest, recipe, figures.measured, figures.worklist, figures.gain))
+
+
+def recipe_of(folder: Path) -> TrainingRecipe:
+    """Return the recipe that lies in a model folder.
+
+    Raises:
+        ModelError: there is none, as in folders that were imported.
+    """
+    recipes = [path for path in folder.glob("*.toml") if path.name != MANIFEST]
+    if len(recipes) != 1:
+        raise ModelError(f"{folder.name}: holds no training recipe, so it was not made by cxr export")
+    return read_recipe(recipes[0])
+
+
+def figures_of(
+    folder: Path,
+    manifest: Manifest,
+    policy: Policy,
+    *,
+    baseline: Path | None = None,
+    resamples: int = RESAMPLES,
+) -> Figures:
+    """Return what the tables of a model folder say.
+
+    Raises:
+        ModelError: there are none.
+    """
+    splits = tables.splits_in(folder)
+    if not splits:
+        raise ModelError(f"{folder.name}: holds no tables under {tables.FOLDER}/")
+    found = {split: tables.read(folder, split, manifest.labels) for split in splits}
+    rules = _rules(manifest, recipe_of(folder).films.known_within, found[splits[0]].table)
+    measured = {
+        split: measure(each.table, each.probabilities, rules, resamples=resamples)
+        for split, each in found.items()
+    }
+    worklist = {}
+    if manifest.model.task is Task.MULTILABEL:
+        for split, each in found.items():
+            truth = known_truth(each.table, manifest.labels, rules.within)
+            worklist[split] = share_report(
+                policy,
+                manifest.labels,
+                each.probabilities,
+                each.members if manifest.model.members > 1 else None,
+                manifest.thresholds.values,
+                truth,
+            )
+    gain = None
+    if baseline is not None:
+        val = found["val"]
+        theirs = pd.read_csv(baseline).set_index("file").loc[val.table["file"], list(manifest.labels)]
+        gain = paired_difference(
+            val.table, val.probabilities, theirs.to_numpy(np.float64), rules, resamples=resamples
+        )
+    return Figures(measured, worklist, gain)
+
+
+def _rules(manifest: Manifest, within: Mapping[str, str], val: pd.DataFrame) -> Rules:
+    """Return what the figures depend on; the naive model goes by `val`."""
+    sources = set(val["source"])
+    known = {label: source for label, source in within.items() if source in sources}
+    truth = known_truth(val, manifest.labels, known)
+    usual = np.nan_to_num((truth == 1).sum(axis=0) / np.maximum((~np.isnan(truth)).sum(axis=0), 1))
+    return Rules(
+        labels=manifest.labels,
+        thresholds=manifest.thresholds.values,
+        within=known,
+        usual=tuple(map(float, usual)),
+        exclusive=manifest.model.task is Task.MULTICLASS,
+    )
+
+
+def _limits(name: str, value: Interval) -> dict[str, float]:
+    return {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}

@@ -1,0 +1,302 @@
+"""From a run folder to a model folder: score, calibrate, set thresholds, export, measure, describe."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cxr_core.data.index import Index
+from cxr_core.data.readers import read
+from cxr_core.data.selection import choose
+from cxr_core.errors import ModelError, RecipeError
+from cxr_core.inference import manifest as m
+from cxr_core.inference import registry
+from cxr_core.inference.calibration import Calibration, Method
+from cxr_core.inference.heads import Pooling
+from cxr_core.inference.runtime import open_session, self_test_film
+from cxr_core.training import served, tables
+from cxr_core.training.calibrate import NIH_PREVALENCE, Points, choose_points, fit_platt, fit_softmax
+from cxr_core.training.describe import figures_of, written_card
+from cxr_core.training.figures import known_truth
+from cxr_core.training.networks import Classifier, build
+from cxr_core.training.progress import read_facts
+from cxr_core.training.recipes import COPY, Task, TrainingRecipe, read_recipe
+from cxr_core.training.scoring import Scored, held_out, make_blind, score, score_held_out
+from cxr_core.triage.budget import choose_thresholds
+from cxr_core.triage.policy import Policy
+
+Floats = NDArray[np.float64]
+WEIGHTS = "network.safetensors"
+COMPARED = 16
+"""Films on which torch and ONNX Runtime must agree, beside the self-test's pattern."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is asked for.
+
+    Attributes:
+        run: folder that training left.
+        data: of the films.
+        models: folder of model folders.
+        cache: folder of decoded films.
+        policy: whose alert budget the thresholds of a multilabel model spend.
+        version: of the model.
+        test: also look at the test list.
+        licence: of the weights.
+    """
+
+    run: Path
+    data: Path
+    models: Path
+    cache: Path
+    policy: Policy
+    version: str = "1.0.0"
+    test: bool = True
+    licence: str = "Apache-2.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Calibration and thresholds, and which films set them."""
+
+    calibration: Calibration
+    points: Points
+    films: str
+
+
+def export_run(job: Job) -> Path:
+    """Return the model folder `models/<id>` of a finished run; id is its name with - for _.
+
+    An older version of the model is replaced in one step, after the new one has been loaded and has passed
+    its self-test.
+
+    Raises:
+        ModelError: a member is unfinished, or torch and ONNX Runtime differ; nothing is left behind.
+        DataError, RecipeError: films or recipe do not fit the run.
+    """
+    recipe = read_recipe(job.run / COPY)
+    members = load_members(job.run, recipe)
+    index = chosen(job.data, recipe)
+    scored, unseen = _scored(members, recipe, index, job)
+    within = within_of(recipe, index)
+    fitted = _fitted(recipe, scored, unseen, within, job.policy)
+    job.models.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=job.models) as space:
+        folder = Path(space) / model_id(recipe)
+        (folder / tables.FOLDER).mkdir(parents=True)
+        _write(folder, job, recipe, served.Served(members), index, scored, fitted)
+        registry.load(folder)
+        return put_in_place(folder, job.models / folder.name, Path(space))
+
+
+def model_id(recipe: TrainingRecipe) -> str:
+    """Return the id of the recipe's model."""
+    return recipe.name.replace("_", "-")
+
+
+def load_members(run: Path, recipe: TrainingRecipe) -> list[Classifier]:
+    """Return the networks of a run in evaluation mode, on the GPU if there is one, each with L logits.
+
+    Raises:
+        ModelError: a member is missing, unfinished, or of another network.
+    """
+    members = []
+    for number in range(len(recipe.members)):
+        own = run / f"member-{number}"
+        if not read_facts(own).get("finished") or not (own / WEIGHTS).is_file():
+            raise ModelError(f"{run.name}: member {number} has not finished; go on with cxr train")
+        member = build(recipe.network, recipe.outputs)
+        served.load_weights(member, own / WEIGHTS)
+        if recipe.outputs > len(recipe.labels):
+            served.one_logit(member)
+        members.append(member.to("cuda" if torch.cuda.is_available() else "cpu"))
+    return members
+
+
+def chosen(data: Path, recipe: TrainingRecipe) -> Index:
+    """Return the films of the recipe; its labels must all be left.
+
+    Raises:
+        RecipeError: a label of the run is too rare in these films.
+    """
+    index = choose(read(data, small_films=recipe.films.small_films), recipe.films, recipe.labels)
+    if lost := [label for label in recipe.labels if label not in index.labels]:
+        raise RecipeError(f"{index.name}: too few films of {', '.join(lost)}, which the run has learned")
+    return index
+
+
+def within_of(recipe: TrainingRecipe, index: Index) -> dict[str, str]:
+    """Return label → source where the data set names sources; else a label is known on all films."""
+    return dict(recipe.films.known_within) if (index.table["source"] != "").any() else {}
+
+
+def put_in_place(folder: Path, target: Path, space: Path) -> Path:
+    """Move a finished model folder to its place; what stood there goes with `space`."""
+    if target.exists():
+        target.rename(space / "before")
+    folder.rename(target)
+    return target
+
+
+def _scored(
+    members: list[Classifier], recipe: TrainingRecipe, index: Index, job: Job
+) -> tuple[dict[str, Scored], Scored | None]:
+    """Return val and maybe test, and the training films that some member has not seen.
+
+    Members that saw all of train are made blind by val, which nothing was learned from either.
+    """
+    train, unseen = index.of("train"), None
+    if (mask := held_out(recipe, train)).any():
+        unseen = score_held_out(members, recipe, train.where(mask), job.cache)
+    val = score(members, recipe, index.of("val"), job.cache, "val")
+    late = [member for member, plan in zip(members, recipe.members, strict=True) if plan.fold < 0]
+    if late and recipe.blind:
+        for member in late:
+            make_blind(member, recipe, served.pool(member, val.inputs), val.index.table)
+        val = score(members, recipe, index.of("val"), job.cache, "val")
+    found = {"val": val}
+    if job.test:
+        found["test"] = score(members, recipe, index.of("test"), job.cache, "test")
+    return found, unseen
+
+
+def _fitted(
+    recipe: TrainingRecipe,
+    scored: dict[str, Scored],
+    unseen: Scored | None,
+    within: dict[str, str],
+    policy: Policy,
+) -> Fitted:
+    """Return calibration and thresholds by films that the answering members have not learned from."""
+    parts = [scored["val"], *([unseen] if unseen is not None else [])]
+    logits = np.concatenate([part.logits.mean(axis=1) for part in parts])
+    truth = np.concatenate([known_truth(part.index.table, recipe.labels, within) for part in parts])
+    patients = np.concatenate([part.index.table["patient"].to_numpy() for part in parts])
+    films = "val" if unseen is None else "val and the out-of-fold films of train"
+    if recipe.task is Task.MULTICLASS:
+        sure = (truth == 1).sum(axis=1) == 1
+        logits, truth, patients = logits[sure], truth[sure], patients[sure]
+        calibration = fit_softmax(logits, truth)
+    else:
+        moved = {label: NIH_PREVALENCE[label] for label in within if label in NIH_PREVALENCE}
+        calibration = fit_platt(recipe.labels, logits, truth, moved)
+        films += "".join(f"; {label} moved to {share:.2%}" for label, share in moved.items())
+    probabilities = calibration.probability(logits)
+    if recipe.task is Task.MULTILABEL:
+        spent = choose_thresholds(policy, recipe.labels, probabilities, truth, groups=patients)
+        return Fitted(calibration, Points(spent.values, spent.few_positives, spent.rule), films)
+    return Fitted(calibration, choose_points(recipe.labels, probabilities, truth, patients, films), films)
+
+
+def _write(
+    folder: Path,
+    job: Job,
+    recipe: TrainingRecipe,
+    network: served.Served,
+    index: Index,
+    scored: dict[str, Scored],
+    fitted: Fitted,
+) -> None:
+    """Write the whole folder: network, weights, recipe, tables, card, manifest."""
+    served.save_onnx(network, recipe.labels, recipe.preprocessing.network_px, folder / registry.NETWORK)
+    films = [scored["val"].inputs[:COMPARED], self_test_film(recipe.preprocessing.network_px)]
+    served.check_same(network, folder / registry.NETWORK, np.concatenate(films))
+    served.save_weights(network, recipe.labels, folder / registry.WEIGHTS)
+    shutil.copyfile(job.run / COPY, folder / f"{recipe.name}.toml")
+    runs = [job.run / f"member-{number}" for number in range(len(recipe.members))]
+    tables.write_history(folder, runs)
+    for split, each in scored.items():
+        together = fitted.calibration.probability(each.logits.mean(axis=1))
+        answers = tables.Answers(
+            tables.facts_of(each.index), together, fitted.calibration.probability(each.logits)
+        )
+        tables.write(folder, split, recipe.labels, answers)
+    manifest = _manifest(folder, job, recipe, network, index, fitted)
+    figures = figures_of(folder, manifest, job.policy)
+    facts = [read_facts(run) for run in runs]
+    evaluation = figures.evaluation | {
+        "epochs": float(max(each["epochs"] for each in facts)),
+        "minutes": round(float(sum(each["minutes"] for each in facts)), 1),
+    }
+    (folder / "card.md").write_text(written_card(manifest, recipe, figures), encoding="utf-8")
+    m.write_manifest(replace(manifest, files=hashes(folder), evaluation=evaluation), folder / m.MANIFEST)
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of a model folder but the manifest."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != m.MANIFEST]
+    return {path.relative_to(folder).as_posix(): registry.sha256_of(path) for path in files}
+
+
+def self_test(folder: Path, side: int) -> m.SelfTest:
+    """Return the self-test of the network as written."""
+    session = open_session(folder / registry.NETWORK, 0)
+    logits = session.run(["logits"], {"film": self_test_film(side)})[0][0].mean(axis=0)
+    return m.SelfTest(tuple(map(float, logits)), 1e-3)
+
+
+def _manifest(
+    folder: Path, job: Job, recipe: TrainingRecipe, network: served.Served, index: Index, fitted: Fitted
+) -> m.Manifest:
+    """Return the manifest, its files and figures still to come."""
+    side, own = recipe.preprocessing.network_px, registry.sha256_of(folder / registry.NETWORK)
+    splits = ("train", "val", *(("test",) if job.test else ()))
+    return m.Manifest(
+        model=m.Model(
+            id=folder.name,
+            version=job.version,
+            task=m.Task(recipe.task.value),
+            architecture=recipe.network.architecture.value,
+            members=len(recipe.members),
+            labels=recipe.labels,
+            licence=job.licence,
+            created=date.today(),
+            summary=recipe.card.summary,
+        ),
+        input=m.Input("film", 1, side, side, -1.0, 1.0),
+        preprocessing=recipe.preprocessing,
+        output=m.Output(
+            logits="logits",
+            features="features",
+            stride_px=network.members[0].stride_px,
+            head="heads",
+            pooling=Pooling(recipe.network.pooling.value),
+            hidden=served.hidden_width(network),
+        ),
+        calibration=m.CalibrationTable(
+            method=Method(fitted.calibration.method),
+            slope=tuple(map(float, fitted.calibration.slope)),
+            intercept=tuple(map(float, fitted.calibration.intercept)),
+            fitted_on=fitted.films,
+            network=own,
+        ),
+        thresholds=m.ThresholdTable(
+            rule=fitted.points.rule,
+            budget_policy=job.policy.version if recipe.task is Task.MULTILABEL else "none",
+            values=fitted.points.values,
+            few_positives=fitted.points.few_positives,
+            network=own,
+        ),
+        data=m.Data(
+            name=f"{index.name}, {len(index):,} films",
+            url=index.url,
+            attribution=index.attribution,
+            licence=index.licence,
+            split={name: _size(index.of(name)) for name in splits},
+        ),
+        self_test=self_test(folder, side),
+        files={},
+        evaluation={},
+    )
+
+
+def _size(index: Index) -> m.SplitSize:
+    return m.SplitSize(len(index), index.patients)

@@ -1,0 +1,286 @@
+"""From run folder to model folder: what is written loads and says what it is; what must not be is refused."""
+
+import json
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from cxr_core.errors import ModelError
+from cxr_core.imaging.decode import decode
+from cxr_core.imaging.limits import Limits
+from cxr_core.imaging.preprocess import network_input
+from cxr_core.inference import registry
+from cxr_core.inference.manifest import MANIFEST, Task
+from cxr_core.settings import ROOT
+from cxr_core.training import export as module
+from cxr_core.training import served
+from cxr_core.training.describe import card_of, figures_of
+from cxr_core.training.export import Job, export_run
+from cxr_core.training.recipes import COPY, read_recipe
+from cxr_core.training.scoring import blind, source_direction
+from cxr_core.triage.policy import load_policy
+from tests.training.made_run import make_films, make_run, network_of
+
+TIED = {"blind": 'blind = ["Mass"]', "films": 'known_within = { Mass = "enriched" }'}
+"""A label that is known within one source only, and made blind to it."""
+
+POLICY = load_policy(ROOT / "config" / "policy.toml")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small():
+    """One thread; few resamples."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(figures_of.__kwdefaults__, "resamples", 40)
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_films(tmp_path_factory.mktemp("data") / "films")
+
+
+def job(run, data, tmp_path, **others):
+    return Job(run, data, tmp_path / "models", tmp_path / "cache", POLICY, **others)
+
+
+@pytest.fixture(scope="module")
+def exported(data, tmp_path_factory):
+    """Four members, each with a fold of its own, one label known within a source and made blind to it."""
+    space = tmp_path_factory.mktemp("space")
+    run = make_run(
+        space / "runs",
+        folds=(0, 1, 2, 3),
+        blind='blind = ["Mass"]',
+        films='known_within = { Mass = "enriched" }',
+    )
+    return run, export_run(job(run, data, space, version="2.3.4"))
+
+
+def test_the_folder_is_sound_and_says_what_it_is(exported):
+    _, folder = exported
+    classifier = registry.load(folder)
+    model = classifier.manifest.model
+    assert (model.id, model.version, model.task, model.members) == ("made-run", "2.3.4", Task.MULTILABEL, 4)
+    assert classifier.manifest.labels == ("Effusion", "Mass")
+    assert classifier.manifest.calibration.network == registry.sha256_of(folder / "model.onnx")
+    assert classifier.manifest.calibration.fitted_on == "val and the out-of-fold films of train"
+    assert {path.name for path in folder.iterdir()} == {
+        "model.onnx", "weights.safetensors", "card.md", "made_run.toml", MANIFEST, "evaluation",
+    }  # fmt: skip
+    assert {name: size.films for name, size in classifier.manifest.data.split.items()} == {
+        "train": 120, "val": 60, "test": 60,
+    }  # fmt: skip
+
+
+def test_nothing_else_is_left_among_the_models(exported):
+    _, folder = exported
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_the_served_network_answers_as_the_members_that_were_trained(exported, data):
+    run, folder = exported
+    recipe = read_recipe(run / COPY)
+    films = np.random.default_rng(0).uniform(-1, 1, (3, 1, 32, 32)).astype(np.float32)
+    got = registry.load(folder).run(films).logits
+    with torch.inference_mode():
+        for number in range(4):
+            expected = network_of(recipe, number)(torch.from_numpy(films)).numpy()
+            assert_allclose(got[:, number, 0], expected[:, 0], atol=1e-4)
+            assert not np.allclose(got[:, number, 1], expected[:, 1], atol=1e-2)  # made blind
+
+
+def test_the_tables_hold_what_serving_answers(exported, data):
+    _, folder = exported
+    classifier = registry.load(folder)
+    table = pd.read_csv(folder / "evaluation" / "predictions-val.csv").set_index("file")
+    for file in table.index[:4]:
+        film = network_input(decode((data / file).read_bytes(), Limits()).pixels, classifier.manifest.recipe)
+        findings, _ = classifier.predictions(classifier.run(film[None]).logits[0])
+        assert_allclose([each.probability for each in findings], table.loc[file], atol=1e-5)
+
+
+def test_labels_outside_their_source_are_unknown_in_the_tables(exported):
+    labels = pd.read_csv(exported[1] / "evaluation" / "labels-val.csv")
+    inside = labels["source"] == "enriched"
+    assert labels.loc[~inside, "Mass"].isna().all()
+    assert labels.loc[inside, "Mass"].notna().all()
+
+
+def test_the_history_of_all_members_is_kept(exported):
+    history = pd.read_csv(exported[1] / "evaluation" / "history.csv")
+    assert list(history.columns)[:3] == ["member", "epoch", "train_loss"]
+    assert list(history["member"]) == [0, 1, 2, 3]
+
+
+def test_the_figures_stand_in_the_manifest_under_fixed_names(exported):
+    figures = registry.verify(exported[1]).evaluation
+    for split in ("val", "test"):
+        for name in ("auc", "ap"):
+            low, value, high = (figures[f"{split}_{name}{end}"] for end in ("_low", "", "_high"))
+            assert low <= value <= high
+    assert (figures["epochs"], figures["minutes"]) == (1.0, 0.2)
+
+
+def test_the_card_is_printed_again_from_the_tables(exported):
+    folder = exported[1]
+    assert card_of(folder, POLICY) == (folder / "card.md").read_text(encoding="utf-8")
+
+
+def test_the_card_says_what_people_must_know(exported):
+    card = (exported[1] / "card.md").read_text(encoding="utf-8")
+    for said in (
+        "# Two findings, for tests",
+        "`made-run` 2.3.4",
+        "**Not a medical device.**",
+        "> **CPU budget.** 1 of 30 epochs.",
+        "Tests of the exporter.",
+        "## What it is not for\n\nAny reading.",
+        "Not assessed: Atelectasis, Cardiomegaly",
+        "**Mass** is tied to the source of its films.",
+        "naive error",
+        "not enough data",
+        "## By sex and age",
+        "## What a worklist would see",
+        "* Made films: no anatomy.",
+        "Weights: Apache-2.0.",
+        "Data: nobody (CC0)",
+    ):
+        assert said in card, said
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"task": "binary", "labels": ("Effusion",), "only": "label_or_normal"},
+        {"task": "binary", "labels": ("Effusion",), "output": "softmax", "hidden": 6, "pooling": "max"},
+        {"task": "multiclass", "output": "softmax", "only": "single_label"},
+        {"hidden": 6, "pooling": "max"},
+    ],
+    ids=["binary", "binary-softmax-hidden-max", "multiclass", "multilabel-hidden-max"],
+)
+def test_every_task_and_head_is_exported(kind, data, tmp_path):
+    run = make_run(tmp_path / "runs", **kind)
+    folder = export_run(job(run, data, tmp_path))
+    classifier = registry.load(folder)
+    recipe = read_recipe(run / COPY)
+    films = np.random.default_rng(0).uniform(-1, 1, (3, 1, 32, 32)).astype(np.float32)
+    with torch.inference_mode():
+        expected = network_of(recipe, 0)(torch.from_numpy(films)).numpy()
+    if recipe.outputs > len(recipe.labels):
+        expected = expected[:, 1:] - expected[:, :1]
+    assert_allclose(classifier.run(films).logits[:, 0], expected, atol=1e-4)
+    assert classifier.manifest.model.task == kind.get("task", "multilabel")
+    assert "How well it does" in (folder / "card.md").read_text(encoding="utf-8")
+    youden = "Youden" in classifier.manifest.thresholds.rule
+    assert youden == (kind.get("task", "multilabel") != "multilabel")
+
+
+def test_a_newer_version_takes_the_place_of_the_older_and_without_test_the_list_is_not_looked_at(
+    data, tmp_path
+):
+    run = make_run(tmp_path / "runs")
+    export_run(job(run, data, tmp_path))
+    folder = export_run(job(run, data, tmp_path, version="1.1.0", test=False))
+    manifest = registry.load(folder).manifest
+    assert manifest.version == "1.1.0"
+    assert [path.name for path in folder.parent.iterdir()] == ["made-run"]
+    assert "test" not in manifest.data.split
+    assert not any("test" in name for name in (*manifest.files, *manifest.evaluation))
+    assert "The test list has not been looked at." in (folder / "card.md").read_text(encoding="utf-8")
+
+
+def test_a_network_that_onnx_answers_otherwise_is_not_exported(data, tmp_path, monkeypatch):
+    def bent(network, labels, side, path):
+        real(network, labels, side, path)
+        model = onnx.load(path)
+        tensor = next(t for t in model.graph.initializer if t.name.endswith("head.bias"))
+        moved = onnx.numpy_helper.to_array(tensor) + np.float32(0.01)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(moved, tensor.name))
+        onnx.save(model, path)
+
+    real = served.save_onnx
+    monkeypatch.setattr(module.served, "save_onnx", bent)
+    with pytest.raises(ModelError, match=r"differ by 0\.01 in a logit, allowed 0\.001"):
+        export_run(job(make_run(tmp_path / "runs"), data, tmp_path))
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_an_unfinished_member_is_refused(data, tmp_path):
+    run = make_run(tmp_path / "runs")
+    (run / "member-0" / "run.json").write_text(json.dumps({"finished": False}))
+    with pytest.raises(ModelError, match="member 0 has not finished"):
+        export_run(job(run, data, tmp_path))
+
+
+def test_weights_of_another_network_are_refused(data, tmp_path):
+    run, other = make_run(tmp_path / "runs"), make_run(tmp_path / "others", hidden=3)
+    (other / "member-0" / "network.safetensors").replace(run / "member-0" / "network.safetensors")
+    with pytest.raises(ModelError, match="another network than the recipe's"):
+        export_run(job(run, data, tmp_path))
+
+
+def test_a_hidden_layer_cannot_be_made_blind(data, tmp_path):
+    run = make_run(tmp_path / "runs", hidden=4, **TIED)
+    with pytest.raises(ModelError, match="head of one layer only"):
+        export_run(job(run, data, tmp_path))
+
+
+def test_patients_and_files_of_an_unpublished_set_are_numbered(tmp_path):
+    data = make_films(tmp_path / "films")
+    (data / "dataset.toml").unlink()
+    folder = export_run(job(make_run(tmp_path / "runs"), data, tmp_path, test=False))
+    for path in (folder / "evaluation").glob("*-val.csv"):
+        text = path.read_text()
+        assert "film0" not in text
+        assert "P3" not in text
+        assert "film-000001" in text
+    labels = pd.read_csv(folder / "evaluation" / "labels-val.csv")
+    assert (labels["patient"].value_counts() == 2).all()
+
+
+def _table(count):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {"view": rng.choice(["AP", "PA"], count), "source": rng.choice(["enriched", "block"], count)}
+    )
+    return table.assign(side_px=128, abnormal=0)
+
+
+def test_a_blinded_head_no_longer_tells_the_sources_apart_and_other_heads_stay(tmp_path):
+    table = _table(600)
+    recipe = read_recipe(make_run(tmp_path) / COPY)
+    pooled = np.random.default_rng(1).normal(0, 1, (600, 32)).astype(np.float32)
+    pooled[table["source"] == "enriched", :10] += 2.0
+    pooled[table["view"] == "AP", 20:30] += 5.0
+    member = network_of(recipe, 0)
+    member.head.weight.data[1, :10] = 1.0
+    before = member.head.weight.detach().clone()
+
+    def gap():
+        answers = pooled @ member.head.weight.detach().numpy()[1]
+        by = pd.Series(answers).groupby([table["view"], table["source"]]).mean()
+        sides = [by.loc[view, "enriched"] - by.loc[view, "block"] for view in ("AP", "PA")]
+        return abs(sum(sides))
+
+    assert gap() > 5
+    direction = source_direction(pooled, table, "enriched")
+    assert abs(direction[20:30]).max() < 0.5  # AP against PA is no part of it
+    blind(member, 1, direction)
+    assert gap() < 1e-3
+    assert torch.equal(member.head.weight[0], before[0])
+
+
+def test_films_of_a_size_that_only_one_source_has_do_not_tell_the_sources_apart():
+    table = _table(400)
+    table.loc[(table["source"] == "block").to_numpy() & (np.arange(400) % 2 == 0), "side_px"] = 64
+    pooled = np.zeros((400, 3), np.float32)
+    pooled[table["side_px"] == 64, 0] = 9.0
+    assert abs(source_direction(pooled, table, "enriched")).max() == 0

@@ -12,6 +12,7 @@ import typer
 
 from cxr_core import (
     cli_explain,
+    cli_export,
     cli_list,
     cli_models,
     cli_policy,
@@ -47,6 +48,9 @@ app.add_typer(cli_store.audit_app, name="audit")
 app.add_typer(cli_users.app, name="users")
 app.add_typer(cli_policy.app, name="policy")
 app.command()(cli_train.train)
+app.command()(cli_export.export)
+cli_models.app.command("figures")(cli_export.figures)
+cli_models.app.command("import")(cli_export.import_model)
 app.command()(cli_store.backup)
 app.command()(cli_store.restore)
 

@@ -48,16 +48,19 @@ def train(
     """
     with failures():
         from cxr_core.training import prepare
+        from cxr_core.training.recipes import parse_recipe
         from cxr_core.training.run import Machine, start_anew
         from cxr_core.training.starts import Places
 
         folder_of_films, pretrained = _data(data)
-        text = prepare.adapted(recipe, epochs=epochs, label=label)
+        text, index = prepare.chosen(prepare.adapted(recipe, epochs=epochs, label=label), folder_of_films)
         if not resume:
             start_anew(runs / prepare.name_in(text))
         followed, folder = prepare.settle(text, runs)
-        index, films, val = prepare.films_of(followed, folder_of_films, runs)
-        for problem in index.problems[:20]:
+        films, val = prepare.films_of(followed, index, runs)
+        asked = parse_recipe(recipe.read_text(encoding="utf-8"), recipe.name).labels
+        heard = [p for p in index.problems if p.code != "rare_label" or p.where in asked]
+        for problem in heard[:20]:
             typer.echo(f"{problem.code}: {problem.where}: {problem.message}", err=True)
         typer.echo(f"{followed.name}: {len(films)} films to learn from, {len(val)} to judge by", err=True)
         places, machine = Places(runs, pretrained, init), Machine(workers=workers, bar=_terminal())

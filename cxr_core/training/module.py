@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import pytorch as pl
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -89,19 +90,23 @@ class Lesson(pl.LightningModule):
         return logits
 
     def on_train_epoch_start(self) -> None:
-        """Fix the random numbers of this epoch, whatever ran before it."""
-        epoch = self.epochs_before + self.current_epoch
-        torch.manual_seed(1_000_003 * self.seed + 1_009 * epoch + self.global_rank)
+        """Keep what is frozen from following the films with its statistics, and only that."""
         self._losses.clear()
+        self.network.train()
         for module in self.network.modules():
             own = list(module.parameters(recurse=False))
             if own and not any(parameter.requires_grad for parameter in own):
                 module.eval()
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Augment on the device that trains, outside of mixed precision."""
+        """Augment on the device that trains, outside of mixed precision.
+
+        The random numbers of each step are fixed by seed, epoch and step, whatever ran before it.
+        """
         films, truth, side_px = batch
         if self.trainer.training:
+            place = (self.seed, self.epochs_before + self.current_epoch, len(self._losses), self.global_rank)
+            torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
             films = augmented(films, side_px, self.recipe.augmentation)
         return films.to(memory_format=torch.channels_last), truth, side_px
 

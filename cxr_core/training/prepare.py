@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from cxr_core.data.index import Index
 from cxr_core.data.readers import read
 from cxr_core.data.selection import choose
 from cxr_core.errors import RecipeError
-from cxr_core.training.recipes import COPY, Phase, TrainingRecipe, read_recipe
+from cxr_core.training.recipes import COPY, Phase, TrainingRecipe, parse_recipe, read_recipe
 from cxr_core.training.sampling import FilmSet
 
 CACHE = "cache"
@@ -26,9 +27,9 @@ def data_root(data: Path) -> Path:
 
 
 def adapted(path: Path, *, epochs: int = 0, label: str = "") -> str:
-    """Return the recipe's text with fewer epochs, or with another single label and so another name.
+    """Return the recipe's text with other epochs, or with another single label and so another name.
 
-    The phases share the epochs as before, none has less than one.
+    The phases share the epochs as before, none has less than one; the card says it where they are fewer.
 
     Raises:
         RecipeError: it cannot be read, or has more than one label to replace.
@@ -43,6 +44,10 @@ def adapted(path: Path, *, epochs: int = 0, label: str = "") -> str:
     if epochs:
         for table, phase in zip(text["fit"]["phases"], shorter(recipe, epochs), strict=True):
             table["epochs"] = phase.epochs
+    if 0 < epochs < recipe.fit.epochs:
+        text["card"]["budget"] = (
+            f"{recipe.card.budget} Budget: {epochs} of {recipe.fit.epochs} epochs.".strip()
+        )
     return tomlkit.dumps(text)
 
 
@@ -75,22 +80,36 @@ def settle(text: str, runs: Path) -> tuple[TrainingRecipe, Path]:
     return read_recipe(copy), folder
 
 
-def films_of(recipe: TrainingRecipe, data: Path, runs: Path) -> tuple[Index, FilmSet, FilmSet]:
-    """Return the chosen index with its problems, and the films of train and val.
+def chosen(text: str, data: Path) -> tuple[str, Index]:
+    """Return the films that a recipe asks for, and its text without the labels that have too few of them.
 
     Raises:
         DataError: the films or labels are not there.
-        RecipeError: a label has too few films to be learned.
+        RecipeError: no label is left, or the recipe is wrong.
     """
+    recipe = parse_recipe(text, "recipe")
     index = choose(read(data_root(data), small_films=recipe.films.small_films), recipe.films, recipe.labels)
-    lacking = [label for label in recipe.labels if label not in index.labels]
-    if lacking:
-        raise RecipeError(
-            f"{', '.join(lacking)}: below {recipe.films.min_count} training films; "
-            "take the label out of the recipe, or lower films.min_count"
-        )
+    lacking = {label for label in recipe.labels if label not in index.labels}
+    if lacking == {*recipe.labels}:
+        raise RecipeError(f"every label has fewer than {recipe.films.min_count} training films")
+    return (without_labels(text, lacking) if lacking else text), index
+
+
+def without_labels(text: str, lacking: Collection[str]) -> str:
+    """Return a recipe's text without these labels, wherever it names them."""
+    table = tomlkit.parse(text)
+    for key in ("labels", "blind"):
+        if key in table:
+            table[key] = [label for label in table[key] if label not in lacking]
+    for label in lacking:
+        table.get("films", {}).get("known_within", {}).pop(label, None)
+    return tomlkit.dumps(table)
+
+
+def films_of(recipe: TrainingRecipe, index: Index, runs: Path) -> tuple[FilmSet, FilmSet]:
+    """Return the films of train and val as the network sees them, decoded once."""
     train, val = (film_set(recipe, index.of(split), runs / CACHE) for split in ("train", "val"))
-    return index, train, val
+    return train, val
 
 
 def film_set(recipe: TrainingRecipe, index: Index, cache: Path) -> FilmSet:

@@ -270,18 +270,26 @@ def read_recipe(path: Path) -> TrainingRecipe:
         RecipeError: it cannot be read, a key is unknown or missing, or two values contradict each other.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise RecipeError(f"{path.name}: cannot be read") from exc
-    except tomllib.TOMLDecodeError as exc:
-        raise RecipeError(f"{path.name}: is no TOML ({exc})") from exc
-    recipe = build(TrainingRecipe, table, path.name, RecipeError)
+    recipe = parse_recipe(text, path.name)
     expected = path.resolve().parent.name if path.name == COPY else path.stem
     if recipe.name != expected:
         raise RecipeError(f"{path.name}: name is {recipe.name!r}, expected {expected!r}")
+    return recipe
+
+
+def parse_recipe(text: str, where: str) -> TrainingRecipe:
+    """Return the recipe of a TOML text; `where` begins the message of a RecipeError."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise RecipeError(f"{where}: is no TOML ({exc})") from exc
+    recipe = build(TrainingRecipe, table, where, RecipeError)
     for wrong, message in _contradictions(recipe):
         if wrong:
-            raise RecipeError(f"{path.name}: {message}")
+            raise RecipeError(f"{where}: {message}")
     return recipe
 
 

@@ -26,7 +26,7 @@ from cxr_core.training.losses import loss_of
 from cxr_core.training.module import Lesson
 from cxr_core.training.networks import Classifier, build
 from cxr_core.training.progress import LAST, Keeper, read_facts, write_facts
-from cxr_core.training.recipes import FOLDS, Member, TrainingRecipe
+from cxr_core.training.recipes import COPY, FOLDS, Member, TrainingRecipe
 from cxr_core.training.sampling import FilmSet, checking_loader, training_loader
 from cxr_core.training.starts import Places, begin
 
@@ -231,10 +231,12 @@ def device_name() -> str:
 
 
 def start_anew(folder: Path) -> None:
-    """Remove the members, logs and ablations of a run folder; nothing else in it is touched."""
+    """Remove what a run left in its folder; nothing else in it is touched."""
     for each in (*folder.glob("member-*"), folder / "logs", folder / "ablation"):
         if each.is_dir():
             shutil.rmtree(each)
+    for name in (COPY, "ablation.csv"):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _some(films: FilmSet, seed: int) -> torch.Tensor:

@@ -10,6 +10,7 @@ from cxr_core.errors import CxrError, Unknown
 from cxr_core.triage.policy import Policy
 from cxr_core.ui import (
     acts,
+    desk_explain,
     desk_findings,
     desk_forms,
     desk_history,
@@ -27,7 +28,7 @@ from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import FilmView, ImageStatus, Query, Review, StudyView
 
 OPENED = "desk"
-FILMS, PRIORS, HISTORY = "Films", "Priors", "History"
+FILMS, PRIORS, HISTORY, EXPLAIN = "Films", "Priors", "History", "Explain"
 
 
 def show(service: Service, actor: Actor, study_id: str) -> None:
@@ -55,6 +56,8 @@ def show(service: Service, actor: Actor, study_id: str) -> None:
             desk_priors.show(service, actor, view, film)
         elif part == HISTORY:
             desk_history.show(actor, view.line, view.reviews, service.policy, service.clock())
+        elif part == EXPLAIN:
+            desk_explain.show(service, actor, film)
         else:
             _films(service, actor, view, film)
 
@@ -108,6 +111,7 @@ def _acts(service: Service, actor: Actor, view: StudyView) -> None:
 def _part(view: StudyView, others: int) -> str:
     """Return which part of the desk to show; the names say how much there is."""
     names = {FILMS: FILMS, PRIORS: f"{PRIORS} · {others}", HISTORY: f"{HISTORY} · {len(view.reviews)}"}
+    names[EXPLAIN] = EXPLAIN
     part = st.segmented_control(
         "Part of the desk",
         list(names),

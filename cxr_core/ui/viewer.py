@@ -40,6 +40,8 @@ def payload(
     policy: Policy,
     heatmaps: Mapping[str, NDArray[np.floating]],
     evaluation: Mapping[str, float],
+    *,
+    max_side: int = MAX_SIDE,
 ) -> dict[str, Any]:
     """Return what the viewer draws: film, heatmaps, contours and captions, no patient text.
 
@@ -48,6 +50,7 @@ def payload(
         policy: for names and wording.
         heatmaps: per label (h, w); empty when refused.
         evaluation: the manifest's table of measured figures.
+        max_side: pixels of the film's longer side.
 
     Raises:
         ValueError: the analysis carries no film.
@@ -66,7 +69,7 @@ def payload(
     return {
         "id": analysis.sha256,
         "label": "Chest film" if findings else "Film that was refused",
-        "film": _address(png(grey(analysis.radiograph.pixels, MAX_SIDE))),
+        "film": _address(png(grey(analysis.radiograph.pixels, max_side))),
         "heat": _address(png(tiles(shown))) if shown else "",
         "aspect": round(analysis.radiograph.pixels.shape[1] / analysis.radiograph.pixels.shape[0], 4),
         "tile_px": FIELD_PX,

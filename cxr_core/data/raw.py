@@ -174,7 +174,7 @@ def _set_facts(table: pd.DataFrame, root: Path, problems: list[Problem]) -> None
 
 def _sides(paths: pd.Series) -> pd.Series:
     """Return the shorter side of each film if a sample of its folder agrees on it, else 0."""
-    folders = [path.rpartition("/")[0] for path in paths]
+    folders = [path.rpartition("/")[0] for path in paths.tolist()]
     sides = pd.Series(0, index=paths.index)
     for _, inside in paths.groupby(folders):
         picked = inside.iloc[np.unique(np.linspace(0, len(inside) - 1, _SAMPLED).astype(int))]

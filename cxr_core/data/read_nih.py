@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cxr_core.data import labels
@@ -69,7 +70,7 @@ def _listed(root: Path, entries: pd.DataFrame, small_films: bool, problems: list
     parts = []
     for split, files in _lists(root, entries).items():
         parts.append(pd.DataFrame({"file": files, "split": split}))
-        parts[-1]["path"] = parts[-1]["file"].map(paths).fillna("")
+        parts[-1]["path"] = [paths.get(file, "") for file in files]
         if small_films and split == "train" and (root / f"train_list{_SMALL}.txt").is_file():
             small = pd.DataFrame({"file": _words(root / f"train_list{_SMALL}.txt"), "split": split})
             small["path"] = small["file"].map(_paths([root / f"images{_SMALL}"])).fillna("")
@@ -80,7 +81,8 @@ def _listed(root: Path, entries: pd.DataFrame, small_films: bool, problems: list
         Problem("duplicate_row", str(file), "has two entries: the first is taken")
         for file in entries.loc[entries["file"].duplicated(), "file"].unique()
     ]
-    unknown = ~listed["file"].isin(once["file"])
+    known = set(once["file"].tolist())
+    unknown = np.array([file not in known for file in listed["file"].tolist()], dtype=np.bool_)
     problems += [
         Problem("no_entry", str(file), "in a list, but not in the entry file: left out")
         for file in listed.loc[unknown, "file"]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 
 from tests.films import png
+
+drawn = cache(png)
 
 HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
 
@@ -15,7 +18,7 @@ def films(folder: Path, names: list[str], side: int = 64, first: int = 0) -> Non
     """Write one film for each name, no two alike."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(names):
-        (folder / name).write_bytes(png(first + number, side))
+        (folder / name).write_bytes(drawn(first + number, side))
 
 
 def nih(root: Path, *, films_each: int = 2, patients: int = 12) -> Path:

@@ -275,7 +275,7 @@ def test_folds_and_splits_depend_on_the_patient_alone():
 
 
 def test_an_index_of_the_whole_of_nih_takes_seconds(tmp_path):
-    """112,120 rows with their files; measured 2 s on two cores, the bound is for a busy machine."""
+    """112,120 rows with their files; measured 5 s on two busy cores, the bound is for a busy machine."""
     count = 112_120
     names = [f"{number // 4:08d}_{number % 4:03d}.png" for number in range(count)]
     said = ["No Finding", "Effusion", "Infiltration|Mass", "Nodule"]
@@ -290,13 +290,13 @@ def test_an_index_of_the_whole_of_nih_takes_seconds(tmp_path):
         }
     ).to_csv(tmp_path / "Data_Entry_2017.csv", index=False)
     (tmp_path / "images").mkdir()
-    for name in names[::8]:
+    for name in names[::40]:
         (tmp_path / "images" / name).touch()
     began = time.perf_counter()
     index = read(tmp_path)
     assert time.perf_counter() - began < 20
-    assert len(index) == count // 8
-    assert codes(index)["missing_file"] == count - count // 8
+    assert len(index) == count // 40
+    assert codes(index)["missing_file"] == count - count // 40
 
 
 def test_the_local_films_are_those_of_the_official_lists(data_dir):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxr_core import (
+    cli_data,
     cli_explain,
     cli_export,
     cli_list,
@@ -47,6 +48,7 @@ app.command()(cli_list.worklist)
 app.add_typer(cli_store.audit_app, name="audit")
 app.add_typer(cli_users.app, name="users")
 app.add_typer(cli_policy.app, name="policy")
+app.add_typer(cli_data.app, name="data")
 app.command()(cli_train.train)
 app.command()(cli_export.export)
 cli_models.app.command("figures")(cli_export.figures)

@@ -215,6 +215,10 @@ def explainers(pid: int) -> list[int]:
     ]
 
 
+def niceness(pid: int) -> int:
+    return os.getpriority(os.PRIO_PROCESS, pid)
+
+
 def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
@@ -246,6 +250,7 @@ def test_r3_a_worker_killed_in_the_midst_costs_its_lease_and_takes_its_child_alo
     first = start_worker(small.settings, log=tmp_path / "log")
     wait_for(lambda: bool(explainers(first.pid)), STARTS_S, "an explanation is begun")
     (child,) = explainers(first.pid)
+    wait_for(lambda: niceness(child) > niceness(first.pid), STARTS_S, "the child is up")
     os.kill(child, signal.SIGSTOP)  # it must not finish before its worker is gone
     first.send_signal(signal.SIGKILL)
     first.wait()
@@ -267,7 +272,7 @@ def test_a_film_never_waits_for_an_explanation(small):
     with explaining(small) as beside:
         wait_for(lambda: bool(explainers(os.getpid())), STARTS_S, "an explanation is begun")
         (child,) = explainers(os.getpid())
-        wait_for(lambda: os.getpriority(os.PRIO_PROCESS, child) >= 5, STARTS_S, "it is nice to films")
+        wait_for(lambda: niceness(child) > niceness(os.getpid()), STARTS_S, "it lets pages go first")
         beside.let(idle=False)
         wait_for(lambda: state(child) == "T", 5, "it stands still while films are in hand")
         time.sleep(small.settings.lease_s / 2)

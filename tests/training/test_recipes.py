@@ -1,0 +1,79 @@
+"""Recipes: every file of the repository reads, and what contradicts itself is refused by name."""
+
+from pathlib import Path
+
+import pytest
+
+from cxr_core.domain import ABNORMAL, FINDINGS
+from cxr_core.errors import RecipeError
+from cxr_core.training.recipes import COPY, parse_recipe, read_recipe
+from tests.training.made import TEXT
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+ASKED = {
+    "effusion_balanced", "effusion_resnet18", "abnormal_resnet50", "cxr14_simple_cnn", "cxr14_resnet50",
+    "single_disease_multiclass", "healthy_vs_finding", "cxr14_densenet121", "cxr14_efficientnet_b0",
+    "cxr14_vit", "cxr14_mobilenetv2",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_reads_and_says_for_what_it_is(path):
+    recipe = read_recipe(path)
+    assert {*recipe.labels} <= {*FINDINGS, ABNORMAL}
+    assert recipe.card.intended
+    assert recipe.card.avoid
+    assert recipe.preprocessing.film_px == 128, (
+        "what the films hold; enlarged for the network, not for detail"
+    )
+
+
+def test_the_whole_list_is_there():
+    assert {path.stem for path in RECIPES.glob("*.toml")} == ASKED
+
+
+def test_what_starts_from_a_run_names_a_recipe():
+    for path in RECIPES.glob("*.toml"):
+        start = read_recipe(path).network.start
+        assert start in ("", "init", "imagenet") or (RECIPES / f"{start}.toml").exists()
+
+
+def test_folds_of_the_default_are_each_held_out_once():
+    members = read_recipe(RECIPES / "cxr14_mobilenetv2.toml").members
+    assert sorted(member.fold for member in members) == [-1, -1, -1, 0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('task = "multilabel"', 'task = "binary"', "holds the one finding"),
+        ('task = "multilabel"', 'task = "multiclass"', "multiclass: softmax"),
+        ('output = "sigmoid"', 'output = "softmax"', "multilabel: sigmoid"),
+        ("batch = 4", 'loss = "cross_entropy"', "does not fit sigmoid"),
+        ("batch = 4", "batch = 4\nvertical_flip = true", "unknown key vertical_flip"),
+        ("batch = 4", 'optimiser = "lion"', "unknown 'lion'"),
+        ("rate = 1e-2", "rate = 0.0", "rate > 0"),
+        ("noise = 0.02", "noise = -0.02", "no number below 0"),
+        ("seed = 3", "seed = 3\nfold = 4", "members.fold"),
+        ("seed = 3", "seed = 3\n[[members]]\nseed = 3", "distinct seeds"),
+        ('labels = ["Effusion", "Mass"]', 'labels = ["Mass", "Mass"]', "distinct"),
+        ('output = "sigmoid"', 'output = "sigmoid"\nblind = ["Hernia"]', "of labels"),
+        ('name = "made"', 'name = "../made"', "small letters"),
+    ],
+)
+def test_contradictions_are_refused(old, new, message):
+    assert old in TEXT
+    with pytest.raises(RecipeError, match=message):
+        parse_recipe(TEXT.replace(old, new), "made.toml")
+
+
+def test_the_name_is_the_file_s_or_the_run_folder_s(tmp_path):
+    (tmp_path / "made").mkdir()
+    for path in (tmp_path / "made.toml", tmp_path / "made" / COPY):
+        path.write_text(TEXT, encoding="utf-8")
+        assert read_recipe(path).name == "made"
+    (tmp_path / "other.toml").write_text(TEXT, encoding="utf-8")
+    with pytest.raises(RecipeError, match="expected 'other'"):
+        read_recipe(tmp_path / "other.toml")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        read_recipe(tmp_path / "none.toml")

@@ -1,0 +1,247 @@
+"""Training runs: killed with SIGKILL they end as if nothing had happened; phases freeze what they say."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torchvision.models import mobilenet_v2, resnet50
+
+from cxr_core.data.splits import fold_of
+from cxr_core.errors import DataError, RecipeError
+from cxr_core.training.module import Lesson, freeze
+from cxr_core.training.networks import build
+from cxr_core.training.progress import LAST, read_facts
+from cxr_core.training.recipes import Architecture, Judge, Keep, Member, Network, Phase, Sampler, Schedule
+from cxr_core.training.run import Machine, start_anew, train_member, without_fold
+from cxr_core.training.starts import KEPT, Places, begin, fill
+from tests.training.made import made_films, made_recipe
+
+MACHINE = Machine(accelerator="cpu", precision="32-true")
+TWO_PHASES = (Phase(2, 1e-2, ("all_but_head",)), Phase(2, 3e-3))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def train(recipe, folder, number=0, films=None):
+    films = made_films(24) if films is None else films
+    return train_member(recipe, number, films, made_films(16, seed=9), folder, Places(folder.parent), MACHINE)
+
+
+def rows(folder):
+    with (folder / "member-0" / "history.csv").open() as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def test_a_run_learns_and_leaves_what_the_exporter_needs(tmp_path):
+    recipe = made_recipe(phases=(Phase(6, 1e-2),), running_mean=0.0)
+    facts = train(recipe, tmp_path / "made")
+    assert facts["finished"]
+    assert facts == read_facts(tmp_path / "made" / "member-0")
+    assert facts["films"] == 24
+    assert facts["patients"] == 12
+    assert facts["epochs"] == 6
+    assert facts["per_label"]["Effusion"] > 0.95
+    assert list(rows(tmp_path / "made")[0]) == ["epoch", "train_loss", "val_loss", "val_mean_auc", "rate"]
+    network = build(recipe.network, recipe.outputs)
+    network.load_state_dict(load_file(tmp_path / "made" / "member-0" / KEPT))
+    torch.load(tmp_path / "made" / "member-0" / LAST, weights_only=True)
+    assert list((tmp_path / "made" / "logs").rglob("events.out.tfevents.*"))
+
+
+CHILD = """
+import sys, torch
+from dataclasses import replace
+from pathlib import Path
+from tests.training.test_run import TWO_PHASES, train
+from tests.training.made import made_recipe
+torch.set_num_threads(1)
+train(made_recipe(phases=TWO_PHASES), Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_each_phase_ends_with_the_same_figures_and_weights(tmp_path):
+    recipe = made_recipe(phases=TWO_PHASES)
+    folder, whole = tmp_path / "killed" / "made", tmp_path / "whole" / "made"
+    train(recipe, whole)
+    for epochs in (1, 3):
+        kill_after(epochs, folder)
+        assert epochs <= len(rows(folder)) < 4
+        assert not read_facts(folder / "member-0")["finished"]
+    train(recipe, folder)
+    assert_same(folder, whole)
+
+
+@pytest.mark.parametrize("schedule", [Schedule.PLATEAU, Schedule.COSINE, Schedule.CONSTANT])
+def test_a_run_interrupted_after_any_epoch_ends_the_same_with_every_schedule(tmp_path, schedule, monkeypatch):
+    recipe = made_recipe(phases=(Phase(3, 3e-2),), schedule=schedule, sampler=Sampler.WEIGHTED)
+    folder, whole = tmp_path / "stopped" / "made", tmp_path / "whole" / "made"
+    train(recipe, whole)
+    judged = []
+    with monkeypatch.context() as patch:
+        patch.setattr(Lesson, "on_validation_epoch_start", lambda lesson: stop_at(judged, 2))
+        with pytest.raises(Stopped):
+            train(recipe, folder)
+    assert len(rows(folder)) == 1
+    train(recipe, folder)
+    assert_same(folder, whole)
+
+
+class Stopped(Exception):
+    """Of a run, on purpose."""
+
+
+def stop_at(judged, count):
+    judged.append(1)
+    if len(judged) == count:
+        raise Stopped
+
+
+def assert_same(folder, whole):
+    assert rows(folder) == rows(whole)
+    ours, theirs = (load_file(place / "member-0" / KEPT) for place in (folder, whole))
+    for name, tensor in theirs.items():
+        assert torch.equal(ours[name], tensor), name
+
+
+def kill_after(epochs, folder):
+    """Start a run in another process and kill it as soon as it has written a checkpoint of so many epochs."""
+    root = Path(__file__).parents[2]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(folder)], cwd=root, env=environment)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and child.poll() is None:
+        if done(folder) >= epochs:
+            break
+        time.sleep(0.002)
+    assert child.poll() is None, "it ended before it could be killed"
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+
+
+def done(folder):
+    try:
+        return int(torch.load(folder / "member-0" / LAST, weights_only=True)["epochs_done"])
+    except FileNotFoundError:
+        return 0
+
+
+def test_a_finished_member_is_left_as_it_is_and_anew_discards_it(tmp_path):
+    recipe = made_recipe(phases=(Phase(1, 1e-2),))
+    facts = train(recipe, tmp_path / "made")
+    assert train(recipe, tmp_path / "made") == facts
+    (tmp_path / "made" / "card.md").write_text("kept")
+    start_anew(tmp_path / "made")
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["card.md"]
+
+
+def test_the_first_phase_leaves_all_but_the_head_as_it_was(tmp_path):
+    recipe = made_recipe(phases=(Phase(1, 1e-2, ("all_but_head",)),), running_mean=0.0)
+    train(recipe, tmp_path / "made")
+    torch.manual_seed(recipe.members[0].seed)
+    fresh = build(recipe.network, recipe.outputs).state_dict()
+    trained = load_file(tmp_path / "made" / "member-0" / KEPT)
+    for name, tensor in fresh.items():
+        counter = name.endswith("num_batches_tracked")
+        assert torch.equal(trained[name], tensor) is (name.startswith("features.") or counter), name
+
+
+def test_names_to_freeze_must_exist_and_leave_something():
+    network = build(made_recipe().network, 2)
+    with pytest.raises(RecipeError, match="features.layer9"):
+        freeze(network, Phase(1, 1e-3, ("features.layer9",)))
+    with pytest.raises(RecipeError, match="nothing is left"):
+        freeze(network, Phase(1, 1e-3, ("all_but_head", "head")))
+
+
+def test_best_keeps_the_epoch_that_was_judged_best(tmp_path):
+    recipe = made_recipe(phases=(Phase(4, 3e-2),), keep=Keep.BEST, judged_by=Judge.LOSS, running_mean=0.0)
+    facts = train(recipe, tmp_path / "made")
+    losses = [float(row["val_loss"]) for row in rows(tmp_path / "made")]
+    assert facts["best"] == pytest.approx(min(losses), rel=1e-4)
+    assert facts["kept_epoch"] == losses.index(min(losses)) + 1
+
+
+def test_a_member_never_sees_the_patients_of_its_fold():
+    films = made_films(40)
+    left = without_fold(films, Member(seed=0, fold=1))
+    assert 0 < len(left) < len(films)
+    assert {fold_of(patient, 4) for patient in left.patients} == {0, 2, 3}
+    assert len(without_fold(films, Member(seed=0))) == len(films)
+
+
+def test_nothing_to_learn_from_is_said(tmp_path):
+    with pytest.raises(DataError, match="1 films to learn from"):
+        train(made_recipe(), tmp_path / "made", films=made_films(1))
+
+
+def test_unfolding_keeps_the_function_of_the_rgb_network(tmp_path):
+    torch.manual_seed(0)
+    rgb = mobilenet_v2(num_classes=1001).eval()
+    for norm in rgb.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.running_var.fill_(1 - norm.eps)
+            norm.bias.data.normal_(0, 0.2)
+    save_file(rgb.state_dict(), tmp_path / "mobilenet_v2_imagenet.safetensors")
+    recipe = made_recipe(network=Network(Architecture.MOBILENET_V2_GREY, start="imagenet"))
+    network = build(recipe.network, recipe.outputs)
+    films = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (8, 1, 64, 64)).astype(np.float32))
+    assert begin(recipe, network, Places(tmp_path, pretrained=tmp_path), films) == "MobileNetV2 of ImageNet"
+    network.eval()
+    with torch.no_grad():
+        expected = rgb.features[:14](films.expand(-1, 3, -1, -1))
+        assert torch.allclose(network.features[:14](films), expected, atol=1e-4)
+    assert not torch.allclose(network.features[1].conv[0][1].running_mean, torch.zeros(1))
+
+
+def test_a_start_that_is_not_there_or_of_another_network_is_refused(tmp_path):
+    films = torch.zeros(1, 1, 32, 32)
+
+    def start(word, init=None):
+        recipe = made_recipe(network=Network(Architecture.SMALL_CNN, start=word))
+        return begin(recipe, build(recipe.network, 2), Places(tmp_path, init=init), films)
+
+    assert start("") == "random weights"
+    for word, message in (
+        ("other", "train it first"),
+        ("init", "--init FILE"),
+        ("imagenet", "only mobilenet"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            start(word)
+    save_file({"conv1.weight": torch.zeros(3)}, tmp_path / "strange.safetensors")
+    with pytest.raises(RecipeError, match="0 of .* tensors"):
+        start("", tmp_path / "strange.safetensors")
+    torch.save({"network": Strange()}, tmp_path / "code.pt")
+    with pytest.raises(RecipeError, match="safely"):
+        start("", tmp_path / "code.pt")
+
+
+class Strange:
+    """What a pickle could hold beside tensors."""
+
+
+def test_a_torchvision_file_of_three_colours_fills_the_grey_network():
+    recipe = made_recipe(network=Network(Architecture.RESNET50))
+    network, rgb = build(recipe.network, 2), resnet50(num_classes=2).eval()
+    weights = {f"module.{name}": tensor for name, tensor in rgb.state_dict().items()}
+    assert fill(network, weights, "file") == "318 of 318 tensors"
+    films = torch.randn(1, 1, 32, 32)
+    with torch.no_grad():
+        pooled = network.eval().pooling(network.features(films))
+        rgb.fc = torch.nn.Identity()
+        assert torch.allclose(pooled, rgb(films.expand(-1, 3, -1, -1)), atol=1e-4)

@@ -2,7 +2,9 @@
 
 import io
 import json
+import re
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +12,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from cxr_core.cli import app
-from cxr_core.data.check import check
+from cxr_core.data.check import NOTES, check
 from cxr_core.data.pixels import ALIKE, copies, film_print, likeness, look
 from cxr_core.data.readers import read
-from cxr_core.data.ties import cramers_v
+from cxr_core.data.ties import SHORTCUTS, cramers_v
 from cxr_core.imaging.phantom import make_phantom
 from tests.data.made import csv
 from tests.films import png
+
+ROOT = Path(__file__).parents[2]
 
 
 def rows(count=60):
@@ -297,3 +301,12 @@ def test_the_local_films_have_no_leak_and_the_shortcut_that_is_known(data_dir):
     index = read(data_dir / "nih", small_films=True, checked=False)
     found = {(problem.code, problem.where) for problem in check(index, None).faults}
     assert found == {("tied_to_source", "Pneumonia"), ("tied_to_source", "Edema")}
+
+
+def test_every_code_stands_in_the_documentation():
+    sources = "".join(path.read_text() for path in (ROOT / "cxr_core" / "data").glob("*.py"))
+    used = set(re.findall(r'(?:Problem\(\s*|code, text = )"([a-z_]+)"', sources))
+    used |= {f"tied_to_{fact}" for fact in SHORTCUTS} | NOTES
+    documented = set(re.findall(r"`([a-z_]+)`", (ROOT / "docs" / "data.md").read_text()))
+    assert len(used) > 20
+    assert used <= documented

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import subprocess
 import sys
 import threading
+from tempfile import TemporaryFile
 from time import monotonic
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cxr_core.errors import Busy, CxrError, DecoderDied, ModelError
 from cxr_core.inference.manifest import read_manifest
@@ -20,6 +19,7 @@ from cxr_core.pipeline import Film
 from cxr_core.settings import PREFIX, ROOT
 from cxr_core.worklist import explanations
 from cxr_core.worklist.decoder import DecoderPool
+from cxr_core.worklist.disk import refusals
 from cxr_core.worklist.explainer_child import MEMORY_EXIT, MODEL_EXIT
 from cxr_core.worklist.explanations import Wanted
 from cxr_core.worklist.service import Service
@@ -118,30 +118,32 @@ class Explaining:
         if not isinstance(film, Film):
             return b"", FILM
         words = (str(folder), str(settings.threads), wanted.label, wanted.method.value)
-        with subprocess.Popen(  # noqa: S603 -- our own interpreter and module
-            [sys.executable, "-m", "cxr_core.worklist.explainer_child", str(os.getpid()), *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=ROOT,
-            env=_environment(),
-        ) as child:
-            try:
-                return self._awaited(child, wanted, _file(film.array))
-            finally:
-                child.kill()
+        # A file without name, where films lie anyway: a pipe would be full before the child reads.
+        with refusals("the film to be explained"), TemporaryFile(dir=settings.home) as given:
+            np.save(given, film.array, allow_pickle=False)
+            given.seek(0)
+            with subprocess.Popen(  # noqa: S603 -- our own interpreter and module
+                [sys.executable, "-m", "cxr_core.worklist.explainer_child", str(os.getpid()), *words],
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd=ROOT,
+                env=_environment(),
+            ) as child:
+                try:
+                    return self._awaited(child, wanted)
+                finally:
+                    child.kill()
 
-    def _awaited(
-        self, child: subprocess.Popen[bytes], wanted: Wanted, given: bytes | None
-    ) -> tuple[bytes, str]:
+    def _awaited(self, child: subprocess.Popen[bytes], wanted: Wanted) -> tuple[bytes, str]:
         """Return what the child says; it stands still while films are in hand."""
         renewed, worked, at_work = monotonic(), 0.0, True
         while True:
             begun = monotonic()
             try:
-                said, _ = child.communicate(given, timeout=SLICE_S)
+                said, _ = child.communicate(timeout=SLICE_S)
             except subprocess.TimeoutExpired:
-                given = None  # it is on its way
+                pass
             else:
                 return (said, "") if child.returncode == 0 else (b"", _why(child.returncode))
             now = monotonic()
@@ -161,12 +163,6 @@ class Explaining:
 
 def _why(status: int) -> str:
     return {MODEL_EXIT: MODEL, MEMORY_EXIT: MEMORY}.get(status, CRASHED)
-
-
-def _file(film: NDArray[np.float32]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, film, allow_pickle=False)
-    return buffer.getvalue()
 
 
 def _environment() -> dict[str, str]:

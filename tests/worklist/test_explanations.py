@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from cxr_core.errors import Invalid, ModelError, Unknown
 from cxr_core.inference.explainers import explained
 from cxr_core.inference.explanation import Explanation, Method, pack
 from cxr_core.pipeline import prepare
-from cxr_core.settings import ROOT
+from cxr_core.settings import ROOT, Settings
 from cxr_core.worklist import explanations, queue
 from cxr_core.worklist.explaining import Explaining
 from cxr_core.worklist.explanations import Progress
@@ -234,6 +234,19 @@ def test_a_worker_that_answers_what_waits_also_explains_and_the_map_is_the_metho
     np.testing.assert_allclose(view.heatmap, expected.heatmap, atol=expected.heatmap.max() * 2e-3)
     assert view.films == expected.films
     assert view.ms > 0
+
+
+def test_the_bundled_model_explains_too(tmp_path):
+    """Its films are larger than a pipe holds."""
+    settings = Settings(home=tmp_path / "home", worker_processes=1, threads=1)
+    if not (settings.models_dir / settings.model / "manifest.toml").is_file():
+        pytest.skip("the bundled model has not been made yet")
+    with closing(open_service(settings)) as bundled:
+        sha256 = answered(bundled)
+        bundled.explain(ANN, sha256, "Effusion", Method.GRAD_CAM_PLUS_PLUS)
+        with explaining(bundled):
+            wait_for(lambda: not only(bundled, sha256).progress.waits, STARTS_S, "it is made")
+        assert (only(bundled, sha256).progress, only(bundled, sha256).error) == (Progress.DONE, "")
 
 
 @pytest.fixture

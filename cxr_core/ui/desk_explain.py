@@ -116,7 +116,7 @@ def already_html(found: tuple[ExplanationView, ...], policy: Policy) -> str:
     """Return which explanations of this film there are."""
     done = [each for each in found if each.progress is Progress.DONE]
     if not done:
-        return '<div class="muted">Explains the answer above, from the film as the network saw it.</div>'
+        return '<div class="muted">What raised the answer for a finding, by two methods.</div>'
     names = ", ".join(f"{name_of(each.label, policy)} by {NAMES[each.method]}" for each in done)
     return f'<div class="muted">Made for this film: {escape(names)}.</div>'
 

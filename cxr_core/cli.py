@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxr_core import (
+    cli_activate,
     cli_data,
     cli_explain,
     cli_export,
@@ -41,6 +42,8 @@ app = typer.Typer(
     help="Chest X-ray triage. Not a medical device: it suggests, a clinician decides.",
 )
 app.add_typer(cli_models.app, name="models")
+cli_models.app.command("list")(cli_activate.list_models)
+cli_models.app.command("activate")(cli_activate.activate)
 app.command()(cli_explain.explain)
 app.command()(cli_submit.submit)
 app.command()(cli_worker.worker)

@@ -44,20 +44,6 @@ def progress() -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-@app.command("list")
-def list_models() -> None:
-    """List the models in CXR_MODELS_DIR; * marks the one that answers."""
-    from cxr_core.inference.manifest import read_manifest
-    from cxr_core.inference.registry import list_models as ids
-
-    with failures():
-        chosen = settings.load()
-        for model_id in ids(chosen.models_dir):
-            model = read_manifest(chosen.models_dir / model_id).model
-            mark = "*" if model.id == chosen.model else " "
-            typer.echo(f"{mark} {model.id} {model.version}  {model.summary}")
-
-
 @app.command("show")
 def show_model(
     model_id: Annotated[str | None, typer.Argument(metavar="ID", help="Default CXR_MODEL.")] = None,

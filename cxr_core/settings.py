@@ -68,7 +68,7 @@ class Settings:
         shown="~/.neuraray",
         environment_only=True,
     )
-    model: str = setting("cxr14-mobilenetv2", "Id of the model that answers")
+    model: str = setting("cxr14-mobilenetv2", "Id of the model that answers until a lead activates another")
     models_dir: Path = setting(ROOT / "models", "Folder of model folders", shown="models/ of the checkout")
     policy: Path = setting(
         ROOT / "config" / "policy.toml", "Clinical policy", shown="config/policy.toml of the checkout"

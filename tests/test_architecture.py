@@ -24,6 +24,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"cli_service"}),
     frozenset(
         {
+            "cli_activate",
             "cli_data",
             "cli_export",
             "cli_worker",

@@ -71,23 +71,29 @@ def show(service: Service, actor: Actor, shelf: Shelf, folder: Folder) -> None:
             "Takes effect in every process at once, for films answered from now on. Answers that are there "
             "stay until analysed again."
         )
-        with st.empty().container():  # one step takes the other's place, else both would stay on the screen
-            _step(service, actor, shelf, folder)
-
-
-def _step(service: Service, actor: Actor, shelf: Shelf, folder: Folder) -> None:
-    if st.session_state.get(_CHECKED) != folder.sha256:
-        st.button("Check this model", key="mod-check", on_click=_check, args=(service, actor, folder.id))
-        return
-    st.text("✓ Its files, labels, figures and self-test are as its manifest says.")
-    st.text_input("Why", key=_NOTE, max_chars=500, help="Kept with the change; no patient's data.")
-    st.button(
-        "Activate now",
-        key="mod-activate-now",
-        type="primary",
-        on_click=_activate,
-        args=(service, actor, folder.id, shelf.in_force.change),
-    )
+        checked = st.session_state.get(_CHECKED) == folder.sha256
+        st.button(
+            "Check this model",
+            key="mod-check",
+            on_click=_check,
+            args=(service, actor, folder.id),
+            disabled=checked,
+        )
+        # Nothing comes or goes between the two steps: a browser may keep on screen what a run left out.
+        st.text(
+            "✓ Its files, labels, figures and self-test are as its manifest says."
+            if checked
+            else "Not checked yet: its files, labels, figures and self-test."
+        )
+        st.text_input("Why", key=_NOTE, max_chars=500, help="Kept with the change; no patient's data.")
+        st.button(
+            "Activate now",
+            key="mod-activate-now",
+            type="primary",
+            on_click=_activate,
+            args=(service, actor, folder.id, shelf.in_force.change),
+            disabled=not checked,
+        )
 
 
 def _check(service: Service, actor: Actor, model_id: str) -> None:

@@ -1,0 +1,62 @@
+"""`cxr models list` and `cxr models activate`: which model answers the worklist's films."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxr_core import settings
+from cxr_core.cli_models import failures
+from cxr_core.cli_service import opened
+
+if TYPE_CHECKING:
+    from cxr_core.settings import Settings
+
+
+def list_models() -> None:
+    """List the models in CXR_MODELS_DIR; * marks the one that answers the worklist's films."""
+    from cxr_core.errors import ModelError
+    from cxr_core.files import printable
+    from cxr_core.inference.manifest import read_manifest
+    from cxr_core.inference.registry import list_models as ids
+
+    with failures():
+        chosen = settings.load()
+        ours = _in_force(chosen)
+        for model_id in ids(chosen.models_dir):
+            mark = "*" if model_id == ours else " "
+            try:
+                model = read_manifest(chosen.models_dir / model_id).model
+            except ModelError as error:
+                typer.echo(f"{mark} {printable(model_id)}  NOT SOUND: {printable(str(error))}")
+            else:
+                typer.echo(f"{mark} {model.id} {model.version}  {printable(model.summary)}")
+
+
+def activate(
+    model_id: Annotated[str, typer.Argument(metavar="ID", help="As `cxr models list` names it.")],
+    note: Annotated[str, typer.Option("--note", help="Why; kept with the change.")],
+) -> None:
+    """Have the worklist's films answered by a model from now on, in every process, once it is checked.
+
+    Answers that are there stay until they are analysed again.
+    """
+    with failures(), opened() as (service, actor):
+        before = service.models(actor).in_force
+        service.activate_model(actor, model_id, note, seen=before.change)
+        typer.echo(f"{before.model} → {service.model}: in force")
+        if otherwise := service.models(actor).otherwise:
+            typer.echo(
+                f"open studies answered otherwise: {otherwise}; a lead has them analysed again on the page"
+            )
+
+
+def _in_force(chosen: Settings) -> str:
+    """Return the id of the model in force; no worklist is made by looking for it."""
+    from cxr_core.worklist.database import SQLITE_FILE
+
+    if not chosen.database_url and not (chosen.home / SQLITE_FILE).exists():
+        return chosen.model
+    with opened() as (service, _):
+        return service.model_in_force.id

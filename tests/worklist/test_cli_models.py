@@ -1,0 +1,66 @@
+"""`cxr models list` and `cxr models activate` on an empty worklist."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cxr_core.access import Actor, Role
+from cxr_core.cli import app
+from cxr_core.settings import Settings
+from cxr_core.worklist.database import SQLITE_FILE
+from cxr_core.worklist.service import open_service
+from tests.worklist.test_models import made
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of an empty worklist with three models, one of them altered."""
+    models = tmp_path / "models"
+    made(models, "one")
+    made(models, "two", "2.0.0")
+    (made(models, "three") / "manifest.toml").write_text("altered", encoding="utf-8")
+    return Settings(home=tmp_path / "home", model="one", models_dir=models)
+
+
+@pytest.fixture
+def cxr(settings: Settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CXR_HOME", str(settings.home))
+    monkeypatch.setenv("CXR_MODEL", settings.model)
+    monkeypatch.setenv("CXR_MODELS_DIR", str(settings.models_dir))
+
+    def run(*arguments: object) -> Result:
+        return CliRunner().invoke(app, ["models", *(str(each) for each in arguments)])
+
+    return run
+
+
+def test_a_model_is_activated_and_marked(cxr, settings):
+    listed = cxr("list")
+    assert listed.exit_code == 0
+    assert listed.stdout.splitlines()[0] == "* one 1.0.0  Random filters, for tests"
+    assert listed.stdout.splitlines()[1].startswith("  three  NOT SOUND: ")
+    assert not (settings.home / SQLITE_FILE).exists(), "to look makes no worklist"
+    done = cxr("activate", "two", "--note", "sees more")
+    assert (done.exit_code, done.stdout) == (0, "one 1.0.0 → two 2.0.0: in force\n")
+    assert cxr("list").stdout.splitlines()[2] == "* two 2.0.0  Random filters, for tests"
+    with closing(open_service(settings)) as service:
+        (change,) = service.models(Actor("Lea", Role.LEAD)).changes
+    assert (change.model, change.actor, change.note) == ("two 2.0.0", settings.local_user, "sees more")
+
+
+def test_what_cannot_be_activated_says_why(cxr, monkeypatch):
+    for model_id, said in (
+        ("one", "in force already"),
+        ("three", "manifest.toml"),
+        ("four", "no such model"),
+    ):
+        refused = cxr("activate", model_id, "--note", "why")
+        assert refused.exit_code == 1
+        assert said in refused.output
+    assert cxr("activate", "two").exit_code == 2, "a note is asked for"
+    monkeypatch.setenv("CXR_LOCAL_ROLE", "clinician")
+    assert "needs the role lead" in cxr("activate", "two", "--note", "why").output

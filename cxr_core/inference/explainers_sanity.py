@@ -78,9 +78,10 @@ def check(
 
 
 def randomised(classifier: Classifier, folder: Path, *, seed: int) -> Classifier:
-    """Return the classifier with the values of every tensor of weights in another order, heads included.
+    """Return the classifier with each tensor's values in another order and of random sign, heads included.
 
-    So every layer keeps the spread of its weights, and activations their size, but nothing learned is left.
+    So every layer keeps the size of its weights, but nothing learned is left. With their signs kept, heads
+    that learned mostly negative weights would leave every map flat, which says nothing about the method.
 
     Raises:
         ModelError: the network cannot be read, or does not hold its heads as the weights file has them.
@@ -93,7 +94,8 @@ def randomised(classifier: Classifier, folder: Path, *, seed: int) -> Classifier
         values = numpy_helper.to_array(tensor)
         if values.dtype != np.float32 or values.size < 2:
             continue
-        shuffled = rng.permutation(values.ravel()).reshape(values.shape)
+        signs = rng.choice(np.array([-1, 1], np.float32), values.size)
+        shuffled = (rng.permutation(values.ravel()) * signs).reshape(values.shape)
         _follow(heads, classifier.heads, values, shuffled)
         tensor.CopyFrom(numpy_helper.from_array(shuffled, tensor.name))
     with TemporaryDirectory() as place:

@@ -1,0 +1,175 @@
+"""`--overfit` learns by heart or says what is broken; `--ablate` shows what a score rests on; `cxr train`."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from cxr_core.cli import app
+from cxr_core.errors import RecipeError
+from cxr_core.training import ablate as ablating
+from cxr_core.training.networks import build
+from cxr_core.training.overfit import handful, overfit, without_gradient
+from cxr_core.training.prepare import adapted, settle, without_labels
+from cxr_core.training.recipes import Phase, parse_recipe, read_recipe
+from cxr_core.training.run import Machine
+from cxr_core.training.starts import Places
+from tests.training.made import TEXT, made_films, made_recipe
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(before)
+
+
+def verdict(films, network=None, steps=200):
+    recipe = made_recipe()
+    return overfit(recipe, network or build(recipe.network, 2), films, steps)
+
+
+def test_sound_films_are_learned_by_heart():
+    answer = verdict(made_films(8))
+    assert answer.learned
+    assert answer.loss < 0.01
+    assert answer.sentence.endswith("the pipeline can learn")
+
+
+def test_what_is_broken_is_named():
+    films = made_films(8)
+    one = replace(films, truth=np.ones_like(films.truth))
+    unknown = replace(films, truth=np.full_like(films.truth, np.nan))
+    alike = replace(films, rows=np.zeros(8, dtype=np.int64))
+    no_number = replace(films, store=np.where(films.store > 0.8, np.nan, films.store))
+    blank = replace(films, store=films.store * (np.arange(8) > 0)[:, None, None, None].astype(np.float32))
+    broken = {"labels constant": one, "no label": unknown, "inputs identical": alike}
+    broken |= {"no numbers": no_number, "a film is blank": blank}
+    for words, each in broken.items():
+        answer = verdict(each)
+        assert not answer.learned
+        assert words in answer.sentence
+
+
+def test_contradicting_labels_of_the_same_film_are_named():
+    films = made_films(8)
+    films.truth[1] = 1 - films.truth[0]
+    answer = verdict(replace(films, rows=np.array([0, 0, 2, 3, 4, 5, 6, 7])), steps=60)
+    assert "1 pairs of films are identical but labelled differently" in answer.sentence
+
+
+def test_a_part_that_learns_nothing_is_named():
+    network = build(made_recipe().network, 2)
+    torch.nn.init.zeros_(network.head.weight)
+    assert verdict(made_films(8), network).sentence.startswith("features: no gradient")
+    assert without_gradient(build(made_recipe().network, 2)).startswith("head: no gradient")
+
+
+def test_a_handful_holds_every_label_and_films_without():
+    truth = handful(made_films(40), 6).truth
+    assert len(truth) == 6
+    assert truth.any(axis=0).all()
+    assert (~truth.any(axis=1)).any()
+
+
+def test_ablation_tells_a_label_inside_the_ellipse_from_chance(tmp_path, monkeypatch):
+    monkeypatch.setattr(ablating, "EPOCHS", 3)
+    recipe = made_recipe(phases=(Phase(3, 2e-2),), labels=("Effusion",))
+    inside = [centred(made_films(count, seed, labels=1)) for count, seed in ((24, 0), (32, 1))]
+    machine = Machine(accelerator="cpu", precision="32-true")
+    lines = ablating.ablate(recipe, *inside, tmp_path / "made", Places(tmp_path), machine)
+    judged = {line.what: line.judged for line in lines}
+    assert judged["as they are"] > 0.9
+    assert judged["lungs only"] > 0.9
+    assert judged["blank images"] == 0.5
+    assert judged["borders only"] < 0.75
+    with (tmp_path / "made" / ablating.TABLE).open() as file:
+        assert [row["what"] for row in csv.DictReader(file)] == list(judged)
+
+
+def centred(films):
+    """Move the squares of the label into the middle of the film."""
+    return replace(films, store=np.roll(films.store, (8, 8), axis=(2, 3)))
+
+
+def test_the_ellipse_leaves_the_corners_and_holds_the_middle():
+    inside = ablating.ellipse(64)
+    assert inside[32, 32]
+    assert not inside[[0, 0, -1, -1], [0, -1, 0, -1]].any()
+    assert 0.3 < inside.mean() < 0.6
+
+
+def test_fewer_epochs_and_another_label_are_written_into_the_copy(tmp_path):
+    path = tmp_path / "made.toml"
+    path.write_text(TEXT.replace("epochs = 2", "epochs = 9"), encoding="utf-8")
+    recipe = parse_recipe(adapted(path, epochs=3), "made")
+    assert recipe.fit.epochs == 3
+    assert recipe.card.budget == "Budget: 3 of 9 epochs."
+    with pytest.raises(RecipeError, match="--label is for recipes of one"):
+        adapted(path, label="Edema")
+    path.write_text(TEXT.replace('["Effusion", "Mass"]', '["Mass"]'), encoding="utf-8")
+    _, folder = settle(adapted(path, label="Edema"), tmp_path / "runs")
+    assert read_recipe(folder / "recipe.toml").labels == ("Edema",)
+    assert folder.name == "made-edema"
+    with pytest.raises(RecipeError, match="begun by another recipe"):
+        settle(adapted(path, label="Edema", epochs=1), tmp_path / "runs")
+
+
+def test_labels_with_too_few_films_leave_every_part_of_the_recipe():
+    text = TEXT.replace("[network]", '[films]\nknown_within = { Mass = "a" }\n\n[network]')
+    text = text.replace('output = "sigmoid"', 'output = "sigmoid"\nblind = ["Mass"]')
+    recipe = parse_recipe(without_labels(text, {"Mass"}), "made")
+    assert recipe.labels == ("Effusion",)
+    assert recipe.blind == ()
+    assert recipe.films.known_within == {}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Folders of a class each, with films of noise and a square for effusion, and a recipe for them."""
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        name = ("effusion", "normal")[number % 2]
+        pixels = rng.integers(20, 90, (64, 64), dtype=np.uint8)
+        if name == "effusion":
+            pixels[36:56, 8:28] = 230
+        (tmp_path / "films" / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "films" / name / f"{number:03}.png")
+    text = TEXT.replace('["Effusion", "Mass"]', '["Effusion"]').replace('"multilabel"', '"binary"')
+    (tmp_path / "made.toml").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def cxr(folder, *options):
+    where = ["--data", str(folder / "films"), "--runs", str(folder / "runs")]
+    return CliRunner().invoke(app, ["train", str(folder / "made.toml"), *where, *options])
+
+
+def test_train_on_a_folder_per_class_leaves_a_run(folder):
+    answer = cxr(folder)
+    assert answer.exit_code == 0, answer.output
+    assert "member 0: 2 epochs" in answer.stdout
+    assert (folder / "runs" / "made" / "member-0" / "network.safetensors").exists()
+    again = cxr(folder, "--epochs", "1")
+    assert again.exit_code == 1
+    assert "--anew discards it" in again.stderr
+    assert cxr(folder, "--epochs", "1", "--anew").exit_code == 0
+    assert cxr(folder, "--epochs", "1", "--member", "1").exit_code == 1
+
+
+def test_overfit_of_the_command_line_learns_or_fails(folder):
+    answer = cxr(folder, "--overfit", "6")
+    assert answer.exit_code == 0, answer.output
+    assert "the pipeline can learn" in answer.stdout
+
+
+def test_films_that_are_not_there_are_one_line(folder):
+    answer = CliRunner().invoke(app, ["train", str(folder / "made.toml"), "--data", str(folder / "none")])
+    assert answer.exit_code == 1
+    assert answer.stderr.startswith("cxr: ")

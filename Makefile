@@ -22,13 +22,14 @@ check: .venv/dev
 
 # The default model again, from the films named by CXR_DATA (hours on two cores; resumes where it stopped).
 model: .venv/app
-	$(BIN)/python -m cxr_core.training members
-	$(BIN)/python -m cxr_core.training release
+	$(BIN)/cxr train recipes/cxr14_mobilenetv2.toml
+	$(BIN)/cxr export cxr14_mobilenetv2
 
 bench: .venv/app
 	$(BIN)/python benchmarks/latency.py
 	$(BIN)/python benchmarks/worklist.py
 	$(BIN)/python benchmarks/load.py
+	$(BIN)/python benchmarks/training.py
 
 .venv/app: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -51,20 +51,6 @@ class Machine:
     bar: bool = False
 
 
-def train_members(
-    recipe: TrainingRecipe,
-    numbers: list[int],
-    train: FilmSet,
-    val: FilmSet,
-    folder: Path,
-    places: Places,
-    machine: Machine,
-) -> None:
-    """Train some of the recipe's members, one after the other, into `folder/member-<k>`."""
-    for number in numbers:
-        train_member(recipe, number, train, val, folder, places, machine)
-
-
 def train_member(
     recipe: TrainingRecipe,
     number: int,

@@ -76,7 +76,7 @@ def indexed(raw: Raw, root: Path, about: About) -> Index:
     Raises:
         DataError: no film is left, or the data set names no label.
     """
-    if not raw.labels:
+    if not raw.labels or bool(np.isnan(raw.truth).all()):
         raise DataError(f"{root.name}: no film has a label that is known; see docs/data.md")
     table, problems = raw.table.reset_index(drop=True), list(raw.problems)
     for column in ("patient", "split", "age", "sex", "view", "source"):

@@ -49,11 +49,11 @@ def _raw(root: Path, about: About, small_films: bool) -> Raw:
         raise DataError(f"{root}: there is no such folder or CSV file")
     if read_nih.entry_file(root):
         return read_nih.read(root, small_films=small_films)
+    inner = [each.name for each in sorted(root.iterdir()) if each.is_dir() and _is_data_set(each)]
+    if inner and not (root / read_csv.PREFERRED).is_file():
+        raise DataError(f"{root}: holds data sets of its own; name one of them: {', '.join(inner)}")
     if listing := read_csv.only_csv(root):
         return read_csv.read(listing, about)
-    inner = [each.name for each in sorted(root.iterdir()) if each.is_dir() and _is_data_set(each)]
-    if inner:
-        raise DataError(f"{root}: holds data sets of its own; name one of them: {', '.join(inner)}")
     if read_folders.classes(root):
         return read_folders.read(root, about)
     raise DataError(
@@ -63,7 +63,7 @@ def _raw(root: Path, about: About, small_films: bool) -> Raw:
 
 
 def _is_data_set(folder: Path) -> bool:
-    return bool(read_nih.entry_file(folder) or read_csv.only_csv(folder))
+    return bool(read_nih.entry_file(folder)) or (folder / read_csv.PREFERRED).is_file()
 
 
 def _about(folder: Path) -> About:

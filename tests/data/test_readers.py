@@ -240,6 +240,7 @@ def test_patients_in_two_splits_are_refused_without_naming_them(tmp_path):
         ("labels.csv", "who,labels\na.png,Mass\n", "no column of files"),
         ("labels.csv", "file,labels\na.png,Mass\n", "none of the films"),
         ("labels.csv", "", "cannot be read"),
+        ("labels.csv", "file,Mass,Effusion\na.png,0.73,0.12\n", "no film has a label that is known"),
         ("notes.txt", "", "expected Data_Entry"),
         ("Data_Entry_2017.csv", "Image Index,Finding Labels\n", "lacks the column"),
     ],
@@ -253,6 +254,7 @@ def test_what_cannot_be_read_says_why(tmp_path, name, content, expected):
 def test_a_folder_of_data_sets_is_not_taken_for_classes(tmp_path):
     nih(tmp_path / "nih")
     films(tmp_path / "mass", ["a.png"])
+    (tmp_path / "predictions.csv").write_text("file,Mass\na.png,0.3\n")
     with pytest.raises(DataError, match="name one of them: nih"):
         read(tmp_path)
     with pytest.raises(DataError, match="no such folder"):

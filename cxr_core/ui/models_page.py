@@ -124,6 +124,7 @@ def _training(service: Service, actor: Actor, shelf: Shelf, folder: Folder) -> N
         st.caption(f"{folder.id} does not say how it was trained.")
     curves = service.training_curves(actor, compared)
     if not curves:
+        st.caption("Nothing to draw: these do not say how their loss fell, or none is chosen.")
         return
     said = models_curves.said(curves)
     figures = [models_curves.loss_figure(curves)]

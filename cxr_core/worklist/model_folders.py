@@ -129,21 +129,22 @@ def _read(path: Path, stamp_: Stamp) -> Folder:
         fault = printable(str(exc))
     sha256 = registry.sha256_of(path / MANIFEST)
     curves = read_curves(path) if manifest else ()
+    said = manifest.evaluation if manifest else {}
     return Folder(
         id=path.name,
         manifest=manifest,
         sha256=sha256,
         fault=fault,
         size_bytes=size,
-        epochs=max((curve.epochs[-1] for curve in curves), default=0),
-        minutes=_minutes(path) if manifest else None,
+        epochs=max((curve.epochs[-1] for curve in curves), default=int(said.get("epochs", 0))),
+        minutes=said.get("minutes", _minutes(path)) if manifest else None,
     )
 
 
 def figure(evaluation: Mapping[str, float], split: str, kind: str) -> Figure | None:
-    """Return the mean figure of a split: `val_mean_auc`, or over some labels `val_mean_auc_of_12`.
+    """Return the mean figure of a split: `val_auc`; in older folders `val_mean_auc` or `val_mean_auc_of_12`.
 
-    Its interval stands under the same name with `_low` and `_high`; of one label it may be `val_auc`.
+    Its interval stands under the same name with `_low` and `_high`.
     """
     name = re.compile(rf"{split}_(mean_)?{kind}(_of_\d+)?")
     for key in sorted(evaluation):

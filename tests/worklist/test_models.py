@@ -392,6 +392,14 @@ def test_a_folder_is_read_with_its_figures_and_its_training(shelves):
     assert (first.judged_by, second.member, second.judged) == ("mean_auc", "1", (None,))
 
 
+def test_what_an_exporter_wrote_of_the_training_counts_where_no_history_lies_there(shelves):
+    manifest = read_manifest(shelves / "one")
+    rewrite(shelves / "one", replace(manifest, evaluation={"epochs": 7.0, "minutes": 31.5}))
+    folder = model_folders.folder(shelves / "one")
+    assert (folder.epochs, folder.minutes, folder.fault) == (7, 31.5, "")
+    assert model_folders.read_curves(shelves / "one") == ()
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "member,epoch\n", "\x00\x01", "a,b\n1,2\n", "epoch,train_loss\nnan,1\n", "member,epoch\n0,x\n"],

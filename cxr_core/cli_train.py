@@ -98,18 +98,9 @@ def _train(
 
 
 def _overfit(recipe: TrainingRecipe, films: FilmSet, count: int, places: Places) -> None:
-    import numpy as np
-    import torch
+    from cxr_core.training.overfit import learn_by_heart
 
-    from cxr_core.training import overfit
-    from cxr_core.training.networks import build
-    from cxr_core.training.starts import begin
-
-    some = overfit.handful(films, count)
-    torch.manual_seed(recipe.members[0].seed)
-    network = build(recipe.network, recipe.outputs)
-    begin(recipe, network, places, some.inputs(np.arange(len(some))))
-    verdict = overfit.overfit(recipe, network, some)
+    verdict = learn_by_heart(recipe, films, count, places)
     typer.echo(verdict.sentence)
     raise typer.Exit(0 if verdict.learned else 1)
 

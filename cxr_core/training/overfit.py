@@ -11,9 +11,10 @@ from torch import Tensor
 
 from cxr_core.training.losses import LossFunction, loss_of
 from cxr_core.training.module import freeze, optimiser_of
-from cxr_core.training.networks import Classifier
+from cxr_core.training.networks import Classifier, build
 from cxr_core.training.recipes import Optimiser, Phase, TrainingRecipe
 from cxr_core.training.sampling import FilmSet
+from cxr_core.training.starts import Places, begin
 
 ENOUGH = 0.01
 STEPS = 400
@@ -28,6 +29,15 @@ class Verdict:
     loss: float
     steps: int
     sentence: str
+
+
+def learn_by_heart(recipe: TrainingRecipe, films: FilmSet, count: int, places: Places) -> Verdict:
+    """Return whether the recipe's network, at its start, learns so many of the films by heart."""
+    some = handful(films, count)
+    torch.manual_seed(recipe.members[0].seed)
+    network = build(recipe.network, recipe.outputs)
+    begin(recipe, network, places, some.inputs(np.arange(len(some))))
+    return overfit(recipe, network, some)
 
 
 def overfit(recipe: TrainingRecipe, network: Classifier, films: FilmSet, steps: int = STEPS) -> Verdict:

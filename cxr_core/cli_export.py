@@ -24,6 +24,9 @@ def export(
     runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of runs.")] = Path("runs"),
     version: Version = "1.0.0",
     licence: Annotated[str, typer.Option(help="Of the weights.")] = "Apache-2.0",
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Another model's answers on val, to compare with.")
+    ] = None,
     no_test: Annotated[
         bool, typer.Option("--no-test", help="Leave the test list unlooked at, as while still choosing.")
     ] = False,
@@ -47,6 +50,7 @@ def export(
             policy=load_policy(chosen.policy),
             version=version,
             test=not no_test,
+            baseline=baseline,
             licence=licence,
         )
         made = export_run(job)
@@ -58,15 +62,24 @@ def figures(
     baseline: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Another model's answers on val, to compare with.")
     ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write card, figures and hashes into the folder instead.")
+    ] = False,
+    recipe: Annotated[
+        Path | None, typer.Option(metavar="TOML", help="With --write: the recipe, where the folder lacks it.")
+    ] = None,
 ) -> None:
     """Print a model's card with its figures computed anew from the tables in its folder; needs no films."""
     with failures():
-        from cxr_core.training.describe import card_of
+        from cxr_core.training.describe import card_of, write_anew
         from cxr_core.triage.policy import load_policy
 
         chosen = settings.load()
-        folder = chosen.models_dir / (model_id or chosen.model)
-        typer.echo(card_of(folder, load_policy(chosen.policy), baseline=baseline))
+        folder, policy = chosen.models_dir / (model_id or chosen.model), load_policy(chosen.policy)
+        if write:
+            write_anew(folder, policy, recipe=recipe, baseline=baseline)
+        else:
+            typer.echo(card_of(folder, policy, baseline=baseline))
 
 
 def import_model(

@@ -97,6 +97,12 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of a model folder but the manifest, as the manifest lists them."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
+
+
 def labels_text(labels: Sequence[str]) -> str:
     """Return the text that stands under `LABELS` in the metadata of a network or of weights."""
     return json.dumps(list(labels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -51,7 +52,7 @@ def write_card(content: Content) -> str:
     manifest, recipe = content.manifest, content.recipe
     parts = [
         f"# {recipe.title}\n",
-        f"`{manifest.id}` {manifest.version}. {recipe.card.summary} {NOT_A_DEVICE}\n",
+        f"`{manifest.id}` {manifest.version}. {recipe.card.summary.rstrip('. ')}. {NOT_A_DEVICE}\n",
         f"> **CPU budget.** {_budget(recipe.card.budget)}\n" if recipe.card.budget else "",
         f"## What it answers\n\n{_answers(manifest)}\n",
         f"## What it is for\n\n{recipe.card.intended.strip()}\n",
@@ -81,7 +82,7 @@ def write_card(content: Content) -> str:
 
 
 def _budget(text: str) -> str:
-    return text.removeprefix("CPU budget:").strip()
+    return re.sub(r"^(CPU )?budget:\s*", "", text.strip(), flags=re.IGNORECASE)
 
 
 def _answers(manifest: Manifest) -> str:
@@ -122,18 +123,23 @@ def _sees(manifest: Manifest) -> str:
 
 def _made(recipe: TrainingRecipe) -> str:
     network, fit, augment = recipe.network, recipe.fit, recipe.augmentation
-    count = len(recipe.members)
-    folds = [member.fold for member in recipe.members]
+    count, sisters = len(recipe.served), len(recipe.members) - len(recipe.served)
     start = f"from {network.start}" if network.start else "from random weights"
     kept = "the last epoch counts" if fit.keep is Keep.LAST else f"the best epoch on val by {fit.judged_by}"
     text = [
+        recipe.card.made.strip(),
         f"{count} network{'s' if count > 1 else ''} of the kind {network.architecture}, {start}; "
         f"{network.pooling} pooling"
         f"{f', a hidden layer of {network.hidden}' if network.hidden else ''}"
         f"{f', dropout {network.dropout:g}' if network.dropout else ''}. "
         f"{fit.epochs} epochs of {LOSSES[fit.loss]} with {fit.optimiser}, {kept}.",
     ]
-    if min(folds) >= 0:
+    if sisters:
+        text.append(
+            f"{sisters} sisters that are not served each learned without the patients of one fold of train "
+            "(a hash of the patient number) and answer it for calibration."
+        )
+    elif recipe.members[0].fold >= 0:
         text.append(
             "Each member learned without the patients of its own fold (a hash of the patient number)."
         )
@@ -157,7 +163,7 @@ def _made(recipe: TrainingRecipe) -> str:
         f"`cxr train recipes/{recipe.name}.toml` and `cxr export {recipe.name}` make it again; the recipe "
         "lies in this folder."
     )
-    return " ".join(text)
+    return " ".join(filter(None, text))
 
 
 def _figures(manifest: Manifest) -> str:

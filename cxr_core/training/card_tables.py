@@ -31,6 +31,9 @@ def at_thresholds(measured: Measured) -> str:
             rows.append((name(label), "no threshold: not assessed", "", "", "", ""))
             continue
         found = rate(one.sensitivity) if one.positives >= FEW_POSITIVES else few(one.sensitivity)
+        if one.positives in (0, one.films):  # one class alone: nothing can be passed or wrongly called
+            rows.append((name(label), found, "not enough data", "", "", ""))
+            continue
         cells = (found, rate(one.specificity), rate(one.precision), percent(one.error))
         rows.append((name(label), *cells, f"{one.naive_error:.1%}"))
     return table((*head, "error", "naive error"), rows)
@@ -128,13 +131,18 @@ def _share(one: One) -> str:
 
 
 def _by(shown: Sequence[Group], labels: Sequence[str]) -> str:
+    """Return a row for each label with enough films in any of the groups, and name the others."""
     head = ("AUC", *(f"{group.name}, {group.films} films" for group in shown))
-    rows = []
+    rows, scarce = [], []
     for label in labels:
         ones = [group.each[label] for group in shown]
+        if all(one.few for one in ones):
+            scarce.append(name(label))
+            continue
         cells = [
             f"not enough data, n+ {one.positives}" if one.few else f"{one.auc}, n+ {one.positives}"
             for one in ones
         ]
         rows.append((name(label), *cells))
-    return table(head, rows)
+    text = table(head, rows)
+    return f"{text}\nNot enough data in any of these: {', '.join(scarce)}.\n" if scarce else text

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,18 @@ import pandas as pd
 
 from cxr_core.errors import ModelError
 from cxr_core.evaluation.bootstrap import Interval
-from cxr_core.inference.manifest import MANIFEST, Manifest, Task, read_manifest
+from cxr_core.inference import registry
+from cxr_core.inference.manifest import MANIFEST, Manifest, Task, read_manifest, write_manifest
 from cxr_core.training import tables
 from cxr_core.training.card import Content, write_card
 from cxr_core.training.figures import RESAMPLES, Measured, Rules, known_truth, measure, paired_difference
 from cxr_core.training.recipes import TrainingRecipe, read_recipe
 from cxr_core.triage.budget import Report, share_report
 from cxr_core.triage.policy import Policy
+
+GAIN = "val_gain"
+TRAINING = ("epochs", "minutes")
+"""Figures of the manifest that no table holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,8 @@ class Figures:
             if len(measured.each) == 1:
                 found |= _limits(f"{split}_error", next(iter(measured.each.values())).error)
             found |= _limits(f"{split}_top", measured.top)
+        if self.gain is not None:
+            found |= _limits(GAIN, self.gain)
         return {name: value for name, value in found.items() if not math.isnan(value)}
 
 
@@ -65,6 +73,42 @@ def card_of(folder: Path, policy: Policy, *, baseline: Path | None = None) -> st
     """
     manifest = read_manifest(folder)
     return written_card(manifest, recipe_of(folder), figures_of(folder, manifest, policy, baseline=baseline))
+
+
+def write_anew(
+    folder: Path, policy: Policy, *, recipe: Path | None = None, baseline: Path | None = None
+) -> None:
+    """Write card and figures of a sound model folder anew, and bind its figures to its network.
+
+    Args:
+        folder: of the model.
+        policy: as for `card_of`.
+        recipe: to lay into a folder that holds none.
+        baseline: as for `card_of`.
+
+    Raises:
+        ModelError: the folder is not sound, or the recipe is of another model.
+    """
+    manifest = registry.load(folder).manifest
+    given = recipe_of(folder) if recipe is None else read_recipe(recipe)
+    if given.labels != manifest.labels or len(given.members) != manifest.model.members:
+        raise ModelError(
+            f"{manifest.id} has {manifest.model.members} members and {len(manifest.labels)} labels, "
+            f"the recipe {given.name} has {len(given.members)} and {len(given.labels)}, or others"
+        )
+    if recipe is not None:
+        shutil.copyfile(recipe, folder / f"{given.name}.toml")
+    own = manifest.files[registry.NETWORK]
+    bound = replace(
+        manifest,
+        calibration=replace(manifest.calibration, network=own),
+        thresholds=replace(manifest.thresholds, network=own),
+    )
+    figures = figures_of(folder, bound, policy, baseline=baseline)
+    kept = {name: value for name, value in manifest.evaluation.items() if name in TRAINING}
+    (folder / "card.md").write_text(written_card(bound, given, figures), encoding="utf-8")
+    final = replace(bound, files=registry.hashes(folder), evaluation=figures.evaluation | kept)
+    write_manifest(final, folder / MANIFEST)
 
 
 def written_card(manifest: Manifest, recipe: TrainingRecipe, figures: Figures) -> str:
@@ -118,7 +162,7 @@ def figures_of(
                 manifest.thresholds.values,
                 truth,
             )
-    gain = None
+    gain = _stated_gain(manifest)
     if baseline is not None:
         val = found["val"]
         theirs = pd.read_csv(baseline).set_index("file").loc[val.table["file"], list(manifest.labels)]
@@ -141,6 +185,13 @@ def _rules(manifest: Manifest, within: Mapping[str, str], val: pd.DataFrame) -> 
         usual=tuple(map(float, usual)),
         exclusive=manifest.model.task is Task.MULTICLASS,
     )
+
+
+def _stated_gain(manifest: Manifest) -> Interval | None:
+    """Return the gain as it was measured when the other model's answers were at hand."""
+    held = [manifest.evaluation.get(f"{GAIN}{end}") for end in ("", "_low", "_high")]
+    value, low, high = held
+    return None if value is None or low is None or high is None else Interval(value, low, high)
 
 
 def _limits(name: str, value: Interval) -> dict[str, float]:

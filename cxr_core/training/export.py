@@ -50,6 +50,7 @@ class Job:
         policy: whose alert budget the thresholds of a multilabel model spend.
         version: of the model.
         test: also look at the test list.
+        baseline: another model's answers on val, to compare with on the card.
         licence: of the weights.
     """
 
@@ -60,6 +61,7 @@ class Job:
     policy: Policy
     version: str = "1.0.0"
     test: bool = True
+    baseline: Path | None = None
     licence: str = "Apache-2.0"
 
 
@@ -92,7 +94,8 @@ def export_run(job: Job) -> Path:
     with tempfile.TemporaryDirectory(prefix=".export-", dir=job.models) as space:
         folder = Path(space) / model_id(recipe)
         (folder / tables.FOLDER).mkdir(parents=True)
-        _write(folder, job, recipe, served.Served(members), index, scored, fitted)
+        answering = served.Served([members[number] for number in recipe.served])
+        _write(folder, job, recipe, answering, index, scored, fitted)
         registry.load(folder)
         return put_in_place(folder, job.models / folder.name, Path(space))
 
@@ -149,22 +152,22 @@ def put_in_place(folder: Path, target: Path, space: Path) -> Path:
 def _scored(
     members: list[Classifier], recipe: TrainingRecipe, index: Index, job: Job
 ) -> tuple[dict[str, Scored], Scored | None]:
-    """Return val and maybe test, and the training films that some member has not seen.
+    """Return val and maybe test by the served members, and the films of train that some member has not seen.
 
     Members that saw all of train are made blind by val, which nothing was learned from either.
     """
     train, unseen = index.of("train"), None
     if (mask := held_out(recipe, train)).any():
         unseen = score_held_out(members, recipe, train.where(mask), job.cache)
-    val = score(members, recipe, index.of("val"), job.cache, "val")
-    late = [member for member, plan in zip(members, recipe.members, strict=True) if plan.fold < 0]
-    if late and recipe.blind:
-        for member in late:
+    answering = [members[number] for number in recipe.served]
+    val = score(answering, recipe, index.of("val"), job.cache, "val")
+    if recipe.blind and recipe.members[recipe.served[0]].fold < 0:
+        for member in answering:
             make_blind(member, recipe, served.pool(member, val.inputs), val.index.table)
-        val = score(members, recipe, index.of("val"), job.cache, "val")
+        val = score(answering, recipe, index.of("val"), job.cache, "val")
     found = {"val": val}
     if job.test:
-        found["test"] = score(members, recipe, index.of("test"), job.cache, "test")
+        found["test"] = score(answering, recipe, index.of("test"), job.cache, "test")
     return found, unseen
 
 
@@ -212,7 +215,7 @@ def _write(
     served.save_weights(network, recipe.labels, folder / registry.WEIGHTS)
     shutil.copyfile(job.run / COPY, folder / f"{recipe.name}.toml")
     runs = [job.run / f"member-{number}" for number in range(len(recipe.members))]
-    tables.write_history(folder, runs)
+    tables.write_history(folder, [runs[number] for number in recipe.served])
     for split, each in scored.items():
         together = fitted.calibration.probability(each.logits.mean(axis=1))
         answers = tables.Answers(
@@ -220,20 +223,16 @@ def _write(
         )
         tables.write(folder, split, recipe.labels, answers)
     manifest = _manifest(folder, job, recipe, network, index, fitted)
-    figures = figures_of(folder, manifest, job.policy)
+    figures = figures_of(folder, manifest, job.policy, baseline=job.baseline)
     facts = [read_facts(run) for run in runs]
     evaluation = figures.evaluation | {
         "epochs": float(max(each["epochs"] for each in facts)),
         "minutes": round(float(sum(each["minutes"] for each in facts)), 1),
     }
     (folder / "card.md").write_text(written_card(manifest, recipe, figures), encoding="utf-8")
-    m.write_manifest(replace(manifest, files=hashes(folder), evaluation=evaluation), folder / m.MANIFEST)
-
-
-def hashes(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a model folder but the manifest."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != m.MANIFEST]
-    return {path.relative_to(folder).as_posix(): registry.sha256_of(path) for path in files}
+    m.write_manifest(
+        replace(manifest, files=registry.hashes(folder), evaluation=evaluation), folder / m.MANIFEST
+    )
 
 
 def self_test(folder: Path, side: int) -> m.SelfTest:
@@ -255,7 +254,7 @@ def _manifest(
             version=job.version,
             task=m.Task(recipe.task.value),
             architecture=recipe.network.architecture.value,
-            members=len(recipe.members),
+            members=len(recipe.served),
             labels=recipe.labels,
             licence=job.licence,
             created=date.today(),

@@ -27,7 +27,7 @@ from cxr_core.inference.calibration import Method
 from cxr_core.inference.runtime import self_test_film
 from cxr_core.training import served
 from cxr_core.training.calibrate import UNREACHABLE
-from cxr_core.training.export import hashes, put_in_place, self_test
+from cxr_core.training.export import put_in_place, self_test
 from cxr_core.training.networks import Classifier, build
 from cxr_core.training.recipes import Architecture, Network
 
@@ -197,7 +197,7 @@ def import_checkpoint(source: Source, models: Path) -> Path:
         left_out = [name for name in named if name not in labels]
         (folder / "card.md").write_text(_card(source, labels, left_out), encoding="utf-8")
         manifest = _manifest(folder, source, labels)
-        m.write_manifest(replace(manifest, files=hashes(folder)), folder / m.MANIFEST)
+        m.write_manifest(replace(manifest, files=registry.hashes(folder)), folder / m.MANIFEST)
         registry.load(folder)
         return put_in_place(folder, target, Path(space))
 

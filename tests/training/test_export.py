@@ -1,6 +1,8 @@
 """From run folder to model folder: what is written loads and says what it is; what must not be is refused."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -14,11 +16,11 @@ from cxr_core.imaging.decode import decode
 from cxr_core.imaging.limits import Limits
 from cxr_core.imaging.preprocess import network_input
 from cxr_core.inference import registry
-from cxr_core.inference.manifest import MANIFEST, Task
+from cxr_core.inference.manifest import MANIFEST, Task, read_manifest, write_manifest
 from cxr_core.settings import ROOT
 from cxr_core.training import export as module
 from cxr_core.training import served
-from cxr_core.training.describe import card_of, figures_of
+from cxr_core.training.describe import card_of, figures_of, write_anew
 from cxr_core.training.export import Job, export_run
 from cxr_core.training.recipes import COPY, read_recipe
 from cxr_core.training.scoring import blind, source_direction
@@ -154,6 +156,32 @@ def test_the_card_says_what_people_must_know(exported):
         "Data: nobody (CC0)",
     ):
         assert said in card, said
+
+
+def test_card_and_figures_are_written_anew_into_a_folder_of_an_older_form(exported, tmp_path):
+    """As the default model was before: no recipe, figures not bound to the network, another card."""
+    run, original = exported
+    folder = tmp_path / "made-run"
+    shutil.copytree(original, folder)
+    (folder / "made_run.toml").unlink()
+    (folder / "card.md").write_text("old")
+    manifest = read_manifest(folder)
+    old = replace(
+        manifest,
+        calibration=replace(manifest.calibration, network=""),
+        thresholds=replace(manifest.thresholds, network=""),
+        evaluation={"val_mean_auc_of_12": 0.5, "epochs": 1.0, "minutes": 0.2},
+        files=registry.hashes(folder),
+    )
+    write_manifest(old, folder / MANIFEST)
+    with pytest.raises(ModelError, match="holds no training recipe"):
+        write_anew(folder, POLICY)
+    shutil.copyfile(run / COPY, tmp_path / "made_run.toml")
+    write_anew(folder, POLICY, recipe=tmp_path / "made_run.toml")
+    assert registry.load(folder).manifest == registry.load(original).manifest
+    other = make_run(tmp_path / "runs", labels=("Mass", "Effusion"), folds=(0, 1, 2, 3))
+    with pytest.raises(ModelError, match="or others"):
+        write_anew(folder, POLICY, recipe=other / COPY)
 
 
 @pytest.mark.parametrize(

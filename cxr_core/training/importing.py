@@ -1,22 +1,15 @@
-"""DenseNet-121 checkpoints of TorchXRayVision and CheXNet as model folders; nothing in them is run."""
+"""DenseNet-121 checkpoints of others as model folders that assess nothing until they are calibrated."""
 
 from __future__ import annotations
 
-import pickle
 import re
 import tempfile
-import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
 
 from cxr_core.domain import ABNORMAL, FINDINGS
 from cxr_core.errors import ModelError
@@ -27,22 +20,10 @@ from cxr_core.inference.calibration import Method
 from cxr_core.inference.runtime import self_test_film
 from cxr_core.training import served
 from cxr_core.training.calibrate import UNREACHABLE
+from cxr_core.training.checkpoint import Kind, network_of, state_of
 from cxr_core.training.export import put_in_place, self_test
-from cxr_core.training.networks import Classifier, build
-from cxr_core.training.recipes import Architecture, Network
 
 SIDE = 224
-LARGEST = 2**30
-"""Bytes of a checkpoint; a DenseNet-121 with its optimiser has 90 MB."""
-
-
-class Kind(StrEnum):
-    """Whose conventions a checkpoint follows."""
-
-    TORCHXRAYVISION = "torchxrayvision"
-    """One grey channel from -1024 to 1024."""
-    CHEXNET = "chexnet"
-    """Three equal channels, normalised as ImageNet's; weights under `module.densenet121.`."""
 
 
 OUTPUTS: dict[Kind, tuple[str, ...]] = {
@@ -69,9 +50,6 @@ OUTPUTS: dict[Kind, tuple[str, ...]] = {
     Kind.CHEXNET: FINDINGS,
 }
 """The outputs' names in order: `default_pathologies` of TorchXRayVision, the 14 of ChestX-ray14."""
-
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_GREY = 1024.0
 
 ORIGIN = {
     Kind.TORCHXRAYVISION: "https://github.com/mlmed/torchxrayvision",
@@ -136,25 +114,6 @@ class Source:
     version: str = "1.0.0"
 
 
-class GreyStem(nn.Module):
-    """A first convolution for one channel whose bias ends at the film's border, as zero padding asks.
-
-    Normalising shifts the greys, and what is padded stays at 0: beyond the border the shift must not
-    count. So the shift goes through a second channel of ones.
-    """
-
-    def __init__(self, weight: Tensor) -> None:
-        """Take (O, 2, k, k): weights of the grey channel and of the ones."""
-        super().__init__()
-        self.conv = nn.Conv2d(2, len(weight), weight.shape[2], stride=2, padding=3, bias=False)
-        self.conv.weight = nn.Parameter(weight)
-
-    def forward(self, films: Tensor) -> Tensor:
-        """Return (N, O, S / 2, S / 2) of films (N, 1, S, S) in [-1, 1]."""
-        answer: Tensor = self.conv(torch.cat([films, torch.ones_like(films)], dim=1))
-        return answer
-
-
 def kind_of(text: str) -> Kind:
     """Return the kind that a person named.
 
@@ -179,12 +138,9 @@ def import_checkpoint(source: Source, models: Path) -> Path:
     if target.exists():
         raise ModelError(f"there is a model {source.id} already")
     outputs = source.labels or OUTPUTS[source.kind]
-    kept = [number for number, name in enumerate(outputs) if name in (*FINDINGS, ABNORMAL)]
-    named = [name for name in outputs if name]  # TorchXRayVision leaves names of unused outputs empty
-    if not kept or len(set(named)) < len(named):
-        raise ModelError(f"none of our labels, or one twice, among {', '.join(outputs)}")
+    labels, left_out = placed(outputs)
+    kept = [outputs.index(label) for label in labels]
     member = network_of(state_of(source.file), source.kind, len(outputs), kept)
-    labels = tuple(outputs[number] for number in kept)
     models.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".import-", dir=models) as space:
         folder = Path(space) / source.id
@@ -194,7 +150,6 @@ def import_checkpoint(source: Source, models: Path) -> Path:
         films = np.concatenate([self_test_film(SIDE), -self_test_film(SIDE)])
         served.check_same(network, folder / registry.NETWORK, films)
         served.save_weights(network, labels, folder / registry.WEIGHTS)
-        left_out = [name for name in named if name not in labels]
         (folder / "card.md").write_text(_card(source, labels, left_out), encoding="utf-8")
         manifest = _manifest(folder, source, labels)
         m.write_manifest(replace(manifest, files=registry.hashes(folder)), folder / m.MANIFEST)
@@ -202,84 +157,22 @@ def import_checkpoint(source: Source, models: Path) -> Path:
         return put_in_place(folder, target, Path(space))
 
 
-def state_of(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a checkpoint by name; no code in it is ever run.
+def placed(outputs: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return which outputs are labels of ours and which others have a name.
+
+    TorchXRayVision leaves the names of unused outputs empty.
 
     Raises:
-        ModelError: too large, unreadable, no dictionary of tensors, or pickled objects.
+        ModelError: none is ours, or a name stands twice.
     """
-    try:
-        if path.stat().st_size > LARGEST:
-            raise ModelError(f"{path.name}: {path.stat().st_size >> 20} MB are too many for a DenseNet-121")
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        held: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, EOFError, zipfile.BadZipFile) as exc:
-        raise ModelError(f"{path.name}: cannot be read ({type(exc).__name__})") from exc
-    except (pickle.UnpicklingError, RuntimeError) as exc:
-        raise ModelError(
-            f"{path.name}: holds pickled objects, or is no checkpoint; pickles can run code and are not "
-            "opened. Where you trust it, save its state_dict() by itself, best as safetensors"
-        ) from exc
-    held = held.get("state_dict", held) if isinstance(held, dict) else held
-    if not isinstance(held, dict) or not all(isinstance(key, str) for key in held):
-        raise ModelError(f"{path.name}: expected a state_dict, got {type(held).__name__}")
-    return {key: value for key, value in held.items() if isinstance(value, Tensor)}
+    named = [name for name in outputs if name]
+    labels = tuple(name for name in named if name in (*FINDINGS, ABNORMAL))
+    if not labels or len(set(named)) < len(named):
+        raise ModelError(f"none of our labels, or one twice, among {', '.join(named)}")
+    return labels, tuple(name for name in named if name not in labels)
 
 
-def network_of(state: dict[str, Tensor], kind: Kind, outputs: int, kept: list[int]) -> Classifier:
-    """Return the network of a checkpoint for our grey films, with the outputs that were kept.
-
-    Raises:
-        ModelError: the tensors are not of a DenseNet-121 of that kind.
-    """
-    tensors = {_named(key): value.float() for key, value in state.items()}
-    member = build(Network(Architecture.DENSENET121), outputs)
-    stem = tensors.pop("features.conv0.weight", None)
-    channels = 1 if kind is Kind.TORCHXRAYVISION else 3
-    if stem is None or stem.shape != (64, channels, 7, 7):
-        got = None if stem is None else tuple(stem.shape)
-        raise ModelError(f"expected features.conv0.weight of (64, {channels}, 7, 7) for {kind}, got {got}")
-    wanted = {key for key in member.state_dict() if key != "features.conv0.weight"}
-    if missing := sorted(key for key in wanted - set(tensors) if not key.endswith("num_batches_tracked")):
-        raise ModelError(f"no DenseNet-121 of the kind {kind}: {len(missing)} tensors lack, as {missing[0]}")
-    try:
-        member.load_state_dict({key: tensors[key] for key in wanted & set(tensors)}, strict=False)
-    except RuntimeError as exc:
-        shape = tuple(tensors["head.weight"].shape)
-        raise ModelError(f"another DenseNet-121: the head is {shape}, expected {outputs} outputs") from exc
-    member.features.conv0 = _stem(stem, kind)
-    head = nn.Linear(member.head.in_features, len(kept))  # type: ignore[arg-type]
-    with torch.no_grad():
-        head.weight.copy_(member.head.weight[kept])  # type: ignore[index]
-        head.bias.copy_(member.head.bias[kept])  # type: ignore[index]
-    member.head = head
-    if not all(torch.isfinite(value).all() for value in member.state_dict().values()):
-        raise ModelError("the checkpoint holds a number that is none")
-    return member.eval()
-
-
-def _named(key: str) -> str:
-    """Return our name of a tensor: no wrappers, no dots within layers, the classifier as our head."""
-    key = re.sub(r"^(module\.|model\.|densenet121\.)*", "", key)
-    key = re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2.", key)
-    return re.sub(r"^classifier\.(0\.)?(weight|bias)$", r"head.\2", key)
-
-
-def _stem(weight: Tensor, kind: Kind) -> nn.Module:
-    """Return the first convolution for greys g in [-1, 1], exact up to the border."""
-    if kind is Kind.TORCHXRAYVISION:
-        conv = nn.Conv2d(1, len(weight), 7, stride=2, padding=3, bias=False)
-        conv.weight = nn.Parameter(weight * _GREY)
-        return conv
-    # A channel is ((g + 1) / 2 - mean) / std = g / (2 std) + (0.5 - mean) / std.
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (_MEAN, _STD))
-    grey = (weight / (2 * std)).sum(dim=1, keepdim=True)
-    ones = (weight * (0.5 - mean) / std).sum(dim=1, keepdim=True)
-    return GreyStem(torch.cat([grey, ones], dim=1))
-
-
-def _card(source: Source, labels: tuple[str, ...], left_out: list[str]) -> str:
+def _card(source: Source, labels: tuple[str, ...], left_out: Sequence[str]) -> str:
     missing = f"Outputs without a place here were left out: {', '.join(left_out)}." if left_out else ""
     return CARD.format(
         id=source.id,

@@ -1,4 +1,4 @@
-"""A DenseNet-121 checkpoint of TorchXRayVision or CheXNet as a network for our films; nothing in it is run."""
+"""A DenseNet-121 of TorchXRayVision or CheXNet as a network for our films; nothing in its file is run."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from cxr_core import settings
 from cxr_core.batch import BATCH, batched, predict
 from cxr_core.domain import Analysis
 from cxr_core.imaging.phantom import make_phantom, phantom_png
+from cxr_core.inference.registry import WEIGHTS
 from cxr_core.pipeline import Kit, analyse, heatmaps, load_kit, prepare
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -172,21 +173,18 @@ def torch_reference(kit: Kit, film: np.ndarray) -> tuple[float, float]:
     from safetensors.torch import load_file
 
     from cxr_core.inference.explain_torch import grad_cam
-    from cxr_core.training.networks import Ensemble, mobilenet_v2_grey
+    from cxr_core.training.networks import build
+    from cxr_core.training.recipes import Architecture, Network
+    from cxr_core.training.served import Served
 
     manifest = kit.classifier.manifest
-    chosen = settings.load()
-    tensors = load_file(chosen.models_dir / manifest.id / "weights.safetensors")
-    members = []
-    for number in range(manifest.model.members):
-        prefix = f"members.{number}."
-        state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        network = mobilenet_v2_grey(len(manifest.labels))
-        network.load_state_dict(state)
-        members.append(network.eval())
-    ensemble, picture = Ensemble(members).eval(), torch.from_numpy(film)
+    weights = load_file(settings.load().models_dir / manifest.id / WEIGHTS)
+    network = Network(Architecture(manifest.model.architecture))
+    members = [build(network, len(manifest.labels)) for _ in range(manifest.model.members)]
+    served, picture = Served(members).eval(), torch.from_numpy(film)
+    served.load_state_dict({key: value for key, value in weights.items() if key.startswith("members.")})
     with torch.inference_mode():
-        eager = median(lambda: ensemble(picture))
+        eager = median(lambda: served(picture))
     explain = lambda: [grad_cam(member, member.features[-1], picture, range(14)) for member in members]  # noqa: E731
     return eager, median(explain, repeats=1)
 

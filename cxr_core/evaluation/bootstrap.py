@@ -44,13 +44,6 @@ def column_aps(scores: Floats, truth: Floats, weights: Floats | None = None) -> 
     return np.array([_ap(scores[:, k], truth[:, k], weights) for k in range(scores.shape[1])])
 
 
-def auc_intervals(
-    scores: Floats, truth: Floats, patients: NDArray[np.generic], *, resamples: int = 2000, seed: int = 0
-) -> tuple[list[Interval], Floats]:
-    """Return `intervals` of the ROC AUC."""
-    return intervals(column_aucs, scores, truth, patients, resamples=resamples, seed=seed)
-
-
 def intervals(
     figure: Figure,
     scores: Floats,

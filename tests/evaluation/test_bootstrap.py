@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from cxr_core.evaluation.bootstrap import auc_intervals, column_aps, column_aucs
+from cxr_core.evaluation.bootstrap import column_aps, column_aucs, intervals
 
 
 def test_auc_equals_the_independent_reference_with_ties_weights_and_unknowns():
@@ -41,8 +41,8 @@ def test_clustering_by_patient_widens_the_interval_when_films_repeat():
     scores = rng.random((60, 1))
     truth = (rng.random((60, 1)) < scores).astype(float)
     repeated = np.repeat(scores, 8, axis=0), np.repeat(truth, 8, axis=0)
-    (clustered,), _ = auc_intervals(*repeated, np.repeat(np.arange(60), 8), resamples=300)
-    (naive,), _ = auc_intervals(*repeated, np.arange(480), resamples=300)
+    (clustered,), _ = intervals(column_aucs, *repeated, np.repeat(np.arange(60), 8), resamples=300)
+    (naive,), _ = intervals(column_aucs, *repeated, np.arange(480), resamples=300)
     assert clustered.high - clustered.low > 2 * (naive.high - naive.low)
     assert clustered.value == pytest.approx(naive.value)
 
@@ -50,5 +50,5 @@ def test_clustering_by_patient_widens_the_interval_when_films_repeat():
 def test_the_same_seed_draws_the_same_patients():
     scores, truth = np.random.default_rng(3).random((40, 1)), (np.arange(40) % 2.0)[:, None]
     patients = np.arange(40) // 2
-    first = auc_intervals(scores, truth, patients, resamples=20)[1]
-    assert np.array_equal(first, auc_intervals(scores, truth, patients, resamples=20)[1])
+    first = intervals(column_aucs, scores, truth, patients, resamples=20)[1]
+    assert np.array_equal(first, intervals(column_aucs, scores, truth, patients, resamples=20)[1])

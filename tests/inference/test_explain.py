@@ -13,12 +13,15 @@ from cxr_core.inference.explain import NoRegion, heatmaps, normalised
 from cxr_core.inference.explain_torch import grad_cam
 from cxr_core.inference.heads import Heads
 from cxr_core.inference.registry import WEIGHTS
-from cxr_core.training.networks import Ensemble, mobilenet_v2_grey
+from cxr_core.training.networks import build
+from cxr_core.training.recipes import Architecture, Network
+from cxr_core.training.served import Served
 from tests.inference.enlarge import on_film
 from tests.inference.tiny import random_films
 
 SIDE = 64
 LABELS = 15
+MOBILENET = Network(Architecture.MOBILENET_V2_GREY)
 
 
 class OneMap(nn.Module):
@@ -39,7 +42,7 @@ class OneMap(nn.Module):
 
     def forward(self, films):
         pooled = self.maps(films).mean(dim=(2, 3)).chunk(len(self.members), dim=1)
-        logits = [member.classifier(part) for member, part in zip(self.members, pooled, strict=True)]
+        logits = [member.head(part) for member, part in zip(self.members, pooled, strict=True)]
         return torch.stack(logits).mean(dim=0)
 
 
@@ -61,19 +64,19 @@ def one_thread():
 def ensemble():
     """Three networks of random weights whose batch norms have seen films."""
     torch.manual_seed(0)
-    members = [mobilenet_v2_grey(LABELS) for _ in range(3)]
+    members = [build(MOBILENET, LABELS) for _ in range(3)]
     with torch.no_grad():
         for member in members:
             for norm in (module for module in member.modules() if isinstance(module, nn.BatchNorm2d)):
                 norm.momentum = None
             member.train()(films(SIDE, 6))
-            member.classifier[1].weight.normal_(0, 0.1)
-    return Ensemble(members).eval()
+            member.head.weight.normal_(0, 0.1)
+    return Served(members).eval()
 
 
 def heads_of(members):
     weights, biases = (
-        torch.stack([getattr(member.classifier[1], part).detach() for member in members]).numpy()
+        torch.stack([getattr(member.head, part).detach() for member in members]).numpy()
         for part in ("weight", "bias")
     )
     return Heads(weights, biases)
@@ -134,7 +137,7 @@ def test_the_ensemble_equals_pytorch_grad_cam(ensemble):
 def test_the_bundled_model_as_served_equals_pytorch_grad_cam_on_its_weights(bundled, bundled_folder):
     manifest = bundled.manifest
     side = manifest.input.height
-    network = Ensemble([mobilenet_v2_grey(LABELS) for _ in range(manifest.model.members)])
+    network = Served([build(MOBILENET, LABELS) for _ in range(manifest.model.members)])
     weights = load_file(bundled_folder / WEIGHTS)
     network.load_state_dict({key: value for key, value in weights.items() if key.startswith("members.")})
     whole = OneMap(network.eval().members).eval()

@@ -133,6 +133,7 @@ def _made(recipe: TrainingRecipe) -> str:
         f"{f', a hidden layer of {network.hidden}' if network.hidden else ''}"
         f"{f', dropout {network.dropout:g}' if network.dropout else ''}. "
         f"{fit.epochs} epochs of {LOSSES[fit.loss]} with {fit.optimiser}, {kept}.",
+        "Each answers the film and its mirror image, and the mean counts." if network.mirrored else "",
     ]
     if sisters:
         text.append(

@@ -91,10 +91,10 @@ def write_anew(
     """
     manifest = registry.load(folder).manifest
     given = recipe_of(folder) if recipe is None else read_recipe(recipe)
-    if given.labels != manifest.labels or len(given.members) != manifest.model.members:
+    if given.labels != manifest.labels or len(given.served) != manifest.model.members:
         raise ModelError(
             f"{manifest.id} has {manifest.model.members} members and {len(manifest.labels)} labels, "
-            f"the recipe {given.name} has {len(given.members)} and {len(given.labels)}, or others"
+            f"the recipe {given.name} has {len(given.served)} and {len(given.labels)}, or others"
         )
     if recipe is not None:
         shutil.copyfile(recipe, folder / f"{given.name}.toml")

@@ -28,11 +28,13 @@ class Classifier(nn.Module):
         pooling: maps → (N, C).
         head: (N, C) → logits (N, L): Linear, or Linear, ReLU, Dropout, Linear.
         stride_px: S / h.
+        mirrored: see `recipes.Network`.
     """
 
     def __init__(self, network: Network, outputs: int) -> None:
         super().__init__()
         self.features, channels, self.stride_px = features_of(network.architecture)
+        self.mirrored = network.mirrored
         self.pooling = Pool(network.pooling)
         self.dropout = nn.Dropout(0.0 if network.hidden else network.dropout)
         self.head: nn.Module = nn.Linear(network.hidden or channels, outputs)
@@ -42,8 +44,15 @@ class Classifier(nn.Module):
 
     def forward(self, films: Tensor) -> Tensor:
         """Return logits (N, L) of films (N, 1, S, S)."""
-        logits: Tensor = self.head(self.dropout(self.pooling(self.features(films))))
+        logits: Tensor = self.head(self.dropout(self.pooling(self.maps(films))))
         return logits
+
+    def maps(self, films: Tensor) -> Tensor:
+        """Return feature maps (N, C, h, w) of films; outside of training with those of the mirror images."""
+        maps: Tensor = self.features(films)
+        if self.training or not self.mirrored:
+            return maps
+        return (maps + self.features(films.flip(3)).flip(3)) / 2
 
 
 def build(network: Network, outputs: int) -> Classifier:

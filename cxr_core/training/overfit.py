@@ -132,7 +132,7 @@ def _why(
 ) -> str:
     """Return the likeliest reason why the loss stayed above zero."""
     with torch.no_grad():
-        pooled = network.pooling(network.features(inputs))
+        pooled = network.pooling(network.maps(inputs))
     if float(pooled.std(dim=0).max()) < 1e-6:
         return f"loss {now:.3f}: the features are the same for all films (dead ReLU): lower the rate"
     same = [

@@ -114,6 +114,7 @@ class Network:
         hidden: width of a ReLU layer before the last; 0: none.
         start: "": random; "imagenet": the MobileNetV2 file of `pretrained/`; "init": a file given
             with --init, without which it does not run; else the name of a run in the same folder.
+        mirrored: in use the maps are the mean of the film's and, mirrored back, of its mirror image's.
     """
 
     architecture: Architecture
@@ -121,6 +122,7 @@ class Network:
     pooling: Pooling = Pooling.MEAN
     hidden: int = 0
     start: str = ""
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,10 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One network of the ensemble; `fold` is the part of train it never sees, -1: it sees all."""
+    """One network; `fold` is the part of train it never sees, -1: it sees all.
+
+    Where some see all, those are served, and the others only answer their fold for calibration.
+    """
 
     seed: int
     fold: int = -1
@@ -217,13 +222,20 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What only people can say of a model; `budget` says where training was cut short."""
+    """What only people can say of a model.
+
+    Attributes:
+        summary, intended, avoid, limits: see docs/training.md.
+        budget: where training was cut short.
+        made: how networks came to be that were not trained quite by this recipe.
+    """
 
     summary: str
     intended: str
     avoid: str
     limits: str = ""
     budget: str = ""
+    made: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +270,12 @@ class TrainingRecipe:
     def outputs(self) -> int:
         """Number of logits."""
         return 2 if self.task is Task.BINARY and self.output is Output.SOFTMAX else len(self.labels)
+
+    @property
+    def served(self) -> tuple[int, ...]:
+        """Numbers of the members that answer in use: those that see all of train, else all."""
+        whole = tuple(k for k, member in enumerate(self.members) if member.fold < 0)
+        return whole or tuple(range(len(self.members)))
 
 
 def read_recipe(path: Path) -> TrainingRecipe:

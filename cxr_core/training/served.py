@@ -30,7 +30,7 @@ class Served(nn.Module):
 
     def forward(self, film: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits (N, M, L) and last feature maps (N, M, C, h, w) of films (N, 1, S, S)."""
-        features = [member.features(film) for member in self.members]
+        features = [member.maps(film) for member in self.members]
         logits = [
             member.head(member.pooling(maps)) for member, maps in zip(self.members, features, strict=True)
         ]
@@ -89,7 +89,7 @@ def pool(member: Classifier, films: NDArray[np.float32], batch: int = 64) -> NDA
             part = torch.from_numpy(np.array(films[start : start + batch])).to(
                 device, memory_format=torch.channels_last
             )
-            parts.append(member.pooling(member.features(part)).cpu().numpy())
+            parts.append(member.pooling(member.maps(part)).cpu().numpy())
     answer: NDArray[np.float32] = np.concatenate(parts)
     return answer
 

@@ -18,7 +18,8 @@ from cxr_core.worklist.supervisor import die_with
 
 MODEL_EXIT, MEMORY_EXIT = 3, 4
 NICE = 5
-"""Pages go before it; films do in any case, as it stands still then. More would starve it on a busy machine."""
+"""Pages go before it; films do in any case, as it stands still then. More would starve it on a busy
+machine."""
 
 
 def main(parent: str, folder: str, threads: str, label: str, method: str) -> int:

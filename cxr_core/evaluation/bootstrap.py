@@ -34,14 +34,12 @@ def column_aucs(scores: Floats, truth: Floats, weights: Floats | None = None) ->
         truth: (N, L), 1, 0 or NaN (unknown: left out).
         weights: (N,) whole numbers, how often each film counts; 1 each when None.
     """
-    weights = np.ones(len(scores)) if weights is None else weights
-    return np.array([_auc(scores[:, k], truth[:, k], weights) for k in range(scores.shape[1])])
+    return _aucs_of_ranks(_ranks(scores), truth, np.ones(len(scores)) if weights is None else weights)
 
 
 def column_aps(scores: Floats, truth: Floats, weights: Floats | None = None) -> Floats:
     """Return the average precision of each column, NaN without a positive; arguments as `column_aucs`."""
-    weights = np.ones(len(scores)) if weights is None else weights
-    return np.array([_ap(scores[:, k], truth[:, k], weights) for k in range(scores.shape[1])])
+    return _aps_of_ranks(_ranks(scores), truth, np.ones(len(scores)) if weights is None else weights)
 
 
 def intervals(
@@ -59,6 +57,8 @@ def intervals(
     a patient with thirty films counts once. The same seed draws the same patients, which pairs two
     models scored on the same films.
     """
+    if figure in _OF_RANKS:  # only the order counts: sort once, not for every resample
+        scores, figure = _ranks(scores), _OF_RANKS[figure]
     names, index = np.unique(patients, return_inverse=True)
     rng = np.random.default_rng(seed)
     draws = np.empty((resamples, scores.shape[1]))
@@ -78,9 +78,26 @@ def interval(value: float, draws: Floats) -> Interval:
     return Interval(float(value), float(low), float(high))
 
 
-def _auc(scores: Floats, truth: Floats, weights: Floats) -> float:
+def _ranks(scores: Floats) -> Floats:
+    """Return (N, L) whole numbers from 0 in the order of each column, the same for ties."""
+    ranks: Floats = rankdata(scores, method="dense", axis=0).astype(np.float64) - 1
+    return ranks
+
+
+def _aucs_of_ranks(ranks: Floats, truth: Floats, weights: Floats) -> Floats:
+    return np.array([_auc(ranks[:, k], truth[:, k], weights) for k in range(ranks.shape[1])])
+
+
+def _aps_of_ranks(ranks: Floats, truth: Floats, weights: Floats) -> Floats:
+    return np.array([_ap(ranks[:, k], truth[:, k], weights) for k in range(ranks.shape[1])])
+
+
+_OF_RANKS: dict[Figure, Figure] = {column_aucs: _aucs_of_ranks, column_aps: _aps_of_ranks}
+
+
+def _auc(ranks: Floats, truth: Floats, weights: Floats) -> float:
     """Return the weighted Mann-Whitney probability that a positive outranks a negative, ties half."""
-    positive, negative = _by_score(scores, truth, weights)
+    positive, negative = _by_rank(ranks, truth, weights)
     pairs = positive.sum() * negative.sum()
     if not pairs:
         return float("nan")
@@ -88,9 +105,9 @@ def _auc(scores: Floats, truth: Floats, weights: Floats) -> float:
     return float((positive * (below + negative / 2)).sum() / pairs)
 
 
-def _ap(scores: Floats, truth: Floats, weights: Floats) -> float:
+def _ap(ranks: Floats, truth: Floats, weights: Floats) -> float:
     """Return the mean precision over the positives, at each one's own score; no interpolation."""
-    positive, negative = (side[::-1] for side in _by_score(scores, truth, weights))
+    positive, negative = (side[::-1] for side in _by_rank(ranks, truth, weights))
     if not positive.sum():
         return float("nan")
     found = np.cumsum(positive)
@@ -98,10 +115,10 @@ def _ap(scores: Floats, truth: Floats, weights: Floats) -> float:
     return float((positive * precision).sum() / positive.sum())
 
 
-def _by_score(scores: Floats, truth: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """Return weights of positives and of negatives at each distinct score, lowest first."""
+def _by_rank(ranks: Floats, truth: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return weights of positives and of negatives at each rank, lowest first."""
     known = ~np.isnan(truth) & (weights > 0)
-    ranks = rankdata(scores[known], method="dense").astype(np.int64) - 1
-    positive: Floats = np.bincount(ranks, weights[known] * (truth[known] == 1)).astype(np.float64)
-    negative = np.bincount(ranks, weights[known] * (truth[known] == 0), minlength=len(positive))
+    places = ranks[known].astype(np.int64)
+    positive: Floats = np.bincount(places, weights[known] * (truth[known] == 1)).astype(np.float64)
+    negative = np.bincount(places, weights[known] * (truth[known] == 0), minlength=len(positive))
     return positive, negative.astype(np.float64)

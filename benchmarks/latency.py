@@ -173,14 +173,14 @@ def torch_reference(kit: Kit, film: np.ndarray) -> tuple[float, float]:
     from safetensors.torch import load_file
 
     from cxr_core.inference.explain_torch import grad_cam
+    from cxr_core.training.describe import recipe_of
     from cxr_core.training.networks import build
-    from cxr_core.training.recipes import Architecture, Network
     from cxr_core.training.served import Served
 
     manifest = kit.classifier.manifest
-    weights = load_file(settings.load().models_dir / manifest.id / WEIGHTS)
-    network = Network(Architecture(manifest.model.architecture))
-    members = [build(network, len(manifest.labels)) for _ in range(manifest.model.members)]
+    folder = settings.load().models_dir / manifest.id
+    recipe, weights = recipe_of(folder), load_file(folder / WEIGHTS)
+    members = [build(recipe.network, len(manifest.labels)) for _ in recipe.served]
     served, picture = Served(members).eval(), torch.from_numpy(film)
     served.load_state_dict({key: value for key, value in weights.items() if key.startswith("members.")})
     with torch.inference_mode():

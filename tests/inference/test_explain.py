@@ -13,6 +13,7 @@ from cxr_core.inference.explain import NoRegion, heatmaps, normalised
 from cxr_core.inference.explain_torch import grad_cam
 from cxr_core.inference.heads import Heads
 from cxr_core.inference.registry import WEIGHTS
+from cxr_core.training.describe import recipe_of
 from cxr_core.training.networks import build
 from cxr_core.training.recipes import Architecture, Network
 from cxr_core.training.served import Served
@@ -33,7 +34,7 @@ class OneMap(nn.Module):
             self.members = members
 
         def forward(self, films):
-            return torch.cat([member.features(films) for member in self.members], dim=1)
+            return torch.cat([member.maps(films) for member in self.members], dim=1)
 
     def __init__(self, members):
         super().__init__()
@@ -137,7 +138,8 @@ def test_the_ensemble_equals_pytorch_grad_cam(ensemble):
 def test_the_bundled_model_as_served_equals_pytorch_grad_cam_on_its_weights(bundled, bundled_folder):
     manifest = bundled.manifest
     side = manifest.input.height
-    network = Served([build(MOBILENET, LABELS) for _ in range(manifest.model.members)])
+    recipe = recipe_of(bundled_folder)
+    network = Served([build(recipe.network, LABELS) for _ in recipe.served])
     weights = load_file(bundled_folder / WEIGHTS)
     network.load_state_dict({key: value for key, value in weights.items() if key.startswith("members.")})
     whole = OneMap(network.eval().members).eval()

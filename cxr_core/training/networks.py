@@ -52,7 +52,8 @@ class Classifier(nn.Module):
         maps: Tensor = self.features(films)
         if self.training or not self.mirrored:
             return maps
-        return (maps + self.features(films.flip(3)).flip(3)) / 2
+        mirrored: Tensor = self.features(films.flip(3)).flip(3)
+        return (maps + mirrored) / 2
 
 
 def build(network: Network, outputs: int) -> Classifier:

@@ -42,6 +42,11 @@ def load(folder: Path, *, threads: int = 0) -> Classifier:
             or the weights do not fit the manifest; the self-test answers otherwise.
     """
     manifest = verify(folder)
+    if not (manifest.calibration.network and manifest.thresholds.network):
+        raise ModelError(
+            f"{manifest.id}: calibration and thresholds do not say for which network they were fitted; "
+            f"`cxr models figures {manifest.id} --write` binds them to {NETWORK}"
+        )
     lines = manifest.calibration
     classifier = Classifier(
         manifest=manifest,

@@ -89,7 +89,7 @@ def write_anew(
     Raises:
         ModelError: the folder is not sound, or the recipe is of another model.
     """
-    manifest = registry.load(folder).manifest
+    manifest = registry.verify(folder)
     given = recipe_of(folder) if recipe is None else read_recipe(recipe)
     if given.labels != manifest.labels or len(given.served) != manifest.model.members:
         raise ModelError(

@@ -117,6 +117,16 @@ def test_figures_fitted_for_another_network_are_refused(tmp_path, table):
         registry.load(ours)
 
 
+@pytest.mark.parametrize("table", ["calibration", "thresholds"])
+def test_figures_that_name_no_network_do_not_go_live(tmp_path, table):
+    folder = make_tiny_model(tmp_path)
+    manifest = read_manifest(folder)
+    unbound = replace(getattr(manifest, table), network="")
+    write_manifest(replace(manifest, **{table: unbound}), folder / MANIFEST)
+    with pytest.raises(ModelError, match="do not say for which network they were fitted"):
+        registry.load(folder)
+
+
 def test_a_folder_without_a_manifest_is_no_model(tmp_path):
     with pytest.raises(ModelError, match=r"no manifest\.toml"):
         read_manifest(tmp_path)

@@ -15,7 +15,7 @@ from cxr_core.training.figures import Measured
 from cxr_core.training.recipes import Keep, Loss, TrainingRecipe
 from cxr_core.triage.budget import Report
 
-NAMES = {"val": "Val", "test": "Test, looked at once"}
+NAMES = {"val": "Val", "test": "Test"}
 
 NOT_A_DEVICE = "**Not a medical device.** It sorts a worklist; it does not rule a disease out."
 

@@ -171,30 +171,30 @@ def _odd() -> tuple[Case, ...]:
 
 
 def _grave(*seeds_and_minutes: tuple[int, int]) -> tuple[Case, ...]:
-    """Return large pneumothoraces beside much else: seeds that the bundled model 1.0.0 calls critical."""
+    """Return large pneumothoraces beside much else: seeds that the bundled model 1.1.0 calls critical."""
     return tuple(
         Case(f"chest-{seed:03}.dcm", seed, _GRAVE, 57, minutes) for seed, minutes in seeds_and_minutes
     )
 
 
 def _before() -> tuple[Case, ...]:
-    """Return earlier films of patient 101, whose film is critical now, and two films of patient 208."""
+    """Return earlier films of patient 112, whose film is critical now, and two films of patient 208."""
     return (
-        Case("chest-209.dcm", 209, (("Effusion", 0.3),), 57, 9 * _DAY, patient=101),
-        Case("chest-210.dcm", 210, (), 56, 190 * _DAY, patient=101),
+        Case("chest-209.dcm", 209, (("Effusion", 0.3),), 57, 9 * _DAY, patient=112),
+        Case("chest-210.dcm", 210, (), 56, 190 * _DAY, patient=112),
         Case("chest-208.dcm", 208, (("Mass", 0.4),), 64, 100 * _DAY),
         Case("chest-211.dcm", 211, (("Mass", 0.9),), 64, 62, patient=208),
     )
 
 
-LEFT = frozenset({101, 117, 203})
-"""Left for whoever sees the demo: two critical studies, of which 101 has priors, and an overdue one."""
+LEFT = frozenset({112, 134, 203})
+"""Left for whoever sees the demo: two critical studies, of which 112 has priors, and an overdue one."""
 
-_GRAVE_SEEDS = (104, 106, 109, 112, 115, 130, 121, 125)
+_GRAVE_SEEDS = (104, 106, 109, 113, 115, 130, 121, 125)
 _SPECIAL = (
     *_odd(),
     *_before(),
-    *_grave((101, 4), (117, 7), *((seed, 500 + 1130 * place) for place, seed in enumerate(_GRAVE_SEEDS))),
+    *_grave((112, 4), (134, 7), *((seed, 500 + 1130 * place) for place, seed in enumerate(_GRAVE_SEEDS))),
 )
 CASES: tuple[Case, ...] = tuple(
     sorted(

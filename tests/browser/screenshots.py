@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.app import ROOT, chromium, ready, running, served
 
-WITH_PRIORS = "SYNTHETIC-0101"
+WITH_PRIORS = "SYNTHETIC-0112"
 FOLDER = ROOT / "docs" / "screenshots"
 SHOTS = {
     "triage-flagged.png": "Film with findings",

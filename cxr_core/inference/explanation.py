@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import zlib
 from dataclasses import dataclass, field
 from enum import StrEnum
 from zipfile import BadZipFile
@@ -20,6 +21,10 @@ FORM = 1
 
 LARGEST = 1024
 """Fields a side of a map that `unpack` takes."""
+
+
+_DAMAGED = (ValueError, KeyError, TypeError, OSError, EOFError, NotImplementedError, BadZipFile, zlib.error)
+"""What reading damaged bytes as an archive of arrays may raise."""
 
 
 class Method(StrEnum):
@@ -100,5 +105,5 @@ def unpack(packed: bytes) -> Explanation:
             raise ValueError("no heatmap")
         method, ms, films = Method(facts["method"]), float(facts["ms"]), int(facts["films"])
         return Explanation(str(facts["label"]), method, heatmap, ms, films)
-    except (ValueError, KeyError, TypeError, OSError, EOFError, BadZipFile) as exc:
+    except _DAMAGED as exc:
         raise ModelError(f"an explanation is not whole ({type(exc).__name__})") from exc

@@ -219,6 +219,8 @@ def _check_model(manifest: Manifest, folder: str) -> None:
             f"{folder}: binary has one label, multilabel several, multiclass several findings; "
             f"got {task} of {len(labels)}{' with abnormal' if ABNORMAL in labels else ''}"
         )
+    if not re.fullmatch(r"[0-9A-Za-z.+_-]{1,40}", manifest.model.version):
+        raise ModelError(f"{folder}: version holds up to 40 letters, digits and . + _ - only")
     if manifest.model.members < 1:
         raise ModelError(f"{folder}: a model has at least one member, got {manifest.model.members}")
 

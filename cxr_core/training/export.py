@@ -28,7 +28,14 @@ from cxr_core.training.figures import known_truth
 from cxr_core.training.networks import Classifier, build
 from cxr_core.training.progress import read_facts
 from cxr_core.training.recipes import COPY, Task, TrainingRecipe, read_recipe
-from cxr_core.training.scoring import Scored, held_out, make_blind, score, score_held_out
+from cxr_core.training.scoring import (
+    Scored,
+    held_out,
+    make_all_blind,
+    score,
+    score_held_out,
+    telling,
+)
 from cxr_core.triage.budget import choose_thresholds
 from cxr_core.triage.policy import Policy
 
@@ -154,17 +161,15 @@ def _scored(
 ) -> tuple[dict[str, Scored], Scored | None]:
     """Return val and maybe test by the served members, and the films of train that some member has not seen.
 
-    Members that saw all of train are made blind by val, which nothing was learned from either.
+    Members that saw all of train are made blind by films of train, so that val stays untouched by them.
     """
     train, unseen = index.of("train"), None
     if (mask := held_out(recipe, train)).any():
         unseen = score_held_out(members, recipe, train.where(mask), job.cache)
     answering = [members[number] for number in recipe.served]
-    val = score(answering, recipe, index.of("val"), job.cache, "val")
     if recipe.blind and recipe.members[recipe.served[0]].fold < 0:
-        for member in answering:
-            make_blind(member, recipe, served.pool(member, val.inputs), val.index.table)
-        val = score(answering, recipe, index.of("val"), job.cache, "val")
+        make_all_blind(answering, recipe, train.where(telling(recipe, train)), job.cache)
+    val = score(answering, recipe, index.of("val"), job.cache, "val")
     found = {"val": val}
     if job.test:
         found["test"] = score(answering, recipe, index.of("test"), job.cache, "test")
@@ -183,7 +188,7 @@ def _fitted(
     logits = np.concatenate([part.logits.mean(axis=1) for part in parts])
     truth = np.concatenate([known_truth(part.index.table, recipe.labels, within) for part in parts])
     patients = np.concatenate([part.index.table["patient"].to_numpy() for part in parts])
-    films = "val" if unseen is None else "val and the out-of-fold films of train"
+    films = "val" if unseen is None else "val and the out-of-fold films of train, those by one network each"
     if recipe.task is Task.MULTICLASS:
         sure = (truth == 1).sum(axis=1) == 1
         logits, truth, patients = logits[sure], truth[sure], patients[sure]

@@ -25,6 +25,9 @@ from cxr_core.training.served import head_logits, last_layer, pool
 
 Floats = NDArray[np.float64]
 
+TELLING = 300
+"""Films of one kind whose mean feature is near enough to that of all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scored:
@@ -86,20 +89,47 @@ def score_held_out(
     return Scored(known.where(seen), total[seen] / count[seen, None, None], inputs)
 
 
+def telling(recipe: TrainingRecipe, index: Index) -> NDArray[np.bool_]:
+    """Return (N,) films that tell how the sources of the `blind` labels differ: at most `TELLING` of a kind.
+
+    A kind is films without finding of one source and view; see `source_direction`.
+    """
+    table = index.table
+    picked = np.zeros(len(table), dtype=np.bool_)
+    for label in recipe.blind:
+        inside = table["source"] == recipe.films.known_within[label]
+        places = np.arange(len(table))[(table[ABNORMAL] == 0).to_numpy()]
+        kinds = [inside.iloc[places], table["view"].iloc[places], table["side_px"].iloc[places]]
+        for _, group in pd.Series(places).groupby([kind.to_numpy() for kind in kinds]):
+            picked[group.iloc[:TELLING]] = True
+    return picked
+
+
+def make_all_blind(members: Sequence[Classifier], recipe: TrainingRecipe, index: Index, cache: Path) -> None:
+    """Make members blind by films that they may have learned from, in place; see `make_blind`."""
+    known, inputs = network_inputs(index, recipe.preprocessing, cache)
+    for member in _shown(members, "telling the sources apart"):
+        make_blind(member, recipe, pool(member, inputs), known.table)
+
+
 def make_blind(
     member: Classifier, recipe: TrainingRecipe, pooled: NDArray[np.float32], table: pd.DataFrame
 ) -> None:
     """Take the direction between sources out of the heads of the recipe's `blind` labels, in place.
 
+    Where the data set names no sources there is nothing to be blind to.
+
     Args:
         member: network.
         recipe: names the labels and, in `films.known_within`, their source.
-        pooled: (N, C) features of films that the network has not learned from.
+        pooled: (N, C) features of films.
         table: `view`, `source`, `side_px`, `abnormal` of the same films.
 
     Raises:
         ModelError: the head has a hidden layer, in which no such direction can be taken out.
     """
+    if (table["source"] == "").all():
+        return
     for label in recipe.blind:
         if isinstance(member.head, nn.Sequential):
             raise ModelError(f"{label} can be made blind to its source in a head of one layer only")

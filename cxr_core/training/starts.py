@@ -128,7 +128,7 @@ def unfold_imagenet(network: Classifier, path: Path, films: Tensor) -> None:
     ]
     network.eval()
     with torch.no_grad():
-        network(films)
+        network.features(films)  # once: `network` itself may answer the mirror images too
     for hook in hooks:
         hook.remove()
     network.train()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 
 from plotly.graph_objects import Figure
 
@@ -101,7 +102,7 @@ def _line(
         connectgaps=True,
         line={"color": colour, "width": 1.5, "dash": "dot" if dashed else "solid"},
         marker={"symbol": f"{symbol}-open" if dashed else symbol, "size": 5 if dashed else 7},
-        hovertemplate=f"epoch %{{x}}: %{{y:.4f}}<br>member {curve.member}",
+        hovertemplate=f"epoch %{{x}}: %{{y:.4f}}<br>member {escape(str(curve.member))}",
     )
 
 
@@ -114,4 +115,4 @@ def _of_epochs(figure: Figure) -> Figure:
 def _words(judged_by: str) -> str:
     """Return a figure's name as people write it: `recall_precision` is "Recall precision"."""
     known = {"auc": "AUC", "ap": "AP", "": "Figure"}
-    return known.get(judged_by, judged_by.replace("_", " ").capitalize())
+    return escape(known.get(judged_by, judged_by.replace("_", " ").capitalize()))

@@ -27,6 +27,9 @@ from cxr_core.worklist.service import Service
 LOOK_S = 0.5
 """Between two looks for something to explain."""
 
+FAULT_S = 5.0
+"""After a fault, before the next look."""
+
 SLICE_S = 0.05
 """A film that comes in has the processors to itself after so long at most."""
 
@@ -74,8 +77,9 @@ class Explaining:
                 wanted = explanations.claim(self._service, self._worker)
                 if wanted is not None:
                     self._explain(wanted)
-            except CxrError as exc:  # the lease runs out and the explanation is tried again
+            except Exception as exc:  # the lease runs out and it is tried again, or given up; films go on
                 _log.warning("explaining_failed", worker=self._worker, error=type(exc).__name__)
+                self._stop.wait(FAULT_S)
 
     def _explain(self, wanted: Wanted) -> None:
         """Make one explanation and record it, or why there is none."""
@@ -117,7 +121,7 @@ class Explaining:
             return b"", FILM
         if not isinstance(film, Film):
             return b"", FILM
-        words = (str(folder), str(settings.threads), wanted.label, wanted.method.value)
+        words = (str(folder.resolve()), str(settings.threads), wanted.label, wanted.method.value)
         # A file without name, where films lie anyway: a pipe would be full before the child reads.
         with refusals("the film to be explained"), TemporaryFile(dir=settings.home) as given:
             np.save(given, film.array, allow_pickle=False)

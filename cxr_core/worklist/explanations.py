@@ -107,7 +107,7 @@ def ask(service: Service, actor: Actor, sha256: str, label: str, method: Method)
         by = {"asked_by": actor.name, "asked_utc": now}
         if not insert_missing(session, ExplanationRow, [wanted | new | by], ExplanationRow.id):
             row = session.scalars(select(ExplanationRow).filter_by(**wanted).with_for_update()).one()
-            if row.status != Progress.FAILED:
+            if _shown(row).progress is not Progress.FAILED:
                 return
             row.status, row.error, row.asked_by, row.asked_utc = Progress.QUEUED, "", actor.name, now
         detail = {"film": sha256, "finding": label, "method": method.value, "model": result.model}

@@ -189,7 +189,8 @@ def test_nothing_to_learn_from_is_said(tmp_path):
         train(made_recipe(), tmp_path / "made", films=made_films(1))
 
 
-def test_unfolding_keeps_the_function_of_the_rgb_network(tmp_path):
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_unfolding_keeps_the_function_of_the_rgb_network(tmp_path, mirrored):
     torch.manual_seed(0)
     rgb = mobilenet_v2(num_classes=1001).eval()
     for norm in rgb.modules():
@@ -197,7 +198,7 @@ def test_unfolding_keeps_the_function_of_the_rgb_network(tmp_path):
             norm.running_var.fill_(1 - norm.eps)
             norm.bias.data.normal_(0, 0.2)
     save_file(rgb.state_dict(), tmp_path / "mobilenet_v2_imagenet.safetensors")
-    recipe = made_recipe(network=Network(Architecture.MOBILENET_V2_GREY, start="imagenet"))
+    recipe = made_recipe(network=Network(Architecture.MOBILENET_V2_GREY, start="imagenet", mirrored=mirrored))
     network = build(recipe.network, recipe.outputs)
     films = torch.from_numpy(np.random.default_rng(0).uniform(-1, 1, (8, 1, 64, 64)).astype(np.float32))
     assert begin(recipe, network, Places(tmp_path, pretrained=tmp_path), films) == "MobileNetV2 of ImageNet"

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from cxr_core.access import Action, Actor, Role
 from cxr_core.domain import Notice, Study, Urgency
 from cxr_core.inference.explanation import Method
@@ -22,7 +24,7 @@ from cxr_core.settings import Settings
 from cxr_core.triage.edit import edited
 from cxr_core.worklist import accounts, batches, policies, queue
 from cxr_core.worklist.accounts import Claims
-from cxr_core.worklist.schema import IdentityRow, ImageRow, ReviewRow, StudyRow
+from cxr_core.worklist.schema import IdentityRow, ImageRow, ResultRow, ReviewRow, StudyRow
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.trail import EVERYTHING, Form
 from cxr_core.worklist.values import INTERACTIVE, Answer, Incoming, Query, Source
@@ -69,6 +71,16 @@ class World:
         made = replace(made, versions=versions)
         assert queue.record(service, "w1", job, [Answer(made, None, (), None)])
         return job.study_id
+
+    def former(self) -> str:
+        """A study that a model answered which is no longer in force."""
+        study_id = self.study()
+        with self.service.database.write() as session:
+            made = session.scalars(
+                select(ResultRow).where(ResultRow.sha256 == f"{int(study_id, 16):064x}")
+            ).one()
+            made.model = "former 0.9.0"
+        return study_id
 
     def had(self) -> str:
         """A study that somebody has."""
@@ -259,7 +271,7 @@ CALLS: dict[str, Call] = {
     "undo": Call(A.UNDO, _undo, ("undo",)),
     "explain": Call(A.EXPLAIN, lambda s, a, w: s.explain(a, w.film(), "Mass", Method.LIME), ("explain",)),
     "explanations": Call(A.VIEW_STUDY, lambda s, a, w: s.explanations(a, w.film())),
-    "reanalyse": Call(A.REANALYSE, lambda s, a, w: s.reanalyse(a, [w.study()], None), ("reanalyse",)),
+    "reanalyse": Call(A.REANALYSE, lambda s, a, w: s.reanalyse(a, [w.former()], None), ("reanalyse",)),
     "retry": Call(A.RETRY, lambda s, a, w: s.retry(a, w.dead()), ("retry",)),
     "accounts": Call(A.USERS, lambda s, a, w: s.accounts(a)),
     "name_account": Call(

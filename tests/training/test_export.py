@@ -73,7 +73,8 @@ def test_the_folder_is_sound_and_says_what_it_is(exported):
     assert (model.id, model.version, model.task, model.members) == ("made-run", "2.3.4", Task.MULTILABEL, 4)
     assert classifier.manifest.labels == ("Effusion", "Mass")
     assert classifier.manifest.calibration.network == registry.sha256_of(folder / "model.onnx")
-    assert classifier.manifest.calibration.fitted_on == "val and the out-of-fold films of train"
+    fitted_on = "val and the out-of-fold films of train, those by one network each"
+    assert classifier.manifest.calibration.fitted_on == fitted_on
     assert {path.name for path in folder.iterdir()} == {
         "model.onnx", "weights.safetensors", "card.md", "made_run.toml", MANIFEST, "evaluation",
     }  # fmt: skip

@@ -186,7 +186,7 @@ def _blind(content: Content) -> list[str]:
         ]
         parts.append(
             f"**{label}** is tied to the source of its films. Its head was made blind to it: the direction "
-            "in which films of train without finding differ by source, view by view, was taken out. "
+            "in which films without finding differ between the sources, view by view, was taken out. "
             "Within AP and within PA its output still tells the source of films without finding with AUC "
             f"{', '.join(leaks) or 'unknown'} (0.5: not at all; below it: that source reads lower). Where it "
             "is not given, all films of that source have the finding.\n"

@@ -19,7 +19,6 @@ from cxr_core.errors import ModelError, RecipeError
 from cxr_core.inference import manifest as m
 from cxr_core.inference import registry
 from cxr_core.inference.calibration import Calibration, Method
-from cxr_core.inference.heads import Pooling
 from cxr_core.inference.runtime import open_session, self_test_film
 from cxr_core.training import served, tables
 from cxr_core.training.calibrate import NIH_PREVALENCE, Points, choose_points, fit_platt, fit_softmax
@@ -27,7 +26,7 @@ from cxr_core.training.describe import figures_of, written_card
 from cxr_core.training.figures import known_truth
 from cxr_core.training.networks import Classifier, build
 from cxr_core.training.progress import read_facts
-from cxr_core.training.recipes import COPY, Task, TrainingRecipe, read_recipe
+from cxr_core.training.recipes import COPY, TrainingRecipe, read_recipe
 from cxr_core.training.scoring import (
     Scored,
     held_out,
@@ -189,7 +188,7 @@ def _fitted(
     truth = np.concatenate([known_truth(part.index.table, recipe.labels, within) for part in parts])
     patients = np.concatenate([part.index.table["patient"].to_numpy() for part in parts])
     films = "val" if unseen is None else "val and the out-of-fold films of train, those by one network each"
-    if recipe.task is Task.MULTICLASS:
+    if recipe.task is m.Task.MULTICLASS:
         sure = (truth == 1).sum(axis=1) == 1
         logits, truth, patients = logits[sure], truth[sure], patients[sure]
         calibration = fit_softmax(logits, truth)
@@ -198,7 +197,7 @@ def _fitted(
         calibration = fit_platt(recipe.labels, logits, truth, moved)
         films += "".join(f"; {label} moved to {share:.2%}" for label, share in moved.items())
     probabilities = calibration.probability(logits)
-    if recipe.task is Task.MULTILABEL:
+    if recipe.task is m.Task.MULTILABEL:
         spent = choose_thresholds(policy, recipe.labels, probabilities, truth, groups=patients)
         return Fitted(calibration, Points(spent.values, spent.few_positives, spent.rule), films)
     return Fitted(calibration, choose_points(recipe.labels, probabilities, truth, patients, films), films)
@@ -257,7 +256,7 @@ def _manifest(
         model=m.Model(
             id=folder.name,
             version=job.version,
-            task=m.Task(recipe.task.value),
+            task=recipe.task,
             architecture=recipe.network.architecture.value,
             members=len(recipe.served),
             labels=recipe.labels,
@@ -272,7 +271,7 @@ def _manifest(
             features="features",
             stride_px=network.members[0].stride_px,
             head="heads",
-            pooling=Pooling(recipe.network.pooling.value),
+            pooling=recipe.network.pooling,
             hidden=served.hidden_width(network),
         ),
         calibration=m.CalibrationTable(
@@ -284,7 +283,7 @@ def _manifest(
         ),
         thresholds=m.ThresholdTable(
             rule=fitted.points.rule,
-            budget_policy=job.policy.version if recipe.task is Task.MULTILABEL else "none",
+            budget_policy=job.policy.version if recipe.task is m.Task.MULTILABEL else "none",
             values=fitted.points.values,
             few_positives=fitted.points.few_positives,
             network=own,

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc, binary_f1_score, multiclass_f1_score
 
+from cxr_core.inference.manifest import Task
 from cxr_core.training.losses import UNKNOWN, LossFunction, classes, probabilities
-from cxr_core.training.recipes import Judge, Task, TrainingRecipe
+from cxr_core.training.recipes import Judge, TrainingRecipe
 
 
 @dataclass(frozen=True, slots=True)

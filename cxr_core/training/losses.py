@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from cxr_core.training.recipes import Fit, Loss, Output, Task, TrainingRecipe
+from cxr_core.inference.manifest import Task
+from cxr_core.training.recipes import Fit, Loss, Output, TrainingRecipe
 
 UNKNOWN = -100
 """Class of a film whose truth is not known; torch's cross-entropy leaves it out."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from cxr_core.inference.heads import Pooling
 from cxr_core.training.architectures import features_of
-from cxr_core.training.recipes import Network, Pooling
+from cxr_core.training.recipes import Network
 
 
 class Pool(nn.Module):

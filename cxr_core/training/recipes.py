@@ -11,6 +11,8 @@ from pathlib import Path
 from cxr_core.data.films import Films as Films
 from cxr_core.errors import RecipeError
 from cxr_core.imaging.preprocess import Recipe as Preprocessing
+from cxr_core.inference.heads import Pooling
+from cxr_core.inference.manifest import Task
 from cxr_core.strict import build
 
 FOLDS = 4
@@ -18,26 +20,11 @@ COPY = "recipe.toml"
 """Name of the recipe's copy in its run folder, whose name is then the recipe's."""
 
 
-class Task(StrEnum):
-    """What is asked of a film: one finding, one of several, or any of several."""
-
-    BINARY = "binary"
-    MULTICLASS = "multiclass"
-    MULTILABEL = "multilabel"
-
-
 class Output(StrEnum):
     """What makes probabilities of logits."""
 
     SIGMOID = "sigmoid"
     SOFTMAX = "softmax"
-
-
-class Pooling(StrEnum):
-    """What makes one value of each feature map."""
-
-    MEAN = "mean"
-    MAX = "max"
 
 
 class Architecture(StrEnum):

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torchvision.ops import sigmoid_focal_loss
 
+from cxr_core.inference.manifest import Task
 from cxr_core.training.augment import augmented
 from cxr_core.training.losses import class_weights, classes, loss_of, positive_weights, probabilities
-from cxr_core.training.recipes import Augmentation, Loss, Output, Sampler, Task
+from cxr_core.training.recipes import Augmentation, Loss, Output, Sampler
 from cxr_core.training.sampling import Order, film_weights, picks_of, training_loader
 from tests.training.made import made_films, made_recipe
 

@@ -11,12 +11,12 @@ import pytest
 from cxr_core.data.cache import network_inputs
 from cxr_core.data.readers import read
 from cxr_core.domain import ABNORMAL, FINDINGS
+from cxr_core.evaluation import tables
+from cxr_core.evaluation.measure import Rules, measure, paired_difference
 from cxr_core.inference import registry
 from cxr_core.pipeline import analyse, load_kit, prepare
 from cxr_core.settings import ROOT, Settings
-from cxr_core.training import tables
 from cxr_core.training.describe import figures_of, recipe_of, written_card
-from cxr_core.training.figures import Rules, measure, paired_difference
 from cxr_core.training.recipes import read_recipe
 from cxr_core.triage.policy import load_policy
 

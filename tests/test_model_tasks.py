@@ -9,12 +9,12 @@ import pytest
 
 from cxr_core import batch
 from cxr_core.domain import ABNORMAL, FINDINGS, State, Urgency
+from cxr_core.evaluation.calibrate import UNREACHABLE
 from cxr_core.inference.manifest import read_manifest
 from cxr_core.pipeline import analyse, heatmaps, load_kit
 from cxr_core.reports import page
 from cxr_core.reports.record import as_record
 from cxr_core.settings import Settings
-from cxr_core.training.calibrate import UNREACHABLE
 from cxr_core.ui import card
 from tests.films import png
 from tests.inference.tiny import make_tiny_model, rewrite

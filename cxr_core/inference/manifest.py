@@ -6,7 +6,7 @@ import json
 import math
 import re
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
@@ -114,13 +114,18 @@ class SplitSize:
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """What the model learned from."""
+    """What the model learned from.
+
+    `known_within` names for a label the only source of films in which it is known; elsewhere it is neither
+    present nor absent.
+    """
 
     name: str
     url: str
     attribution: str
     licence: str
     split: dict[str, SplitSize]
+    known_within: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from cxr_core.domain import ABNORMAL, FINDINGS
 from cxr_core.evaluation.bootstrap import Interval
+from cxr_core.evaluation.calibrate import FIXED_SPECIFICITY
+from cxr_core.evaluation.measure import Measured
 from cxr_core.inference.manifest import Manifest, Task
 from cxr_core.training import card_tables as tables
-from cxr_core.training.calibrate import FEW_POSITIVES, FIXED_SPECIFICITY
-from cxr_core.training.figures import Measured
 from cxr_core.training.recipes import Keep, Loss, TrainingRecipe
-from cxr_core.triage.budget import Report
+from cxr_core.triage.budget import FEW_POSITIVES, Report
 
 NAMES = {"val": "Val", "test": "Test"}
 

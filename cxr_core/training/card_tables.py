@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from cxr_core.domain import ABNORMAL, State, Urgency
 from cxr_core.evaluation.bootstrap import Interval
-from cxr_core.training.calibrate import FEW_POSITIVES
-from cxr_core.training.figures import Group, Measured, One
-from cxr_core.triage.budget import Rate, Report
+from cxr_core.evaluation.measure import Group, Measured, One
+from cxr_core.triage.budget import FEW_POSITIVES, Rate, Report
 
 
 def areas(measured: Measured) -> str:

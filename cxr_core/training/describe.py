@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from cxr_core.errors import ModelError
+from cxr_core.evaluation import tables
 from cxr_core.evaluation.bootstrap import Interval
+from cxr_core.evaluation.measure import RESAMPLES, Measured, known_truth, measure, paired_difference, rules_of
 from cxr_core.inference import registry
 from cxr_core.inference.manifest import MANIFEST, Manifest, Task, read_manifest, write_manifest
-from cxr_core.training import tables
 from cxr_core.training.card import Content, write_card
-from cxr_core.training.figures import RESAMPLES, Measured, Rules, known_truth, measure, paired_difference
 from cxr_core.training.recipes import TrainingRecipe, read_recipe
 from cxr_core.triage.budget import Report, share_report
 from cxr_core.triage.policy import Policy
@@ -103,6 +102,7 @@ def write_anew(
         manifest,
         calibration=replace(manifest.calibration, network=own),
         thresholds=replace(manifest.thresholds, network=own),
+        data=replace(manifest.data, known_within=_within(folder, given)),
     )
     figures = figures_of(folder, bound, policy, baseline=baseline)
     kept = {name: value for name, value in manifest.evaluation.items() if name in TRAINING}
@@ -145,7 +145,7 @@ def figures_of(
     if not splits:
         raise ModelError(f"{folder.name}: holds no tables under {tables.FOLDER}/")
     found = {split: tables.read(folder, split, manifest.labels) for split in splits}
-    rules = _rules(manifest, recipe_of(folder).films.known_within, found[splits[0]].table)
+    rules = rules_of(manifest, found[splits[0]].table)
     measured = {
         split: measure(each.table, each.probabilities, rules, resamples=resamples)
         for split, each in found.items()
@@ -172,19 +172,11 @@ def figures_of(
     return Figures(measured, worklist, gain)
 
 
-def _rules(manifest: Manifest, within: Mapping[str, str], val: pd.DataFrame) -> Rules:
-    """Return what the figures depend on; the naive model goes by `val`."""
-    sources = set(val["source"])
-    known = {label: source for label, source in within.items() if source in sources}
-    truth = known_truth(val, manifest.labels, known)
-    usual = np.nan_to_num((truth == 1).sum(axis=0) / np.maximum((~np.isnan(truth)).sum(axis=0), 1))
-    return Rules(
-        labels=manifest.labels,
-        thresholds=manifest.thresholds.values,
-        within=known,
-        usual=tuple(map(float, usual)),
-        exclusive=manifest.model.task is Task.MULTICLASS,
-    )
+def _within(folder: Path, recipe: TrainingRecipe) -> dict[str, str]:
+    """Return what the recipe says of sources, where the tables name any."""
+    split = tables.splits_in(folder)[0]
+    sources = set(tables.read(folder, split, recipe.labels).table["source"])
+    return {label: source for label, source in recipe.films.known_within.items() if source in sources}
 
 
 def _stated_gain(manifest: Manifest) -> Interval | None:

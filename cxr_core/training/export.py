@@ -16,14 +16,15 @@ from cxr_core.data.index import Index
 from cxr_core.data.readers import read
 from cxr_core.data.selection import choose
 from cxr_core.errors import ModelError, RecipeError
+from cxr_core.evaluation import tables
+from cxr_core.evaluation.calibrate import NIH_PREVALENCE, Points, choose_points, fit_platt, fit_softmax
+from cxr_core.evaluation.measure import known_truth
 from cxr_core.inference import manifest as m
 from cxr_core.inference import registry
 from cxr_core.inference.calibration import Calibration, Method
 from cxr_core.inference.runtime import open_session, self_test_film
-from cxr_core.training import served, tables
-from cxr_core.training.calibrate import NIH_PREVALENCE, Points, choose_points, fit_platt, fit_softmax
+from cxr_core.training import served
 from cxr_core.training.describe import figures_of, written_card
-from cxr_core.training.figures import known_truth
 from cxr_core.training.networks import Classifier, build
 from cxr_core.training.progress import read_facts
 from cxr_core.training.recipes import COPY, TrainingRecipe, read_recipe
@@ -294,6 +295,7 @@ def _manifest(
             attribution=index.attribution,
             licence=index.licence,
             split={name: _size(index.of(name)) for name in splits},
+            known_within=within_of(recipe, index),
         ),
         self_test=self_test(folder, side),
         files={},

@@ -13,13 +13,13 @@ import numpy as np
 
 from cxr_core.domain import ABNORMAL, FINDINGS
 from cxr_core.errors import ModelError
+from cxr_core.evaluation.calibrate import UNREACHABLE
 from cxr_core.imaging.preprocess import Recipe
 from cxr_core.inference import manifest as m
 from cxr_core.inference import registry
 from cxr_core.inference.calibration import Method
 from cxr_core.inference.runtime import self_test_film
 from cxr_core.training import served
-from cxr_core.training.calibrate import UNREACHABLE
 from cxr_core.training.checkpoint import Kind, network_of, state_of
 from cxr_core.training.export import put_in_place, self_test
 

@@ -6,8 +6,8 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxr_core.domain import ABNORMAL, FINDINGS
+from cxr_core.evaluation.measure import Rules, averaged, known_truth, measure, paired_difference
 from cxr_core.training import card_tables
-from cxr_core.training.figures import Rules, averaged, known_truth, measure, paired_difference
 
 ALL = (*FINDINGS, ABNORMAL)
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from cxr_core.domain import ABNORMAL
 from cxr_core.evaluation.bootstrap import Floats, Interval, column_aps, column_aucs, interval, intervals
-from cxr_core.training.calibrate import FEW_POSITIVES
-from cxr_core.triage.budget import Rate
+from cxr_core.inference.manifest import Manifest, Task
+from cxr_core.triage.budget import FEW_POSITIVES, Rate
 
 RESAMPLES = 2000
 NOT_AVERAGED = ("Hernia",)
@@ -148,6 +148,20 @@ def measure(
             if label in rules.labels
         },
         groups=tuple(_groups(table, truth, probabilities, rules, max(1, resamples // 4))),
+    )
+
+
+def rules_of(manifest: Manifest, val: pd.DataFrame) -> Rules:
+    """Return what a model's figures depend on; the naive model goes by `val`."""
+    known = manifest.data.known_within
+    truth = known_truth(val, manifest.labels, known)
+    usual = np.nan_to_num((truth == 1).sum(axis=0) / np.maximum((~np.isnan(truth)).sum(axis=0), 1))
+    return Rules(
+        labels=manifest.labels,
+        thresholds=manifest.thresholds.values,
+        within=known,
+        usual=tuple(map(float, usual)),
+        exclusive=manifest.model.task is Task.MULTICLASS,
     )
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from cxr_core.training.calibrate import (
+from cxr_core.evaluation.calibrate import (
     FIXED_SPECIFICITY,
     NIH_PREVALENCE,
     UNREACHABLE,

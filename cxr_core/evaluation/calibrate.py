@@ -14,10 +14,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_curve
 
 from cxr_core.inference.calibration import Calibration, Method
+from cxr_core.triage.budget import FEW_POSITIVES
 
 Floats = NDArray[np.float64]
 
-FEW_POSITIVES = 20
 LEAST_SLOPE = 0.1
 FIXED_SPECIFICITY = 0.95
 UNREACHABLE = 1.01

@@ -71,13 +71,10 @@ def read(folder: Path, split: str, labels: Sequence[str]) -> Answers:
         ModelError: a table is missing, or they are not of the same films and labels.
     """
     try:
-        table, together, each = (
-            pd.read_csv(folder / FOLDER / f"{kind}-{split}.csv", keep_default_na=False, na_values=[""])
-            for kind in ("labels", "predictions", "members")
-        )
+        table, together, each = (_table(folder, kind, split) for kind in ("labels", "predictions", "members"))
         shape = (len(table), -1, len(labels))
         answers = Answers(
-            table.fillna({"sex": "", "view": "", "source": ""}),
+            _facts(table),
             together[list(labels)].to_numpy(dtype=np.float64),
             each[list(labels)].to_numpy(dtype=np.float64).reshape(shape),
         )
@@ -86,6 +83,18 @@ def read(folder: Path, split: str, labels: Sequence[str]) -> Answers:
     if list(together["file"]) != list(table["file"]) or not len(table):
         raise ModelError(f"{folder.name}: the tables of {split} are not of the same films")
     return answers
+
+
+def read_labels(folder: Path, split: str) -> pd.DataFrame:
+    """Return `FACTS` and labels of a split's films.
+
+    Raises:
+        ModelError: there is no such table.
+    """
+    try:
+        return _facts(_table(folder, "labels", split))
+    except (OSError, ValueError) as exc:
+        raise ModelError(f"{folder.name}: holds no tables of {split} under {FOLDER}/") from exc
 
 
 def splits_in(folder: Path) -> tuple[str, ...]:
@@ -104,3 +113,11 @@ def write_history(folder: Path, members: Sequence[Path]) -> None:
         parts.append(history)
     joined = pd.concat(parts, ignore_index=True)
     joined.to_csv(folder / FOLDER / HISTORY, index=False, lineterminator="\n")
+
+
+def _table(folder: Path, kind: str, split: str) -> pd.DataFrame:
+    return pd.read_csv(folder / FOLDER / f"{kind}-{split}.csv", keep_default_na=False, na_values=[""])
+
+
+def _facts(table: pd.DataFrame) -> pd.DataFrame:
+    return table.fillna({"sex": "", "view": "", "source": ""})

@@ -12,11 +12,11 @@ from plotly.graph_objects import Figure
 from cxr_core.access import Action, Actor
 from cxr_core.domain import Urgency
 from cxr_core.errors import CxrError
+from cxr_core.triage.order import max_wait
 from cxr_core.ui import plots, services
 from cxr_core.ui.moments import waited
 from cxr_core.ui.operations_lights import Light, fell_silent, lights_of, many, size
 from cxr_core.worklist.operations import Health, Heard, Hour, Queue
-from cxr_core.worklist.order import max_wait
 from cxr_core.worklist.service import Service
 
 EVERY_S = 3.0

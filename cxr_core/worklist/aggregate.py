@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from cxr_core.domain import Notice, State, Triage, Urgency
 from cxr_core.imaging.refusals import refusal
+from cxr_core.triage.order import tier_of
 from cxr_core.triage.policy import Policy
 from cxr_core.worklist.values import ImageStatus
 
@@ -22,7 +23,6 @@ _NOTICES = {ImageStatus.DEAD: refusal("given_up"), ImageStatus.CONFLICT: refusal
 LOST = refusal("internal")
 """Of a film that was answered, but whose result is not there or cannot be read."""
 
-_TIERS = {Urgency.CRITICAL: 0, Urgency.URGENT: 1, Urgency.REVIEW: 1, Urgency.SIGNIFICANT: 2}
 _STATES = (State.FLAGGED, State.UNABLE_TO_CLASSIFY, State.NO_DISEASE_DETECTED)
 
 
@@ -64,11 +64,6 @@ class Verdict:
     def tier(self) -> int:
         """Place in the list."""
         return tier_of(self.urgency)
-
-
-def tier_of(urgency: Urgency) -> int:
-    """Return the place in the list: 0 critical, 1 urgent and review, 2 significant, 3 routine."""
-    return _TIERS.get(urgency, 3)
 
 
 def notice_of(status: ImageStatus) -> Notice | None:

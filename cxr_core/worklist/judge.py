@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 from cxr_core.domain import Analysis, Sex, Study, Urgency, View
 from cxr_core.errors import PolicyError, StoreError
 from cxr_core.logs import Log
+from cxr_core.triage.order import tier_of
 from cxr_core.triage.policy import Policy
 from cxr_core.worklist import codec, stored_policy
-from cxr_core.worklist.aggregate import Outcome, Verdict, aggregate, tier_of
+from cxr_core.worklist.aggregate import Outcome, Verdict, aggregate
 from cxr_core.worklist.amend import amended
 from cxr_core.worklist.overrides import Override, counting
 from cxr_core.worklist.schema import ImageRow, ResultRow, StudyRow

@@ -11,9 +11,9 @@ from sqlalchemy import func, literal_column, select
 from sqlalchemy.orm import Session
 
 from cxr_core.domain import Sex, State, Urgency, View
+from cxr_core.triage.order import max_wait, tier_of
 from cxr_core.triage.policy import Policy
 from cxr_core.worklist import order
-from cxr_core.worklist.aggregate import tier_of
 from cxr_core.worklist.judge import overridden
 from cxr_core.worklist.schema import IdentityRow, ImageRow, StudyRow
 from cxr_core.worklist.values import Alert, Line, Overridden, Page, Query, Status, Tier
@@ -58,7 +58,7 @@ def tiers(service: Service) -> tuple[Tier, ...]:
         same = [order.is_open(True), order.in_tier(tier_of(urgency))]
         same += [] if alone else [StudyRow.urgency == urgency]
         count = select(func.count()).select_from(StudyRow).where(*same)
-        latest = now - order.max_wait(service.policy, urgency)
+        latest = now - max_wait(service.policy, urgency)
         oldest = select(since).where(*same).order_by(since, StudyRow.id).limit(1)
         parts = (count.where(since < latest), count.where(since >= latest), oldest)
         columns += [part.scalar_subquery() for part in parts]
@@ -146,7 +146,7 @@ def _line(
         received=study.received_utc,
         since=study.since_utc,
         waiting_s=max((until - study.since_utc).total_seconds(), 0.0),
-        limit_s=order.max_wait(policy, urgency).total_seconds(),
+        limit_s=max_wait(policy, urgency).total_seconds(),
         status=status,
         claimed_by=study.claimed_by,
         acknowledged=study.acknowledged_utc is not None,

@@ -28,13 +28,10 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from cxr_core.domain import Urgency
+from cxr_core.triage.order import LOWER, PLACES, max_wait, place, tier_of
 from cxr_core.triage.policy import Policy
-from cxr_core.worklist.aggregate import tier_of
 from cxr_core.worklist.schema import IdentityRow, StudyRow
 from cxr_core.worklist.values import Query, Status
-
-FOREVER = timedelta(days=36_500)
-"""Longest maximum wait that is told from none; keeps `now - wait` a date."""
 
 TIERS: tuple[tuple[Urgency, ...], ...] = tuple(
     tuple(urgency for urgency in Urgency if tier_of(urgency) == tier) for tier in range(4)
@@ -47,8 +44,6 @@ FEW = 500
 """Studies named one by one in a statement, in each range of the list."""
 
 Condition = ColumnElement[bool]
-
-_LOWER = (1, 2, 3)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,28 +59,23 @@ class Stretch:
     newest_first: bool = False
 
 
-def max_wait(policy: Policy, urgency: Urgency) -> timedelta:
-    """Return the longest wait the policy allows; one above a century is a century."""
-    return timedelta(minutes=min(policy.tiers[urgency].max_wait_minutes, FOREVER // timedelta(minutes=1)))
-
-
 def stretches(policy: Policy, query: Query, now: datetime) -> tuple[Stretch, ...]:
     """Return the list's stretches, in order: the open studies, then those read, the newest first.
 
-    Open studies: critical, whatever is overdue, then tier by tier; the longest wait first within each.
+    Open studies stand in the places of `triage.order`, the longest wait first within each.
     """
     found: list[Stretch] = []
     unread = query.statuses - {Status.READ}
     if unread or not query.statuses:
         asked = [] if unread in (frozenset(), UNREAD) else [StudyRow.status.in_(sorted(unread))]
-        parts = [
-            _tier(query, 0),
-            [each for tier in _LOWER for each in _waiting(policy, query, now, tier, late=True)],
-            *(_waiting(policy, query, now, tier, late=False) for tier in _LOWER),
-        ]
+        parts: list[list[Condition]] = [[] for _ in range(PLACES)]
+        parts[place(0, late=False)] += _tier(query, 0)
+        for tier in LOWER:
+            for late in (True, False):
+                parts[place(tier, late=late)] += _waiting(policy, query, now, tier, late=late)
         found += [Stretch(tuple(and_(is_open(True), each, *asked) for each in part)) for part in parts]
     if Status.READ in query.statuses:
-        read = tuple(and_(is_open(False), each) for tier in (0, *_LOWER) for each in _tier(query, tier))
+        read = tuple(and_(is_open(False), each) for tier in (0, *LOWER) for each in _tier(query, tier))
         found.append(Stretch(read, newest_first=True))
     return tuple(stretch for stretch in found if stretch.ranges)
 

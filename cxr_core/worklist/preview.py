@@ -18,10 +18,10 @@ from sqlalchemy.orm import Session
 from cxr_core.domain import Analysis, State, Urgency
 from cxr_core.triage.compare import Difference, differences, without_effect
 from cxr_core.triage.decide import decide, refuse
+from cxr_core.triage.order import max_wait
 from cxr_core.triage.policy import Policy, parse_policy
 from cxr_core.worklist import judge, stored_policy
 from cxr_core.worklist.aggregate import Outcome
-from cxr_core.worklist.order import max_wait
 from cxr_core.worklist.schema import PolicyRow, ResultRow, StudyRow
 from cxr_core.worklist.values import ImageStatus
 

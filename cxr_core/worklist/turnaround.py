@@ -21,7 +21,7 @@ from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from cxr_core.domain import Urgency
-from cxr_core.worklist import order
+from cxr_core.triage.order import max_wait
 from cxr_core.worklist.schema import AuditRow, StudyRow
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def turnaround(service: Service, since: datetime, until: datetime) -> Turnaround
     now = service.clock()
     with service.database.read() as session:
         found = passages(session, since, until)
-    limits = {urgency: order.max_wait(service.policy, urgency).total_seconds() for urgency in Urgency}
+    limits = {urgency: max_wait(service.policy, urgency).total_seconds() for urgency in Urgency}
     return measured(found, limits, since, until, now)
 
 

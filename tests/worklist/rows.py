@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import delete, insert
 
 from cxr_core.domain import Urgency
+from cxr_core.triage.order import tier_of
 from cxr_core.worklist import audit
-from cxr_core.worklist.aggregate import tier_of
 from cxr_core.worklist.database import Database
 from cxr_core.worklist.schema import (
     AccountRow,

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from cxr_core.domain import FINDINGS, Notice, State, Triage, Urgency
 from cxr_core.imaging.refusals import REFUSALS, refusal
 from cxr_core.triage.decide import refuse
-from cxr_core.worklist.aggregate import NOT_FOR_THE_MODEL, Outcome, aggregate, tier_of
+from cxr_core.triage.order import tier_of
+from cxr_core.worklist.aggregate import NOT_FOR_THE_MODEL, Outcome, aggregate
 from cxr_core.worklist.values import ImageStatus
 from tests.reports import analyses
 from tests.reports.analyses import POLICY

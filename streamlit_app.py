@@ -15,6 +15,7 @@ def show() -> None:
         (Role.VIEWER, st.Page("pages/triage.py", title="Triage", icon=":material/radiology:", default=True)),
         (Role.VIEWER, st.Page("pages/worklist.py", title="Worklist", icon=":material/list_alt:")),
         (Role.VIEWER, st.Page("pages/study.py", title="Study", icon=":material/clinical_notes:")),
+        (Role.VIEWER, st.Page("pages/performance.py", title="Performance", icon=":material/monitoring:")),
         (Role.VIEWER, st.Page("pages/models.py", title="Models", icon=":material/model_training:")),
         (Role.LEAD, st.Page("pages/operations.py", title="Operations", icon=":material/monitor_heart:")),
     )

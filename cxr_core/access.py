@@ -50,6 +50,8 @@ class Action(StrEnum):
     POLICY = "write, activate or revert a policy"
     MODELS = "see the models and take one away"
     ACTIVATE_MODEL = "bring a model into force"
+    PERFORMANCE = "see how well the models do"
+    MEASURE = "have a model's intervals computed"
     USERS = "see who signs in and give them roles"
 
 
@@ -76,6 +78,8 @@ NEEDS: dict[Action, Role] = {
     Action.POLICY: Role.LEAD,
     Action.MODELS: Role.VIEWER,
     Action.ACTIVATE_MODEL: Role.LEAD,
+    Action.PERFORMANCE: Role.VIEWER,
+    Action.MEASURE: Role.LEAD,
     Action.USERS: Role.ADMIN,
 }
 

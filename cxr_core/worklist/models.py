@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from cxr_core.access import Actor
 from cxr_core.errors import Conflict, Invalid, ModelError
+from cxr_core.inference import stripped
 from cxr_core.inference.manifest import MANIFEST
 from cxr_core.worklist import actions, audit, model_check, model_folders, model_in_force, stored_policy
 from cxr_core.worklist.model_folders import Curve, Folder, Stamp
@@ -115,11 +116,13 @@ def curves(service: Service, model_ids: Sequence[str]) -> tuple[Curve, ...]:
 def export(service: Service, actor: Actor, model_id: str) -> bytes:
     """Return the files of a model as a zip file, each as the manifest lists it.
 
+    A folder of figures only makes a bundle of figures only.
+
     Raises:
         ModelError: there is no such model, or a file of it is not what the manifest says.
         Invalid: it is too large.
     """
-    found = _sound(service, model_id)
+    found = sound(service, model_id)
     if found.size_bytes > MOST_BYTES:
         raise Invalid(
             f"{model_id} has {found.size_bytes / 1e6:.0f} MB; at most {MOST_BYTES / 1e6:.0f} MB are taken "
@@ -132,7 +135,7 @@ def export(service: Service, actor: Actor, model_id: str) -> bytes:
                 said = (path / name).read_bytes()
             except OSError as exc:
                 raise ModelError(f"{model_id}: {name} cannot be read ({type(exc).__name__})") from exc
-            if hashlib.sha256(said).hexdigest() != sha256:
+            if sha256 and hashlib.sha256(said).hexdigest() != sha256:
                 raise ModelError(f"{model_id}: {name} has changed just now; look again")
             entry = zipfile.ZipInfo(f"{model_id}/{name}", _THEN)
             entry.compress_type = zipfile.ZIP_DEFLATED
@@ -154,7 +157,8 @@ def tried(service: Service, model_id: str) -> Folder:
     path = _path(service, model_id)
     before = model_folders.stamp(path)
     _failed.pop(path, None)
-    found = _sound(service, model_id)
+    found = sound(service, model_id)
+    stripped.refuse(path)
     try:
         model_check.check(path)
     except ModelError as exc:
@@ -232,7 +236,7 @@ def _path(service: Service, model_id: str) -> Path:
     return path
 
 
-def _sound(service: Service, model_id: str) -> Folder:
+def sound(service: Service, model_id: str) -> Folder:
     """Return a model whose files are what its manifest says.
 
     Raises:
@@ -254,4 +258,9 @@ def _with_fault(service: Service, found: Folder) -> Folder:
 
 
 def _listed(found: Folder) -> dict[str, str]:
-    return found.manifest.files if found.manifest else {}
+    """Return the files that lie there with their SHA-256, empty for the one that no manifest lists."""
+    files = found.manifest.files if found.manifest else {}
+    if not found.elsewhere:
+        return files
+    kept = {name: sha256 for name, sha256 in files.items() if name not in stripped.NETWORK_FILES}
+    return kept | {stripped.ELSEWHERE: ""}

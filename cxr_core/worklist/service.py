@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
@@ -18,6 +19,7 @@ from cxr_core.errors import ModelError, PolicyError, Rejected
 from cxr_core.imaging.limits import Limits
 from cxr_core.inference.explanation import Method
 from cxr_core.inference.manifest import read_manifest
+from cxr_core.inference.stripped import refuse
 from cxr_core.settings import Settings
 from cxr_core.triage.policy import Policy, parse_policy, read_policy
 from cxr_core.worklist import (
@@ -34,6 +36,7 @@ from cxr_core.worklist import (
     models,
     operations,
     opinions,
+    performance,
     policies,
     preview,
     priors,
@@ -62,6 +65,10 @@ from cxr_core.worklist.values import (
     StudyView,
     Tier,
 )
+
+if TYPE_CHECKING:
+    from cxr_core.evaluation.report import Evaluation
+    from cxr_core.evaluation.scored import Scored
 
 HEARD_OF = timedelta(seconds=15)
 """A worker silent for longer counts as gone."""
@@ -401,6 +408,39 @@ class Service:
         self.check(actor, Action.MODELS)
         return models.curves(self, model_ids)
 
+    def splits(self, actor: Actor, model_id: str) -> tuple[str, ...]:
+        """Return the splits that a model has tables of, val first; raises ModelError."""
+        self.check(actor, Action.PERFORMANCE)
+        return performance.splits(self, model_id)
+
+    def scored(self, actor: Actor, model_id: str, split: str) -> Scored:
+        """Return what a model said of the films of a split; raises ModelError where it has no tables."""
+        self.check(actor, Action.PERFORMANCE)
+        return performance.scored(self, model_id, split)
+
+    def evaluation(self, actor: Actor, model_id: str, split: str) -> Evaluation | None:
+        """Return a model's figures with intervals, None where nobody has computed them; raises ModelError."""
+        self.check(actor, Action.PERFORMANCE)
+        return performance.evaluation(self, model_id, split)
+
+    def evidence(self, actor: Actor, model_id: str) -> performance.Evidence:
+        """Return what else was measured of a model: heatmaps, label noise, other films; raises ModelError."""
+        self.check(actor, Action.PERFORMANCE)
+        return performance.evidence(self, model_id)
+
+    def measure(
+        self,
+        actor: Actor,
+        model_id: str,
+        split: str,
+        *,
+        resamples: int = performance.RESAMPLES,
+        on_progress: performance.Progress | None = None,
+    ) -> Evaluation:
+        """Return a model's figures with intervals, computed now and kept by this process; raises ModelError."""
+        self.check(actor, Action.MEASURE)
+        return performance.measured(self, model_id, split, resamples, on_progress)
+
     def export_model(self, actor: Actor, model_id: str) -> bytes:
         """Return a sound model's folder as a zip file; audited.
 
@@ -609,8 +649,9 @@ class Service:
 
 
 def named(settings: Settings, model_id: str) -> str:
-    """Return "id version" by the model's manifest; the network is not opened."""
+    """Return "id version" by the manifest of a model that has its network; it is not opened."""
     manifest = read_manifest(settings.models_dir / model_id)
+    refuse(settings.models_dir / model_id)
     return f"{manifest.id} {manifest.version}"
 
 

@@ -240,6 +240,10 @@ CALLS: dict[str, Call] = {
     "models": Call(A.MODELS, lambda s, a, w: s.models(a)),
     "model_card": Call(A.MODELS, lambda s, a, w: s.model_card(a, w.model())),
     "training_curves": Call(A.MODELS, lambda s, a, w: s.training_curves(a, [w.model()])),
+    "splits": Call(A.PERFORMANCE, lambda s, a, w: s.splits(a, w.model())),
+    "scored": Call(A.PERFORMANCE, lambda s, a, w: s.scored(a, w.model(), "val")),
+    "evaluation": Call(A.PERFORMANCE, lambda s, a, w: s.evaluation(a, w.model(), "val")),
+    "evidence": Call(A.PERFORMANCE, lambda s, a, w: s.evidence(a, w.model())),
     "export_model": Call(A.MODELS, lambda s, a, w: s.export_model(a, w.model()), ("model_export",)),
     "try_model": Call(A.ACTIVATE_MODEL, lambda s, a, w: s.try_model(a, w.model())),
     "activate_model": Call(

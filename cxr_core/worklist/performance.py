@@ -1,0 +1,125 @@
+"""How well the models do, from the tables in their folders; read again only where a file of them changed.
+
+What measures is imported when first asked for: no other page needs it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from cxr_core.errors import ModelError
+from cxr_core.worklist import model_folders, models
+
+if TYPE_CHECKING:
+    from cxr_core.evaluation.report import Evaluation
+    from cxr_core.evaluation.scored import Scored
+    from cxr_core.worklist.service import Service
+
+MOST = 24
+"""Tables, figures and pieces of evidence kept at a time; the least used goes first."""
+
+RESAMPLES = 2000
+"""Of the bootstrap by patient."""
+
+Progress = Callable[[float], None]
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What else was measured of a model; each None where it was not.
+
+    Attributes:
+        hits: label → how often a heatmap's peak lay in the radiologist's box, see `evaluation.localise`.
+        noise: text-mined labels and the model against labels that radiologists adjudicated.
+        external: data set's id → figures on films of another population.
+    """
+
+    hits: Any = None
+    noise: Any = None
+    external: Any = None
+
+
+_kept: OrderedDict[tuple[object, ...], Any] = OrderedDict()
+_lock = Lock()
+
+
+def splits(service: Service, model_id: str) -> tuple[str, ...]:
+    """Return the splits that a model has tables of, val first; raises ModelError."""
+    from cxr_core.evaluation.tables import splits_in
+
+    return splits_in(_sound(service, model_id))
+
+
+def scored(service: Service, model_id: str, split: str) -> Scored:
+    """Return a model's tables of a split; raises ModelError where there are none or the model is not sound."""
+    from cxr_core.evaluation.scored import read_scored
+
+    path = _sound(service, model_id)
+    if split not in splits(service, model_id):
+        raise ModelError(f"{model_id} has no tables of {split!r}")
+    return _once(path, ("scored", split), lambda: read_scored(path, split))
+
+
+def evaluation(service: Service, model_id: str, split: str) -> Evaluation | None:
+    """Return the figures with intervals that lie in the model folder or were computed here; None otherwise."""
+    try:
+        from cxr_core.evaluation import report
+    except ImportError:
+        return None
+    path = _sound(service, model_id)
+    films = scored(service, model_id, split)
+    found = _once(path, ("stored", split), lambda: report.stored(path, split, films))
+    if found is not None:
+        return found  # type: ignore[no-any-return]
+    with _lock:
+        return _kept.get((path, model_folders.stamp(path), "computed", split))
+
+
+def measured(
+    service: Service, model_id: str, split: str, resamples: int, on_progress: Progress | None
+) -> Evaluation:
+    """Return figures with intervals, computed now and kept in this process while the files stay."""
+    from cxr_core.evaluation import report
+
+    path = _sound(service, model_id)
+    films = scored(service, model_id, split)
+    return _once(
+        path,
+        ("computed", split),
+        lambda: report.evaluate(films, resamples=resamples, on_progress=on_progress),
+    )
+
+
+def evidence(service: Service, model_id: str) -> Evidence:
+    """Return what else was measured of a model; raises ModelError."""
+    path = _sound(service, model_id)
+    return _once(path, ("evidence",), lambda: _evidence(path))
+
+
+def _evidence(path: Path) -> Evidence:
+    return Evidence()
+
+
+def _sound(service: Service, model_id: str) -> Path:
+    return service.settings.models_dir / models.sound(service, model_id).id
+
+
+def _once(path: Path, what: tuple[object, ...], make: Callable[[], Made]) -> Made:
+    """Return what was made before, while no file of the folder changed."""
+    key = (path, model_folders.stamp(path), *what)
+    with _lock:
+        if key in _kept:
+            _kept.move_to_end(key)
+            return _kept[key]  # type: ignore[no-any-return]
+    made = make()
+    with _lock:
+        _kept[key] = made
+        while len(_kept) > MOST:
+            _kept.popitem(last=False)
+    return made

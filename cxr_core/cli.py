@@ -44,6 +44,7 @@ app = typer.Typer(
 app.add_typer(cli_models.app, name="models")
 cli_models.app.command("list")(cli_activate.list_models)
 cli_models.app.command("activate")(cli_activate.activate)
+cli_models.app.command("strip")(cli_activate.strip_model)
 app.command()(cli_explain.explain)
 app.command()(cli_submit.submit)
 app.command()(cli_worker.worker)

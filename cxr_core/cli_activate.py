@@ -1,7 +1,8 @@
-"""`cxr models list` and `cxr models activate`: which model answers the worklist's films."""
+"""`cxr models list`, `activate` and `strip`: which model answers the worklist's films, and which cannot."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,6 +22,7 @@ def list_models() -> None:
     from cxr_core.files import printable
     from cxr_core.inference.manifest import read_manifest
     from cxr_core.inference.registry import list_models as ids
+    from cxr_core.inference.stripped import elsewhere
 
     with failures():
         chosen = settings.load()
@@ -29,10 +31,11 @@ def list_models() -> None:
             mark = "*" if model_id == ours else " "
             try:
                 model = read_manifest(chosen.models_dir / model_id).model
+                only = " [figures only]" if elsewhere(chosen.models_dir / model_id) else ""
             except ModelError as error:
                 typer.echo(f"{mark} {printable(model_id)}  NOT SOUND: {printable(str(error))}")
             else:
-                typer.echo(f"{mark} {model.id} {model.version}  {printable(model.summary)}")
+                typer.echo(f"{mark} {model.id} {model.version}{only}  {printable(model.summary)}")
 
 
 def activate(
@@ -51,6 +54,36 @@ def activate(
             typer.echo(
                 f"open studies answered otherwise: {otherwise}; a lead has them analysed again on the page"
             )
+
+
+def strip_model(
+    model_id: Annotated[str, typer.Argument(metavar="ID", help="As `cxr models list` names it.")],
+    to: Annotated[Path, typer.Option(metavar="DIR", help="Where its network goes: DIR/ID/.")],
+    where: Annotated[
+        str, typer.Option(help="For people: where the network is, or how to make it again.")
+    ] = "",
+) -> None:
+    """Move a model's network out of its folder; card, figures and recipe stay, as for a repository.
+
+    It then answers no film, and its figures are still shown. Lay the files back and it answers again.
+    """
+    from cxr_core.errors import ModelError
+    from cxr_core.inference.manifest import MANIFEST
+    from cxr_core.inference.registry import load
+    from cxr_core.inference.stripped import strip
+
+    with failures():
+        chosen = settings.load()
+        folder = chosen.models_dir / model_id
+        if model_id in (chosen.model, _in_force(chosen)):
+            raise ModelError(
+                f"{model_id} is in force or named by CXR_MODEL; without network it answers no film"
+            )
+        manifest = load(folder).manifest
+        recipes = sorted(path.stem for path in folder.glob("*.toml") if path.name != MANIFEST)
+        again = [f"make it again: cxr train recipes/{each}.toml, cxr export {each}" for each in recipes]
+        place = strip(folder, manifest, to, where or "; ".join(again))
+    typer.echo(f"{model_id} {manifest.version}: figures only; its network is in {place}")
 
 
 def _in_force(chosen: Settings) -> str:

@@ -50,29 +50,44 @@ def show_model(
 ) -> None:
     """Show what a model's manifest says: labels, thresholds, data, measured figures."""
     from cxr_core.inference.manifest import read_manifest
+    from cxr_core.inference.stripped import elsewhere
 
     with failures():
         chosen = settings.load()
-        manifest = read_manifest(chosen.models_dir / (model_id or chosen.model))
+        folder = chosen.models_dir / (model_id or chosen.model)
+        manifest = read_manifest(folder)
     for line in _facts(manifest):
         typer.echo(line)
+    if where := elsewhere(folder):
+        typer.echo(f"figures only  {where}")
 
 
 @app.command("verify")
 def verify_models(
     model_ids: Annotated[list[str] | None, typer.Argument(metavar="ID", help="Default: all of them.")] = None,
 ) -> None:
-    """Check every file's SHA-256, the labels and the self-test. Exit status: 0, or 1 if any is not sound."""
+    """Check every file's SHA-256, the labels and the self-test. Exit status: 0, or 1 if any is not sound.
+
+    Of a model whose network is elsewhere, what lies here is checked.
+    """
     from cxr_core.errors import ModelError
     from cxr_core.inference.registry import list_models as ids
-    from cxr_core.inference.registry import load
+    from cxr_core.inference.registry import load, verify
+    from cxr_core.inference.stripped import NETWORK_FILES, elsewhere
 
     with failures():
         chosen = settings.load()
     sound = True
     for model_id in model_ids or ids(chosen.models_dir):
+        folder = chosen.models_dir / model_id
         try:
-            manifest = load(chosen.models_dir / model_id).manifest
+            if where := elsewhere(folder):
+                manifest = verify(folder)
+                count = len(set(manifest.files) - set(NETWORK_FILES))
+                said = f"sound, {count} files; figures only, its network is not in this copy ({where})"
+                typer.echo(f"{model_id} {manifest.version}: {said}")
+                continue
+            manifest = load(folder).manifest
             typer.echo(f"{model_id} {manifest.version}: sound, {len(manifest.files)} files and the self-test")
         except ModelError as error:
             sound = False

@@ -20,7 +20,7 @@ from cxr_core.inference.heads import Pooling
 from cxr_core.strict import build
 
 MANIFEST = "manifest.toml"
-NETWORK = "model.onnx"
+NETWORK, WEIGHTS = "model.onnx", "weights.safetensors"
 LOOSEST = 0.01
 """Largest self-test tolerance in logits; more would let changed weights through."""
 

@@ -17,9 +17,10 @@ from cxr_core.inference.calibration import Calibration
 from cxr_core.inference.heads import Heads
 from cxr_core.inference.manifest import MANIFEST, Manifest, read_manifest
 from cxr_core.inference.manifest import NETWORK as NETWORK
+from cxr_core.inference.manifest import WEIGHTS as WEIGHTS
 from cxr_core.inference.runtime import Classifier, check_self_test, open_session
+from cxr_core.inference.stripped import ELSEWHERE, NETWORK_FILES, elsewhere, refuse
 
-WEIGHTS = "weights.safetensors"
 LABELS = "labels"
 """Key under which network and weights name their labels in their own metadata; see `labels_text`."""
 
@@ -38,10 +39,11 @@ def load(folder: Path, *, threads: int = 0) -> Classifier:
     """Return the model of a folder after checking every file of it and its self-test.
 
     Raises:
-        ModelError: a file is missing, unlisted, altered or of a kind that can run code; the network
-            or the weights do not fit the manifest; the self-test answers otherwise.
+        ModelError: a file is missing, unlisted, altered or of a kind that can run code; the network is
+            elsewhere; network or weights do not fit the manifest; the self-test answers otherwise.
     """
     manifest = verify(folder)
+    refuse(folder)
     if not (manifest.calibration.network and manifest.thresholds.network):
         raise ModelError(
             f"{manifest.id}: calibration and thresholds do not say for which network they were fitted; "
@@ -63,20 +65,27 @@ def load(folder: Path, *, threads: int = 0) -> Classifier:
 def verify(folder: Path) -> Manifest:
     """Return the manifest after comparing every file's SHA-256 with it; opens no file as a model.
 
+    Of a folder of figures only, all but the network's files are compared, and their labels (`stripped`).
+
     Raises:
         ModelError: see `load`.
     """
     manifest = read_manifest(folder)
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} - {MANIFEST}
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    found -= {MANIFEST, ELSEWHERE}
+    absent = set(NETWORK_FILES) if elsewhere(folder) else set[str]()
     if unsafe := sorted(name for name in found if Path(name).suffix.lower() in UNSAFE):
         raise ModelError(
             f"{folder.name}: {unsafe[0]} may run code when read; safetensors and ONNX are accepted"
         )
     if unlisted := sorted(found - set(manifest.files)):
         raise ModelError(f"{folder.name}: {unlisted[0]} is not listed in the manifest")
-    if missing := sorted({NETWORK, WEIGHTS, *manifest.files} - found):
+    if missing := sorted({NETWORK, WEIGHTS, *manifest.files} - found - absent):
         raise ModelError(f"{folder.name}: {missing[0]} is missing")
-    for name, expected in manifest.files.items():
+    if unnamed := sorted(absent - set(manifest.files)):
+        raise ModelError(f"{folder.name}: the manifest does not say which {unnamed[0]} lies elsewhere")
+    for name in sorted(set(manifest.files) - absent):
+        expected = manifest.files[name]
         try:
             got = sha256_of(folder / name)
         except OSError as exc:
@@ -93,6 +102,8 @@ def verify(folder: Path) -> Manifest:
             raise ModelError(
                 f"{folder.name}: the {table} of another network ({network[:12]}…) than {NETWORK}"
             )
+    if absent:
+        _compare_labels(manifest, dict(_labels_of_tables(folder, manifest)))
     return manifest
 
 
@@ -103,9 +114,16 @@ def sha256_of(path: Path) -> str:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a model folder but the manifest, as the manifest lists them."""
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MANIFEST]
-    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
+    """Return the SHA-256 of every file of a model folder but the manifest, as the manifest lists them.
+
+    Of a folder of figures only, those of the network are as the manifest there has them.
+    """
+    files = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*")) if path.is_file()]
+    found = {name: sha256_of(folder / name) for name in files if name not in (MANIFEST, ELSEWHERE)}
+    if elsewhere(folder):
+        listed = read_manifest(folder).files
+        found |= {name: listed[name] for name in NETWORK_FILES if name in listed}
+    return dict(sorted(found.items()))
 
 
 def labels_text(labels: Sequence[str]) -> str:
@@ -157,6 +175,10 @@ def _check_labels(folder: Path, classifier: Classifier) -> None:
     witnesses = dict(_named_labels(folder, classifier))
     if not witnesses:
         raise ModelError(f"{manifest.id}: no file names the labels in order; see docs/models.md, labels")
+    _compare_labels(manifest, witnesses)
+
+
+def _compare_labels(manifest: Manifest, witnesses: dict[str, list[str]]) -> None:
     for witness, labels in witnesses.items():
         if labels != list(manifest.labels):
             raise ModelError(
@@ -176,7 +198,11 @@ def _named_labels(folder: Path, classifier: Classifier) -> Iterator[tuple[str, l
                 yield name, json.loads(metadata[LABELS])
             except ValueError as exc:
                 raise ModelError(f"{folder.name}: {name} names its labels in another form than JSON") from exc
-    for name in classifier.manifest.files:
+    yield from _labels_of_tables(folder, classifier.manifest)
+
+
+def _labels_of_tables(folder: Path, manifest: Manifest) -> Iterator[tuple[str, list[str]]]:
+    for name in manifest.files:
         if name.startswith("evaluation/predictions-") and name.endswith(".csv"):
             with (folder / name).open(encoding="utf-8", newline="") as file:
                 yield name, next(csv.reader(file), [])[1:]

@@ -69,11 +69,14 @@ def _closely(service: Service, actor: Actor, shelf: Shelf) -> None:
             return
         if not folder.fault:
             _bundle(service, actor, folder)
-            if actor.may(Action.ACTIVATE_MODEL):
+            if folder.answers and actor.may(Action.ACTIVATE_MODEL):
                 models_activate.show(service, actor, shelf, folder)
     if folder.fault:
         st.error("This model must not be used: it is not what its manifest says, or cannot be checked.")
         st.text(folder.fault)
+    elif folder.elsewhere:
+        st.info("Figures only: the weights of this model are not in this copy, so it answers no film.")
+        st.text(folder.elsewhere)
     tabs = st.tabs(TABS, key="mod-tab", on_change="rerun")
     for tab, draw in zip(tabs, (_card, _training, _history), strict=True):
         if tab.open:

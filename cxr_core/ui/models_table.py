@@ -24,7 +24,10 @@ TASKS = {"binary": "one label", "multilabel": "several labels", "multiclass": "o
 
 def table_html(shelf: Shelf) -> str:
     """Return a row a model: the one in force first, those that must not be used last."""
-    order = sorted(shelf.folders, key=lambda each: (not shelf.answers(each), bool(each.fault), each.id))
+    order = sorted(
+        shelf.folders,
+        key=lambda each: (not shelf.answers(each), bool(each.fault), bool(each.elsewhere), each.id),
+    )
     heads = "".join(f'<th colspan="2" class="group">{escape(_SPLITS[split])}</th>' for split in SPLITS)
     kinds = "".join("<th>AUC</th><th>AP</th>" for _ in SPLITS)
     rows = "".join(_row(shelf, each) for each in order)
@@ -47,6 +50,8 @@ def _row(shelf: Shelf, folder: Folder) -> str:
         state = '<span class="mod-force">● in force</span>'
     if folder.fault:
         state += '<span class="act">✕ not sound</span>'
+    elif folder.elsewhere:
+        state += '<span class="muted">○ figures only, weights not in this copy</span>'
     manifest = folder.manifest
     version = f" <small>{escape(manifest.version)}</small>" if manifest else ""
     title = escape(manifest.model.summary if manifest else folder.fault, quote=True)

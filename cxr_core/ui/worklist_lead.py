@@ -7,6 +7,7 @@ import streamlit as st
 from cxr_core.access import Action, Actor
 from cxr_core.errors import CxrError
 from cxr_core.inference.manifest import MANIFEST
+from cxr_core.inference.stripped import elsewhere
 from cxr_core.ui import recent, services, unmade
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import Line, Query
@@ -48,8 +49,9 @@ def reanalyse(service: Service, actor: Actor, line: Line) -> None:
 
 
 def models_of(service: Service) -> list[str]:
-    """Return the ids of the model folders there are."""
-    return sorted(path.parent.name for path in service.settings.models_dir.glob(f"*/{MANIFEST}"))
+    """Return the ids of the model folders there are that hold a network."""
+    found = (path.parent for path in service.settings.models_dir.glob(f"*/{MANIFEST}"))
+    return sorted(folder.name for folder in found if not elsewhere(folder))
 
 
 def _again(service: Service, actor: Actor, ids: list[str] | None, model: str) -> None:

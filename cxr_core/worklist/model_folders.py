@@ -16,6 +16,7 @@ from pathlib import Path
 from cxr_core.errors import ModelError
 from cxr_core.files import printable
 from cxr_core.inference.manifest import MANIFEST, Manifest, read_manifest
+from cxr_core.inference.stripped import elsewhere
 
 CARD, HISTORY = "card.md", "evaluation/history.csv"
 MOST_BYTES = 4_000_000
@@ -70,6 +71,7 @@ class Folder:
         size_bytes: of all files.
         epochs: of its longest trained member; 0 where nobody wrote that down.
         minutes: that training took, all members together, or None.
+        elsewhere: where its network is, of a folder that holds figures only; else empty.
     """
 
     id: str
@@ -79,6 +81,12 @@ class Folder:
     size_bytes: int
     epochs: int = 0
     minutes: float | None = None
+    elsewhere: str = ""
+
+    @property
+    def answers(self) -> bool:
+        """Whether films could be answered by it: its files are as listed, and the network is among them."""
+        return not (self.fault or self.elsewhere)
 
     @property
     def name(self) -> str:
@@ -138,6 +146,7 @@ def _read(path: Path, stamp_: Stamp) -> Folder:
         size_bytes=size,
         epochs=max((curve.epochs[-1] for curve in curves), default=int(said.get("epochs", 0))),
         minutes=said.get("minutes", _minutes(path)) if manifest else None,
+        elsewhere=elsewhere(path),
     )
 
 

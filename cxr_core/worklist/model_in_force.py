@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from cxr_core.errors import ModelError
 from cxr_core.inference.manifest import MANIFEST, read_manifest
+from cxr_core.inference.stripped import refuse
 from cxr_core.settings import Settings
 from cxr_core.worklist.schema import ModelChangeRow
 
@@ -60,6 +61,7 @@ def fault_of(settings: Settings, model: ModelInForce) -> str:
     folder = settings.models_dir / model.id
     try:
         manifest = read_manifest(folder)
+        refuse(folder)
         sha256 = manifest_sha256(settings, model.id)
     except ModelError as exc:
         return str(exc)

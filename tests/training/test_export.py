@@ -17,6 +17,7 @@ from cxr_core.imaging.limits import Limits
 from cxr_core.imaging.preprocess import network_input
 from cxr_core.inference import registry
 from cxr_core.inference.manifest import MANIFEST, Task, read_manifest, write_manifest
+from cxr_core.inference.stripped import strip
 from cxr_core.settings import ROOT
 from cxr_core.training import export as module
 from cxr_core.training import served
@@ -183,6 +184,18 @@ def test_card_and_figures_are_written_anew_into_a_folder_of_an_older_form(export
     other = make_run(tmp_path / "runs", labels=("Mass", "Effusion"), folds=(0, 1, 2, 3))
     with pytest.raises(ModelError, match="or others"):
         write_anew(folder, POLICY, recipe=other / COPY)
+
+
+def test_a_folder_of_figures_only_is_described_anew(exported, tmp_path):
+    folder = tmp_path / "made-run"
+    shutil.copytree(exported[1], folder)
+    strip(folder, registry.verify(folder), tmp_path / "away", "on the shelf")
+    before = (folder / MANIFEST).read_bytes()
+    (folder / "card.md").write_text("old")
+    write_manifest(replace(read_manifest(folder), files=registry.hashes(folder)), folder / MANIFEST)
+    write_anew(folder, POLICY)
+    assert (folder / MANIFEST).read_bytes() == before
+    assert registry.verify(folder).version == "2.3.4"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from cxr_core.access import Actor, Role
 from cxr_core.domain import ABNORMAL, FINDINGS
 from cxr_core.errors import ModelError
 from cxr_core.inference.manifest import MANIFEST, read_manifest
+from cxr_core.inference.stripped import strip
 from cxr_core.settings import ROOT
 from cxr_core.ui import models_curves
 from cxr_core.ui.models_card import card_html
@@ -136,6 +137,21 @@ def test_an_unsound_model_is_shown_with_why_and_never_offered(app_home: Home) ->
     assert bundles(app) == []
     assert not {"Check this model", "Activate now"} & set(labels(app))
     assert "The card of a model that is not sound is not shown." in html(app)
+
+
+def test_a_model_whose_network_is_elsewhere_shows_card_and_curves_and_is_not_offered(app_home: Home) -> None:
+    folder = app_home.settings.models_dir / "two"
+    strip(folder, read_manifest(folder), app_home.folder / "away", HOSTILE)
+    app = choose(opened(), "two")
+    said = html(app)
+    assert said.index("figures only, weights not in this copy") < said.index('<tr class="unsound">')
+    assert "answers no film" in app.info[0].value
+    assert HOSTILE in [each.value for each in app.text]
+    assert "Random filters, for tests. Its answers mean nothing." in said
+    assert not app.error
+    assert bundles(app) == ["Bundle"]
+    assert not {"Check this model", "Activate now"} & set(labels(app))
+    assert opened("Training").multiselect(key="mod-compared").options == ["one", "two"]
 
 
 def test_a_model_that_fails_its_check_is_no_longer_offered(app_home: Home) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import closing
 from pathlib import Path
 
@@ -64,3 +65,23 @@ def test_what_cannot_be_activated_says_why(cxr, monkeypatch):
     assert cxr("activate", "two").exit_code == 2, "a note is asked for"
     monkeypatch.setenv("CXR_LOCAL_ROLE", "clinician")
     assert "needs the role lead" in cxr("activate", "two", "--note", "why").output
+
+
+def test_a_network_is_moved_out_and_the_folder_stays_sound(cxr, settings, tmp_path):
+    shutil.rmtree(settings.models_dir / "three")
+    refused = cxr("strip", "one", "--to", tmp_path / "away")
+    assert (refused.exit_code, "in force" in refused.output) == (1, True)
+    done = cxr("strip", "two", "--to", tmp_path / "away", "--where", "on the shelf")
+    assert (done.exit_code, done.stdout) == (
+        0,
+        f"two 2.0.0: figures only; its network is in {tmp_path / 'away' / 'two'}\n",
+    )
+    assert cxr("list").stdout.splitlines()[1] == "  two 2.0.0 [figures only]  Random filters, for tests"
+    assert cxr("show", "two").stdout.splitlines()[-1] == "figures only  on the shelf"
+    verified = cxr("verify")
+    assert verified.exit_code == 0
+    assert verified.stdout.splitlines()[1] == (
+        "two 2.0.0: sound, 1 files; figures only, its network is not in this copy (on the shelf)"
+    )
+    refused = cxr("strip", "two", "--to", tmp_path / "away")
+    assert (refused.exit_code, "figures only" in refused.output) == (1, True)

@@ -15,9 +15,10 @@ from sqlalchemy import select
 
 from cxr_core.access import Actor, Role
 from cxr_core.errors import Conflict, Forbidden, Invalid, ModelError
-from cxr_core.inference import registry
+from cxr_core.inference import registry, stripped
 from cxr_core.inference.manifest import MANIFEST, read_manifest
 from cxr_core.pipeline import load_kit
+from cxr_core.ui import worklist_lead
 from cxr_core.worklist import model_check, model_folders, models, queue, readiness, worker
 from cxr_core.worklist.model_folders import Figure, figure
 from cxr_core.worklist.schema import AuditRow, ImageRow, ModelChangeRow, ResultRow, StudyRow
@@ -442,6 +443,32 @@ def test_no_bundle_is_made_of_what_is_not_sound_or_too_large(worklist, monkeypat
     with pytest.raises(Invalid, match="copy its folder"):
         worklist.export_model(VERA, "two")
     assert rows(worklist, AuditRow) == []
+
+
+def test_a_model_of_figures_only_is_shown_and_taken_away_but_answers_nothing(
+    worklist, settings, shelves, quick, tmp_path
+):
+    worklist.activate_model(LEAD, "two", "why")
+    stripped.strip(shelves / "two", registry.verify(shelves / "two"), tmp_path / "away", "on the shelf")
+    folder = worklist.models(VERA).folder("two")
+    assert (folder.fault, folder.elsewhere, folder.answers, folder.epochs) == ("", "on the shelf", False, 2)
+    assert "figures only" in worklist.models(VERA).in_force.fault
+    with pytest.raises(ModelError, match="figures only"):
+        worklist.try_model(LEAD, "two")
+    worklist.activate_model(LEAD, "one", "back")
+    with pytest.raises(ModelError, match="figures only"):
+        worklist.activate_model(LEAD, "two", "why not")
+    with pytest.raises(ModelError, match="figures only"):
+        worklist.reanalyse(LEAD, None, "two")
+    assert (worklist.model, worklist_lead.models_of(worklist)) == ("one 1.0.0", ["one", "three"])
+    with zipfile.ZipFile(io.BytesIO(worklist.export_model(VERA, "two"))) as opened:
+        opened.extractall(tmp_path / "out")
+    assert registry.verify(tmp_path / "out" / "two").version == "2.0.0"
+    assert stripped.elsewhere(tmp_path / "out" / "two") == "on the shelf"
+    for name in stripped.NETWORK_FILES:
+        shutil.copyfile(tmp_path / "away" / "two" / name, shelves / "two" / name)
+    worklist.activate_model(LEAD, "two", "the very same is back")
+    assert worklist.model == "two 2.0.0"
 
 
 def test_a_card_is_given_as_it_is_written(worklist, shelves):

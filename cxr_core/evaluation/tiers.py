@@ -6,9 +6,9 @@ import numpy as np
 
 from cxr_core.domain import ABNORMAL, Urgency
 from cxr_core.evaluation.scored import Scored
-from cxr_core.triage.budget import decided
 from cxr_core.triage.policy import Policy
 from cxr_core.triage.simulate import Films
+from cxr_core.triage.sorting import sort_films
 
 
 def films_of(scored: Scored, policy: Policy) -> Films:
@@ -17,8 +17,7 @@ def films_of(scored: Scored, policy: Policy) -> Films:
     A film truly is as urgent as its most urgent finding; abnormal without any finding that the policy knows,
     it is for review; else routine. What is unknown counts as absent.
     """
-    each = scored.members if scored.members.shape[1] > 1 else None
-    said = decided(policy, scored.labels, scored.probabilities, each, scored.rules.thresholds)
+    said = sort_films(policy, scored.labels, scored.probabilities, scored.members, scored.rules.thresholds)
     true = []
     for row in scored.truth == 1:
         present = frozenset(label for label, there in zip(scored.labels, row, strict=True) if there)
@@ -26,7 +25,7 @@ def films_of(scored: Scored, policy: Policy) -> Films:
         tiers += [Urgency.REVIEW] if present == {ABNORMAL} else []
         true.append(min((tier.rank for tier in tiers), default=Urgency.ROUTINE.rank))
     return Films(
-        said=np.array([each.urgency.rank for each in said], dtype=np.int64),
+        said=said.rank,
         true=np.array(true, dtype=np.int64),
         patients=scored.patients,
     )

@@ -206,18 +206,6 @@ def share_report(
     """
     scores, known = checked(policy, labels, probabilities, truth)
     points = [thresholds[x] for x in labels] if isinstance(thresholds, Thresholds) else list(thresholds)
-    decisions = decided(policy, labels, scores, members, points)
-    return _report(policy, labels, scores >= np.array(points), known == 1.0, decisions)
-
-
-def decided(
-    policy: Policy,
-    labels: Sequence[str],
-    scores: Floats,
-    members: NDArray[np.floating] | None,
-    points: Sequence[float],
-) -> list[Triage]:
-    """Return what `decide` makes of each film; the arguments are those of `share_report`."""
     if len(points) != len(labels):
         raise ValueError(f"expected {len(labels)} thresholds, got {len(points)}")
     each = (
@@ -225,7 +213,8 @@ def decided(
     )
     if each.ndim != 3 or (each.shape[0], each.shape[2]) != scores.shape:
         raise ValueError(f"expected members of shape films × members × {len(labels)}, got {each.shape}")
-    return [_decide(policy, labels, points, *film) for film in zip(scores, each, strict=True)]
+    decisions = [_decide(policy, labels, points, *film) for film in zip(scores, each, strict=True)]
+    return _report(policy, labels, scores >= np.array(points), known == 1.0, decisions)
 
 
 def _decide(

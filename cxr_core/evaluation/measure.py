@@ -10,7 +10,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from cxr_core.domain import ABNORMAL
-from cxr_core.evaluation.bootstrap import Floats, Interval, column_aps, column_aucs, interval, intervals
+from cxr_core.evaluation.bootstrap import (
+    Areas,
+    Floats,
+    Interval,
+    Resamples,
+    areas,
+    column_aucs,
+    drawn,
+    interval,
+)
+from cxr_core.evaluation.operating import at_points, share_of
+from cxr_core.evaluation.subgroups import By, subgroups
 from cxr_core.inference.manifest import Manifest, Task
 from cxr_core.triage.budget import FEW_POSITIVES, Rate
 
@@ -126,20 +137,18 @@ def measure(
         resamples: of the patient-clustered bootstrap; a quarter of them for subgroups.
     """
     truth = known_truth(table, rules.labels, rules.within)
-    patients = table["patient"].to_numpy()
-    areas, draws = intervals(column_aucs, probabilities, truth, patients, resamples=resamples)
-    precisions, ap_draws = intervals(column_aps, probabilities, truth, patients, resamples=resamples)
-    each = _each(truth, probabilities, patients, rules, areas, precisions, resamples)
+    again = drawn(table["patient"].to_numpy(), resamples=resamples)
+    found = areas(probabilities, truth, again)
     names = averaged(rules, truth)
     picked = [rules.labels.index(label) for label in names]
-    top, top_naive = _top(truth, probabilities, patients, rules, resamples)
+    top, top_naive = top_of(truth, probabilities, rules, again)
     return Measured(
         films=len(table),
-        patients=len(np.unique(patients)),
-        each=each,
+        patients=len(again.counts),
+        each=_each(truth, probabilities, rules, found, again),
         averaged=names,
-        auc=_mean(areas, draws, picked),
-        ap=_mean(precisions, ap_draws, picked),
+        auc=mean_of(found.auc, found.auc_draws, picked),
+        ap=mean_of(found.ap, found.ap_draws, picked),
         top=top,
         top_naive=top_naive,
         leaks={
@@ -182,12 +191,10 @@ def paired_difference(
     """Return ours minus theirs in mean AUC over `averaged`, the same patients drawn for both."""
     truth, patients = known_truth(table, rules.labels, rules.within), table["patient"].to_numpy()
     picked = [rules.labels.index(label) for label in averaged(rules, truth)]
-    (ours_now, ours_draws), (theirs_now, theirs_draws) = (
-        intervals(column_aucs, p[:, picked], truth[:, picked], patients, resamples=resamples)
-        for p in (ours, theirs)
-    )
-    value = np.mean([a.value - b.value for a, b in zip(ours_now, theirs_now, strict=True)])
-    return interval(float(value), (ours_draws - theirs_draws).mean(axis=1))
+    again = drawn(patients, resamples=resamples)
+    one, other = (areas(p[:, picked], truth[:, picked], again) for p in (ours, theirs))
+    value = np.mean([a.value - b.value for a, b in zip(one.auc, other.auc, strict=True)])
+    return interval(float(value), (one.auc_draws - other.auc_draws).mean(axis=1))
 
 
 def known_truth(table: pd.DataFrame, labels: Sequence[str], within: Mapping[str, str]) -> Floats:
@@ -199,21 +206,34 @@ def known_truth(table: pd.DataFrame, labels: Sequence[str], within: Mapping[str,
     return truth
 
 
+def naive_error(films: int, positives: int, usual: float) -> float:
+    """Return the error of saying of every film what most films of val are; `usual` is the share there."""
+    return (films - positives if usual > 0.5 else positives) / films if films else float("nan")
+
+
+def mean_of(each: Sequence[Interval], draws: Floats, picked: Sequence[int]) -> Interval:
+    """Return the mean of some columns with its interval; NaN in a resample where one of them is."""
+    value = float(np.mean([each[k].value for k in picked]))
+    return interval(value, draws[:, picked].mean(axis=1))
+
+
+def top_of(truth: Floats, probabilities: Floats, rules: Rules, again: Resamples) -> tuple[Interval, float]:
+    """Return `Measured.top` and `Measured.top_naive`."""
+    if not rules.exclusive:
+        return NOBODY, float("nan")
+    true = truth.argmax(axis=1)
+    right = (probabilities.argmax(axis=1) == true).astype(np.float64)
+    return share_of(right, again), float(np.mean(true == int(np.argmax(rules.usual))))
+
+
 def _each(
-    truth: Floats,
-    probabilities: Floats,
-    patients: NDArray[np.generic],
-    rules: Rules,
-    areas: Sequence[Interval],
-    precisions: Sequence[Interval],
-    resamples: int,
+    truth: Floats, probabilities: Floats, rules: Rules, found: Areas, again: Resamples
 ) -> dict[str, One]:
     points = np.array(rules.thresholds)
-    wrong = np.where(np.isnan(truth) | (points > 1), np.nan, (probabilities >= points) != (truth == 1))
-    errors, _ = intervals(_shares, wrong, truth, patients, resamples=resamples)
+    errors = at_points(probabilities, truth, rules.thresholds, again).error
     return {
         label: _one(truth[:, k], probabilities[:, k] >= points[k], rules.usual[k], at)
-        for k, (label, *at) in enumerate(zip(rules.labels, areas, precisions, errors, strict=True))
+        for k, (label, *at) in enumerate(zip(rules.labels, found.auc, found.ap, errors, strict=True))
     }
 
 
@@ -221,43 +241,17 @@ def _one(truth: Floats, called: NDArray[np.bool_], usual: float, at: Sequence[In
     present, absent = truth == 1, truth == 0
     films, positives = int(present.sum() + absent.sum()), int(present.sum())
     auc, ap, error = at
-    naive = (films - positives if usual > 0.5 else positives) / films if films else float("nan")
     return One(
         films=films,
         positives=positives,
         auc=auc,
         ap=ap,
         error=error,
-        naive_error=naive,
+        naive_error=naive_error(films, positives, usual),
         sensitivity=Rate(int((called & present).sum()), positives),
         specificity=Rate(int((~called & absent).sum()), films - positives),
         precision=Rate(int((called & present).sum()), int((called & (present | absent)).sum())),
     )
-
-
-def _shares(flags: Floats, truth: Floats, weights: Floats) -> Floats:
-    """Return the weighted share of 1 among the flags of each column that are no NaN."""
-    known = ~np.isnan(flags) & ~np.isnan(truth)
-    of = weights @ known
-    with np.errstate(invalid="ignore"):
-        shares: Floats = np.where(of > 0, weights @ np.where(known, flags, 0.0), np.nan) / of
-    return shares
-
-
-def _mean(each: Sequence[Interval], draws: Floats, picked: Sequence[int]) -> Interval:
-    value = float(np.mean([each[k].value for k in picked]))
-    return interval(value, draws[:, picked].mean(axis=1))
-
-
-def _top(
-    truth: Floats, probabilities: Floats, patients: NDArray[np.generic], rules: Rules, resamples: int
-) -> tuple[Interval, float]:
-    if not rules.exclusive:
-        return NOBODY, float("nan")
-    true = truth.argmax(axis=1)
-    right = (probabilities.argmax(axis=1) == true).astype(np.float64)[:, None]
-    (share,), _ = intervals(_shares, right, right, patients, resamples=resamples)
-    return share, float(np.mean(true == int(np.argmax(rules.usual))))
 
 
 def _leak(table: pd.DataFrame, source: str, answers: Floats) -> float:
@@ -274,20 +268,13 @@ def _leak(table: pd.DataFrame, source: str, answers: Floats) -> float:
 def _groups(
     table: pd.DataFrame, truth: Floats, probabilities: Floats, rules: Rules, resamples: int
 ) -> list[Group]:
-    decade = (table["age"] // 10 * 10).to_numpy(dtype=np.float64)
-    masks = [
-        ("sex", name, (table["sex"] == letter).to_numpy()) for letter, name in (("F", "women"), ("M", "men"))
-    ]
-    masks += [("age", f"{int(d)}–{int(d) + 9} years", decade == d) for d in np.unique(decade[decade >= 0])]
     groups = []
-    for kind, name, mask in masks:
-        if not mask.any():
+    for of in (*subgroups(table, By.SEX), *subgroups(table, By.AGE)):
+        if not of.known:
             continue
-        patients = table["patient"].to_numpy()[mask]
-        areas, precisions = (
-            intervals(figure, probabilities[mask], truth[mask], patients, resamples=resamples)[0]
-            for figure in (column_aucs, column_aps)
-        )
-        each = _each(truth[mask], probabilities[mask], patients, rules, areas, precisions, resamples)
-        groups.append(Group(kind, name, int(mask.sum()), each))
+        mask = of.mask
+        again = drawn(table["patient"].to_numpy()[mask], resamples=resamples)
+        found = areas(probabilities[mask], truth[mask], again)
+        each = _each(truth[mask], probabilities[mask], rules, found, again)
+        groups.append(Group(of.kind.value, of.name, int(mask.sum()), each))
     return groups

@@ -1,8 +1,8 @@
 """Shares and their differences with intervals that know several films belong to one patient. Pure.
 
 A bootstrap of a share that is 0 or 1 never leaves it and calls it certain, which is what small subgroups
-often show. So limits are Wilson's score limits on the effective number of films (Korn and Graubard 1998): films
-over the design effect that the patients cause. Differences combine them (Newcombe 1998, method 10; Zou and
+often show. So limits are Wilson's score limits on the effective number of films: films over the design effect
+that the patients cause (Korn and Graubard 1998). Differences combine them (Newcombe 1998, method 10; Zou and
 Donner 2008), with the correlation of shares that have patients in common.
 """
 

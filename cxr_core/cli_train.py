@@ -60,6 +60,7 @@ def train(
         films, val = prepare.films_of(followed, index, runs)
         asked = parse_recipe(recipe.read_text(encoding="utf-8"), recipe.name).labels
         heard = [p for p in index.problems if p.code != "rare_label" or p.where in asked]
+        heard.sort(key=lambda problem: problem.code != "tied_to_source")
         for problem in heard[:20]:
             typer.echo(f"{problem.code}: {problem.where}: {problem.message}", err=True)
         typer.echo(f"{followed.name}: {len(films)} films to learn from, {len(val)} to judge by", err=True)

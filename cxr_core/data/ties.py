@@ -19,7 +19,7 @@ SHORTCUTS = ("size", "source")
 STRONG = 0.65
 """AUC from which a tie counts."""
 _CHANCE = 0.001
-_FEWEST = 10
+FEWEST = 10
 """Films with and without the label that a tie needs before it is reckoned."""
 
 
@@ -62,25 +62,42 @@ def ties(index: Index, sizes: pd.Series, areas: pd.Series) -> list[Tie]:
         for fact, numbers in values.items():
             known = ~np.isnan(truth[:, k]) & ~np.isnan(numbers)
             present, there = truth[known, k] == 1, numbers[known]
-            if min(present.sum(), (~present).sum()) < _FEWEST or not np.ptp(there):
+            if min(present.sum(), (~present).sum()) < FEWEST or not np.ptp(there):
                 continue
             if fact == "age":
                 auc, by_chance, v = *_told(there, present), float("nan")
             else:
-                codes = np.unique(there, return_inverse=True)[1]
-                auc, by_chance = _told(_expected(codes, present, half[known]), present, either=False)
-                v = cramers_v(
-                    np.stack(
-                        [
-                            np.bincount(codes[~present], minlength=codes.max() + 1),
-                            np.bincount(codes[present], minlength=codes.max() + 1),
-                        ]
-                    )
-                )
+                auc, by_chance, v = _of_values(there, present, half[known])
             if fact == "size":  # films may have hundreds of sizes: the larger ones may be the ill
                 auc, by_chance = max((auc, by_chance), _told(areas[known].to_numpy(), present))
             found.append(Tie(label, fact, auc, v, by_chance))
     return found
+
+
+def source_tie(index: Index, label: str) -> Tie | None:
+    """Return how well the source of a training film tells a label; None where that cannot be reckoned.
+
+    It cannot where films name no source or one alone, or too few films have the label or lack it.
+    """
+    train = index.of("train")
+    truth, sources = train.truth([label])[:, 0], _numbers("source", train.table["source"])
+    known = ~np.isnan(truth) & ~np.isnan(sources)
+    present, there = truth[known] == 1, sources[known]
+    if min(present.sum(), (~present).sum()) < FEWEST or not np.ptp(there):
+        return None
+    half = train.table["patient"].map(lambda patient: share_of(patient, "ties") < 0.5).to_numpy()
+    auc, by_chance, v = _of_values(there, present, half[known])
+    return Tie(label, "source", auc, v, by_chance)
+
+
+def _of_values(
+    numbers: NDArray[np.float64], present: NDArray[np.bool_], half: NDArray[np.bool_]
+) -> tuple[float, float, float]:
+    """Return AUC, p and Cramér's V of a fact that is one of several values."""
+    codes = np.unique(numbers, return_inverse=True)[1]
+    counts = [np.bincount(codes[side], minlength=codes.max() + 1) for side in (~present, present)]
+    auc, by_chance = _told(_expected(codes, present, half), present, either=False)
+    return auc, by_chance, cramers_v(np.stack(counts))
 
 
 def cramers_v(table: NDArray[np.int64]) -> float:

@@ -10,11 +10,12 @@ import numpy as np
 import tomlkit
 
 from cxr_core.data.cache import network_inputs
-from cxr_core.data.index import Index
+from cxr_core.data.index import Index, Problem
 from cxr_core.data.readers import read
 from cxr_core.data.selection import choose
+from cxr_core.data.ties import FEWEST, Tie, source_tie
 from cxr_core.errors import RecipeError
-from cxr_core.training.recipes import COPY, Phase, TrainingRecipe, parse_recipe, read_recipe
+from cxr_core.training.recipes import COPY, Adapted, Phase, TrainingRecipe, parse_recipe, read_recipe
 from cxr_core.training.sampling import FilmSet
 
 CACHE = "cache"
@@ -30,6 +31,7 @@ def adapted(path: Path, *, epochs: int = 0, label: str = "") -> str:
     """Return the recipe's text with other epochs, or with another single label and so another name.
 
     The phases share the epochs as before, none has less than one; the card says it where they are fewer.
+    What was asked for stands under `adapted`, so that the card can name the command.
 
     Raises:
         RecipeError: it cannot be read, or has more than one label to replace.
@@ -48,6 +50,9 @@ def adapted(path: Path, *, epochs: int = 0, label: str = "") -> str:
         text["card"]["budget"] = (
             f"{recipe.card.budget} Budget: {epochs} of {recipe.fit.epochs} epochs.".strip()
         )
+    asked = {"label": label} if label else {}
+    if asked or epochs:
+        text["adapted"] = {"of": recipe.name, **asked, **({"epochs": epochs} if epochs else {})}
     return tomlkit.dumps(text)
 
 
@@ -67,32 +72,97 @@ def name_in(text: str) -> str:
 def settle(text: str, runs: Path) -> tuple[TrainingRecipe, Path]:
     """Write the recipe's copy into its run folder, or see that the same recipe began the run there.
 
+    The same is what says the same, whatever its remarks; with which options it came about does not count.
+
     Raises:
         RecipeError: another recipe began it.
     """
     name = name_in(text)
     folder = runs / name
     copy = folder / COPY
-    if copy.exists() and copy.read_text(encoding="utf-8") != text:
+    if copy.exists() and not _same(copy, text):
         raise RecipeError(f"the run {name} was begun by another recipe; --anew discards it")
     folder.mkdir(parents=True, exist_ok=True)
     copy.write_text(text, encoding="utf-8")
     return read_recipe(copy), folder
 
 
+def _same(copy: Path, text: str) -> bool:
+    if copy.read_text(encoding="utf-8") == text:
+        return True
+    try:
+        held = read_recipe(copy)
+    except RecipeError:
+        return False
+    asked = parse_recipe(text, held.name)
+    return replace(held, adapted=Adapted()) == replace(asked, adapted=Adapted())
+
+
 def chosen(text: str, data: Path) -> tuple[str, Index]:
-    """Return the films that a recipe asks for, and its text without the labels that have too few of them.
+    """Return the films that a recipe asks for, and its text as it will be followed.
+
+    Labels that have too few films are gone from it. A label that was put in by --label and is told by the
+    source of the films is held to the source that most of its films come from; of other labels it is noted.
 
     Raises:
         DataError: the films or labels are not there.
-        RecipeError: no label is left, or the recipe is wrong.
+        RecipeError: no label is left, the recipe is wrong, or within that source too few films are without
+            the label.
     """
     recipe = parse_recipe(text, "recipe")
-    index = choose(read(data_root(data), small_films=recipe.films.small_films), recipe.films, recipe.labels)
+    everything = read(data_root(data), small_films=recipe.films.small_films)
+    index = choose(everything, recipe.films, recipe.labels)
+    told = _told_by_source(index, recipe)
+    if recipe.adapted.label in told:
+        text = held_within(text, index, told[recipe.adapted.label])
+        recipe = parse_recipe(text, "recipe")
+        index = choose(everything, recipe.films, recipe.labels)
+        within = recipe.films.known_within[recipe.adapted.label]
+        told = {recipe.adapted.label: told[recipe.adapted.label]}
+        did = f"so it is known within {within} only"
+    else:
+        did = "known_within would hold it to one source"
+    index = index.noted(
+        [
+            Problem("tied_to_source", label, f"the source of a film tells it (AUC {tie.auc:.2f}); {did}")
+            for label, tie in told.items()
+        ]
+    )
     lacking = {label for label in recipe.labels if label not in index.labels}
     if lacking == {*recipe.labels}:
         raise RecipeError(f"every label has fewer than {recipe.films.min_count} training films")
     return (without_labels(text, lacking) if lacking else text), index
+
+
+def _told_by_source(index: Index, recipe: TrainingRecipe) -> dict[str, Tie]:
+    """Return the labels that the source tells, of those that no source is named for."""
+    held = recipe.films.known_within
+    free = [label for label in recipe.labels if label in index.labels and label not in held]
+    found = {label: source_tie(index, label) for label in free}
+    return {label: tie for label, tie in found.items() if tie is not None and tie.strong}
+
+
+def held_within(text: str, index: Index, tie: Tie) -> str:
+    """Return a recipe's text with the label of a tie known only within the source that has most of its films.
+
+    Raises:
+        RecipeError: too few of that source's training films are known to be without the label.
+    """
+    train = index.of("train")
+    truth, sources = train.truth([tie.label])[:, 0], train.table["source"].to_numpy(dtype=str)
+    names, counts = np.unique(sources[(truth == 1) & (sources != "")], return_counts=True)
+    source = str(names[counts.argmax()])
+    without = int((truth[sources == source] == 0).sum())
+    if without < FEWEST:
+        raise RecipeError(
+            f"{tie.label}: the source of a film tells it (AUC {tie.auc:.2f}), and within {source}, where "
+            f"most of its films are, {without} training films are without it: the source would be learned. "
+            "Bring films without it from there"
+        )
+    table = tomlkit.parse(text)
+    films = table.setdefault("films", tomlkit.table())
+    films["known_within"] = {**films.get("known_within", {}), tie.label: source}
+    return tomlkit.dumps(table)
 
 
 def without_labels(text: str, lacking: Collection[str]) -> str:

@@ -226,6 +226,21 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Adapted:
+    """With which options of `cxr train` a run's copy was made of a recipe; in no file of `recipes/`.
+
+    Attributes:
+        of: name of that recipe; empty: it was followed as it is.
+        label: of --label.
+        epochs: of --epochs; 0: not given.
+    """
+
+    of: str = ""
+    label: str = ""
+    epochs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingRecipe:
     """One file of `recipes/`.
 
@@ -237,6 +252,7 @@ class TrainingRecipe:
         films, network, fit, augmentation, members: see there.
         card: for the model card.
         blind: labels whose head is made blind to the films' source when exported.
+        adapted: written into the run's copy.
     """
 
     name: str
@@ -252,6 +268,14 @@ class TrainingRecipe:
     augmentation: Augmentation = Augmentation()
     members: tuple[Member, ...] = (Member(seed=0),)
     blind: tuple[str, ...] = ()
+    adapted: Adapted = Adapted()
+
+    @property
+    def command(self) -> str:
+        """The command that trains it."""
+        label = f" --label {self.adapted.label}" if self.adapted.label else ""
+        epochs = f" --epochs {self.adapted.epochs}" if self.adapted.epochs else ""
+        return f"cxr train recipes/{self.adapted.of or self.name}.toml{label}{epochs}"
 
     @property
     def outputs(self) -> int:

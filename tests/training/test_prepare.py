@@ -1,0 +1,95 @@
+"""What a run is told before its first step: labels that the source tells, and the command that makes it."""
+
+import pandas as pd
+import pytest
+
+from cxr_core.errors import RecipeError
+from cxr_core.training.prepare import adapted, chosen, settle
+from cxr_core.training.recipes import COPY, parse_recipe, read_recipe
+from tests.training.made import TEXT
+from tests.training.made_run import make_films
+
+ONE = TEXT.replace('["Effusion", "Mass"]', '["Mass"]')
+
+
+@pytest.fixture
+def tied(tmp_path):
+    """Made films in which nearly all with Effusion come from one source; Mass comes from both."""
+    data = make_films(tmp_path / "films")
+    table = pd.read_csv(data / "labels.csv")
+    elsewhere = (table["source"] == "block") & (table.index % 12 > 1)
+    table.loc[elsewhere, "labels"] = table.loc[elsewhere, "labels"].replace(
+        {"Effusion|Mass": "Mass", "Effusion": "No Finding"}
+    )
+    table.loc[table["source"] == "enriched", "labels"] = [
+        "Effusion" if number % 3 else labels
+        for number, labels in enumerate(table.loc[table["source"] == "enriched", "labels"])
+    ]
+    table.to_csv(data / "labels.csv", index=False)
+    return data
+
+
+@pytest.fixture
+def made(tmp_path):
+    path = tmp_path / "made.toml"
+    path.write_text(ONE, encoding="utf-8")
+    return path
+
+
+def told(index):
+    return {problem.where: problem.message for problem in index.problems if problem.code == "tied_to_source"}
+
+
+def test_another_label_that_the_source_tells_is_held_to_that_source(tied, made):
+    text, index = chosen(adapted(made, label="Effusion"), tied)
+    assert parse_recipe(text, "made").films.known_within == {"Effusion": "enriched"}
+    assert "so it is known within enriched only" in told(index)["Effusion"]
+    outside = index.table["source"] != "enriched"
+    assert index.table.loc[outside, "Effusion"].isna().all()
+    assert index.table.loc[~outside, "Effusion"].notna().all()
+
+
+def test_another_label_that_the_source_does_not_tell_stays_as_it_is(made, tmp_path):
+    asked = adapted(made, label="Effusion")
+    text, index = chosen(asked, make_films(tmp_path / "films"))
+    assert text == asked
+    assert told(index) == {}
+
+
+def test_where_that_source_has_no_film_without_it_the_label_is_refused(tied, made):
+    table = pd.read_csv(tied / "labels.csv")
+    table.loc[table["source"] == "enriched", "labels"] = "Effusion"
+    table.to_csv(tied / "labels.csv", index=False)
+    with pytest.raises(RecipeError, match="within enriched, where most .* 0 training films are without it"):
+        chosen(adapted(made, label="Effusion"), tied)
+
+
+def test_a_recipe_followed_as_it_is_stays_as_it_is_and_hears_of_the_tie(tied):
+    text, index = chosen(TEXT, tied)
+    assert text == TEXT
+    assert "known_within would hold it to one source" in told(index)["Effusion"]
+    held = TEXT.replace("[network]", '[films]\nknown_within = { Effusion = "enriched" }\n\n[network]')
+    assert "Effusion" not in told(chosen(held, tied)[1])
+
+
+def test_the_command_that_makes_a_run_again_names_its_options(made):
+    assert parse_recipe(ONE, "made").command == "cxr train recipes/made.toml"
+    recipe = parse_recipe(adapted(made, label="Effusion", epochs=1), "made")
+    assert recipe.command == "cxr train recipes/made.toml --label Effusion --epochs 1"
+    assert recipe.name == "made-effusion"
+    assert parse_recipe(adapted(made, epochs=2), "made").command == "cxr train recipes/made.toml --epochs 2"
+
+
+def test_a_run_begun_before_options_were_written_down_goes_on_and_learns_them(made, tmp_path):
+    text = adapted(made, epochs=1)
+    before = text[: text.index("[adapted]")]
+    folder = tmp_path / "runs" / "made"
+    folder.mkdir(parents=True)
+    (folder / COPY).write_text(before, encoding="utf-8")
+    settle(text, tmp_path / "runs")
+    assert read_recipe(folder / COPY).adapted.epochs == 1
+    with pytest.raises(RecipeError, match="begun by another recipe"):
+        settle(adapted(made, epochs=3), tmp_path / "runs")
+    (folder / COPY).write_text("name = 3", encoding="utf-8")
+    with pytest.raises(RecipeError, match="begun by another recipe"):
+        settle(text, tmp_path / "runs")

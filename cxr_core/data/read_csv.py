@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -44,26 +45,39 @@ def read(path: Path, about: About) -> Raw:
     Raises:
         DataError: it is no CSV file, or has no column of files or of labels.
     """
+    return _read(path, path.name, path.parent, about)
+
+
+def listed(said: bytes, name: str, about: About) -> Raw:
+    """Return the rows of a CSV file in memory; no film is looked for, so every path is empty.
+
+    Raises:
+        DataError: as `read`.
+    """
+    return _read(BytesIO(said), name, None, about)
+
+
+def _read(source: Path | BytesIO, name: str, folder: Path | None, about: About) -> Raw:
     try:
-        table = pd.read_csv(path, dtype={"patient_id": str, "patient": str}, low_memory=False)
+        table = pd.read_csv(source, dtype={"patient_id": str, "patient": str}, low_memory=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as exc:
-        raise DataError(f"{path.name}: cannot be read as a CSV file: {type(exc).__name__}") from exc
+        raise DataError(f"{name}: cannot be read as a CSV file: {type(exc).__name__}") from exc
     said = list(table.columns)
-    columns = {name: _column(said, aliases) for name, aliases in _NAMES.items()}
+    columns = {column: _column(said, aliases) for column, aliases in _NAMES.items()}
     if not columns["file"]:
-        raise DataError(f"{path.name}: no column of files among {', '.join(map(str, said))}")
-    rows = pd.DataFrame({name: table[column] for name, column in columns.items() if column})
+        raise DataError(f"{name}: no column of files among {', '.join(map(str, said))}")
+    rows = pd.DataFrame({own: table[column] for own, column in columns.items() if column})
     unnamed = rows["file"].isna()
     rows, table = rows[~unnamed].reset_index(drop=True), table[~unnamed].reset_index(drop=True)
-    problems = [Problem("no_file", path.name, f"{unnamed.sum()} rows name no file")] if unnamed.any() else []
+    problems = [Problem("no_file", name, f"{unnamed.sum()} rows name no file")] if unnamed.any() else []
     rows["file"] = rows["file"].astype(str).str.strip()
-    rows["path"] = _paths(rows["file"], path.parent)
+    rows["path"] = "" if folder is None else _paths(rows["file"], folder)
     if "split" in rows:
-        rows["split"] = _splits(rows["split"], path.name, problems)
+        rows["split"] = _splits(rows["split"], name, problems)
     if columns["said"]:
-        found = labels.labelled(rows["said"], about.labels, path.name)
+        found = labels.labelled(rows["said"], about.labels, name)
     else:
-        found = _wide(table, about, path.name)
+        found = _wide(table, about, name)
     if "licence" in rows:
         stated = rows["licence"].dropna().astype(str).unique()
         about = replace(about, licence=about.licence or "; ".join(stated[:5]))

@@ -8,6 +8,7 @@ import streamlit as st
 
 from cxr_core.access import Actor
 from cxr_core.errors import ModelError
+from cxr_core.ui import plots
 from cxr_core.ui.perf_choice import Chosen
 from cxr_core.worklist.model_folders import Folder
 from cxr_core.worklist.models import Shelf
@@ -33,11 +34,13 @@ def choose(service: Service, actor: Actor) -> Chosen | None:
             "The folder that CXR_MODELS_DIR names holds none; restore it, then reload this page.",
         )
         return None
-    with st.container(horizontal=True, vertical_alignment="bottom", key="perf-bar"):
+    with st.container(horizontal=True, vertical_alignment="center", key="perf-bar"):
         folder = _model(shelf)
         splits = () if folder.fault else service.splits(actor, folder.id)
         others = _others(service, actor, shelf, folder) if splits else ()
         split = _split(folder, splits) if splits else ""
+        if splits:
+            plots.pick_format()
     if folder.fault:
         st.error("This model is not measured here: it is not what its manifest says, or cannot be checked.")
         st.text(folder.fault)
@@ -59,7 +62,14 @@ def _model(shelf: Shelf) -> Folder:
     if st.session_state.get(MODEL) not in ids:
         st.session_state[MODEL] = shelf.in_force.id if shelf.in_force.id in ids else ids[0]
     names = {each.id: each.name for each in shelf.folders}
-    st.selectbox("Model", ids, key=MODEL, width=290, format_func=lambda each: names.get(each, each))
+    st.selectbox(
+        "Model",
+        ids,
+        key=MODEL,
+        width=290,
+        format_func=lambda each: names.get(each, each),
+        label_visibility="collapsed",
+    )
     found = shelf.folder(st.session_state[MODEL])
     return found if found is not None else shelf.folders[0]
 
@@ -74,7 +84,13 @@ def _others(service: Service, actor: Actor, shelf: Shelf, folder: Folder) -> tup
     picked = [each for each in st.session_state.get(OTHERS, []) if each in able]
     st.session_state[OTHERS] = picked[:MOST_OTHERS]
     st.multiselect(
-        "Compare with", list(able), key=OTHERS, max_selections=MOST_OTHERS, width=330, placeholder="none"
+        "Compare with",
+        list(able),
+        key=OTHERS,
+        max_selections=MOST_OTHERS,
+        width=300,
+        placeholder="+ compare",
+        label_visibility="collapsed",
     )
     return tuple(able[each] for each in st.session_state[OTHERS])
 
@@ -96,7 +112,9 @@ def _split(folder: Folder, splits: tuple[str, ...]) -> str:
         of = f" · {its.films:,} films · {its.patients:,} patients" if its else ""
         return f"{SPLITS.get(split, split)}{of}"
 
-    picked: str = st.selectbox("Films", splits, key=SPLIT, width=330, format_func=named)
+    picked: str = st.selectbox(
+        "Films", splits, key=SPLIT, width=330, format_func=named, label_visibility="collapsed"
+    )
     return picked
 
 
@@ -104,8 +122,9 @@ def about_html(chosen: Chosen) -> str:
     """Return the line above all: which model, on what films of how many patients, and what it is not for."""
     films = chosen.scored
     patients = films.table["patient"].nunique()
+    split = SPLITS.get(films.split, films.split)
     said = (
-        f"<b>{escape(films.model)}</b> on {escape(films.data)}, {escape(SPLITS.get(films.split, films.split))}: "
+        f"<b>{escape(films.model)}</b> on {escape(films.data)}, {escape(split)}: "
         f"{len(films.table):,} films of {patients:,} patients. {escape(NOT_FOR)}"
     )
     return f'<p class="perf-about">{said}</p>'

@@ -19,6 +19,12 @@ _CSS = "".join(
 
 TABS: tuple[tuple[str, str, Role], ...] = (
     ("perf_overview", "Overview", Role.VIEWER),
+    ("perf_point", "Operating point", Role.VIEWER),
+    ("perf_calibration", "Calibration", Role.VIEWER),
+    ("perf_spread", "Spread", Role.VIEWER),
+    ("perf_classes", "Classes", Role.VIEWER),
+    ("perf_heatmaps", "Heatmaps", Role.VIEWER),
+    ("perf_elsewhere", "Elsewhere", Role.VIEWER),
     ("perf_training", "Training", Role.VIEWER),
     ("perf_card", "Card", Role.VIEWER),
 )

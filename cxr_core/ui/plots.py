@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import streamlit as st
 from plotly.graph_objects import Figure
-
 
 GROUND = "#0D1014"
 FORMAT = "plots-format"
@@ -22,19 +22,22 @@ class Picture(StrEnum):
 
 def blank(title: str) -> Figure:
     """Return an empty figure in the app's colours."""
-    return Figure(
-        layout={
-            "title": {"text": title, "font": {"size": 15}, "x": 0, "xref": "paper"},
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "font": {"color": "#E6E9ED", "family": "Source Sans, sans-serif"},
-            "xaxis": {"gridcolor": "#222B34"},
-            "yaxis": {"gridcolor": "#222B34"},
-            "margin": {"l": 60, "r": 20, "t": 50, "b": 40},
-            "legend": {"orientation": "h", "y": -0.18},
-            "showlegend": True,
-        }
-    )
+    return Figure(layout=look(title))
+
+
+def look(title: str = "") -> dict[str, Any]:
+    """Return the layout of a figure in the app's colours."""
+    return {
+        "title": {"text": title, "font": {"size": 15}, "x": 0, "xref": "paper"},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"color": "#E6E9ED", "family": "Source Sans, sans-serif"},
+        "xaxis": {"gridcolor": "#222B34"},
+        "yaxis": {"gridcolor": "#222B34"},
+        "margin": {"l": 60, "r": 20, "t": 50, "b": 40},
+        "legend": {"orientation": "h", "y": -0.18},
+        "showlegend": True,
+    }
 
 
 def show(figure: Figure, key: str, alt: str, height: int = 300) -> None:
@@ -46,7 +49,14 @@ def show(figure: Figure, key: str, alt: str, height: int = 300) -> None:
 def pick_format() -> None:
     """Let the person pick as what plots are saved."""
     st.session_state.setdefault(FORMAT, Picture.PNG)
-    st.segmented_control("Save plots as", list(Picture), key=FORMAT, required=True)
+    st.segmented_control(
+        "Save plots as",
+        list(Picture),
+        key=FORMAT,
+        required=True,
+        format_func=lambda form: f"plots as {form}",
+        label_visibility="collapsed",
+    )
 
 
 def with_downloads(figure: Figure, key: str, alt: str, name: str, height: int = 300) -> None:

@@ -16,6 +16,9 @@ from cxr_core.errors import ModelError
 from cxr_core.worklist import model_folders, models
 
 if TYPE_CHECKING:
+    from cxr_core.evaluation.elsewhere import Elsewhere
+    from cxr_core.evaluation.localise import HitRate
+    from cxr_core.evaluation.noise import Noise
     from cxr_core.evaluation.report import Evaluation
     from cxr_core.evaluation.scored import Scored
     from cxr_core.worklist.service import Service
@@ -26,23 +29,24 @@ MOST = 24
 RESAMPLES = 2000
 """Of the bootstrap by patient."""
 
-Progress = Callable[[float], None]
+Progress = Callable[[float], object]
+"""Told the share that is done."""
 Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What else was measured of a model; each None where it was not.
+    """What else was measured of a model; each empty where it was not.
 
     Attributes:
-        hits: label → how often a heatmap's peak lay in the radiologist's box, see `evaluation.localise`.
-        noise: text-mined labels and the model against labels that radiologists adjudicated.
+        hits: label → how often a heatmap's peak lay in the radiologist's box.
+        noise: finding → mined labels and the model beside labels that radiologists agreed on.
         external: data set's id → figures on films of another population.
     """
 
-    hits: Any = None
-    noise: Any = None
-    external: Any = None
+    hits: dict[str, HitRate]
+    noise: dict[str, Noise]
+    external: dict[str, Elsewhere]
 
 
 _kept: OrderedDict[tuple[object, ...], Any] = OrderedDict()
@@ -57,7 +61,7 @@ def splits(service: Service, model_id: str) -> tuple[str, ...]:
 
 
 def scored(service: Service, model_id: str, split: str) -> Scored:
-    """Return a model's tables of a split; raises ModelError where there are none or the model is not sound."""
+    """Return a model's tables of a split; raises ModelError: there are none, or the model is not sound."""
     from cxr_core.evaluation.scored import read_scored
 
     path = _sound(service, model_id)
@@ -67,11 +71,9 @@ def scored(service: Service, model_id: str, split: str) -> Scored:
 
 
 def evaluation(service: Service, model_id: str, split: str) -> Evaluation | None:
-    """Return the figures with intervals that lie in the model folder or were computed here; None otherwise."""
-    try:
-        from cxr_core.evaluation import report
-    except ImportError:
-        return None
+    """Return the figures with intervals from the model folder or computed here; None where there are none."""
+    from cxr_core.evaluation import report
+
     path = _sound(service, model_id)
     films = scored(service, model_id, split)
     found = _once(path, ("stored", split), lambda: report.stored(path, split, films))
@@ -103,7 +105,16 @@ def evidence(service: Service, model_id: str) -> Evidence:
 
 
 def _evidence(path: Path) -> Evidence:
-    return Evidence()
+    from cxr_core.evaluation.elsewhere import elsewhere
+    from cxr_core.evaluation.external import populations_in
+    from cxr_core.evaluation.localise import hit_rates
+    from cxr_core.evaluation.noise import label_noise
+
+    return Evidence(
+        hits=hit_rates(path),
+        noise=label_noise(path),
+        external={each: elsewhere(path, each) for each in populations_in(path)},
+    )
 
 
 def _sound(service: Service, model_id: str) -> Path:

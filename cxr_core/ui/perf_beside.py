@@ -1,0 +1,78 @@
+"""Models laid over one another: differences on films that both answered, the same patients drawn for both."""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from cxr_core.access import Actor
+from cxr_core.evaluation.bootstrap import Interval, column_aucs, interval, intervals
+from cxr_core.evaluation.scored import Scored
+from cxr_core.triage.budget import FEW_POSITIVES
+from cxr_core.ui.perf_choice import Chosen, kept
+from cxr_core.ui.perf_numbers import named
+from cxr_core.ui.perf_tables import Table, show
+from cxr_core.worklist.service import Service
+
+RESAMPLES = 500
+
+
+def draw(service: Service, actor: Actor, chosen: Chosen) -> None:
+    """Show a column of paired differences for each model beside the one looked at."""
+    columns: list[dict[str, Interval]] = []
+    heads = ["finding", f"AUC of {chosen.model.id}"]
+    notes = []
+    for other in chosen.others:
+        if chosen.split not in service.splits(actor, other.id):
+            notes.append(f"{other.id} has no tables of these films' split")
+            continue
+        theirs = service.scored(actor, other.id, chosen.split)
+        paired = kept(chosen, f"paired {other.sha256}", lambda t=theirs: pairs(chosen.scored, t))
+        if not paired[1]:
+            notes.append(f"{other.id} answered none of these films, so it does not compare")
+            continue
+        heads.append(f"minus {other.id}, {paired[1]:,} films")
+        columns.append(paired[0])
+    if columns:
+        st.caption(
+            "Difference in AUC on identical films, with its 95 % interval; the same patients drawn for both."
+        )
+        own = column_aucs(chosen.scored.probabilities, chosen.scored.truth)
+        rows = tuple(
+            (named(label), float(own[k]), *(each.get(label, "not enough data") for each in columns))
+            for k, label in enumerate(chosen.scored.labels)
+            if any(label in each for each in columns)
+        )
+        show(Table("Differences", tuple(heads), rows), f"{chosen.model.id}-differences", "perf-beside")
+    for note in notes:
+        st.caption(f"{note}.")
+
+
+def pairs(ours: Scored, theirs: Scored) -> tuple[dict[str, Interval], int]:
+    """Return ours minus theirs by label, on the films that both answered, and how many those are.
+
+    Labels that one of them does not have, or with too few films, are left out.
+    """
+    place = {file: row for row, file in enumerate(theirs.table["file"])}
+    mine = ours.table["file"].isin(place).to_numpy()
+    if not mine.any():
+        return {}, 0
+    same = ours.pick(mine)
+    rows = [place[file] for file in same.table["file"]]
+    shared = [label for label in same.labels if label in theirs.labels]
+    truth = same.truth[:, [same.labels.index(label) for label in shared]]
+    counts = np.minimum((truth == 1).sum(axis=0), (truth == 0).sum(axis=0))
+    kept_ = [k for k in range(len(shared)) if counts[k] >= FEW_POSITIVES]
+    labels, truth = [shared[k] for k in kept_], truth[:, kept_]
+    if not labels:
+        return {}, len(same.table)
+    one = same.probabilities[:, [same.labels.index(label) for label in labels]]
+    other = theirs.probabilities[rows][:, [theirs.labels.index(label) for label in labels]]
+    (own, own_draws), (its, its_draws) = (
+        intervals(column_aucs, each, truth, same.patients, resamples=RESAMPLES) for each in (one, other)
+    )
+    found = {
+        label: interval(own[k].value - its[k].value, own_draws[:, k] - its_draws[:, k])
+        for k, label in enumerate(labels)
+    }
+    return found, len(same.table)

@@ -13,6 +13,7 @@ import typer
 from cxr_core import (
     cli_activate,
     cli_data,
+    cli_evaluate,
     cli_explain,
     cli_export,
     cli_list,
@@ -54,6 +55,7 @@ app.add_typer(cli_users.app, name="users")
 app.add_typer(cli_policy.app, name="policy")
 app.add_typer(cli_data.app, name="data")
 app.command()(cli_train.train)
+app.command()(cli_evaluate.evaluate)
 app.command()(cli_export.export)
 cli_models.app.command("figures")(cli_export.figures)
 cli_models.app.command("import")(cli_export.import_model)

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from cxr_core.errors import ModelError
 from cxr_core.inference.calibration import Calibration
 from cxr_core.inference.heads import Heads
-from cxr_core.inference.manifest import MANIFEST, Manifest, read_manifest
+from cxr_core.inference.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from cxr_core.inference.manifest import NETWORK as NETWORK
 from cxr_core.inference.manifest import WEIGHTS as WEIGHTS
 from cxr_core.inference.runtime import Classifier, check_self_test, open_session
@@ -124,6 +125,11 @@ def hashes(folder: Path) -> dict[str, str]:
         listed = read_manifest(folder).files
         found |= {name: listed[name] for name in NETWORK_FILES if name in listed}
     return dict(sorted(found.items()))
+
+
+def seal(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest into its folder with the SHA-256 of every file as it lies there now."""
+    write_manifest(replace(manifest, files=hashes(folder)), folder / MANIFEST)
 
 
 def labels_text(labels: Sequence[str]) -> str:

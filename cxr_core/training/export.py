@@ -16,7 +16,7 @@ from cxr_core.data.index import Index
 from cxr_core.data.readers import read
 from cxr_core.data.selection import choose
 from cxr_core.errors import ModelError, RecipeError
-from cxr_core.evaluation import tables
+from cxr_core.evaluation import report, tables
 from cxr_core.evaluation.calibrate import NIH_PREVALENCE, Points, choose_points, fit_platt, fit_softmax
 from cxr_core.evaluation.measure import known_truth
 from cxr_core.inference import manifest as m
@@ -89,9 +89,11 @@ def export_run(job: Job) -> Path:
 
     Raises:
         ModelError: a member is unfinished, or torch and ONNX Runtime differ; nothing is left behind.
-        DataError, RecipeError: films or recipe do not fit the run.
+        DataError, RecipeError: films or recipe do not fit the run, or its labels are none of the product's.
     """
     recipe = read_recipe(job.run / COPY)
+    if recipe.not_for_export:
+        raise RecipeError(f"{recipe.name}: {recipe.not_for_export}")
     members = load_members(job.run, recipe)
     index = chosen(job.data, recipe)
     scored, unseen = _scored(members, recipe, index, job)
@@ -235,9 +237,8 @@ def _write(
         "minutes": round(float(sum(each["minutes"] for each in facts)), 1),
     }
     (folder / "card.md").write_text(written_card(manifest, recipe, figures), encoding="utf-8")
-    m.write_manifest(
-        replace(manifest, files=registry.hashes(folder), evaluation=evaluation), folder / m.MANIFEST
-    )
+    report.write_all(folder, manifest, job.policy)
+    registry.seal(folder, replace(manifest, evaluation=evaluation))
 
 
 def self_test(folder: Path, side: int) -> m.SelfTest:

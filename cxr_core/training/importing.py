@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -152,7 +152,7 @@ def import_checkpoint(source: Source, models: Path) -> Path:
         served.save_weights(network, labels, folder / registry.WEIGHTS)
         (folder / "card.md").write_text(_card(source, labels, left_out), encoding="utf-8")
         manifest = _manifest(folder, source, labels)
-        m.write_manifest(replace(manifest, files=registry.hashes(folder)), folder / m.MANIFEST)
+        registry.seal(folder, manifest)
         registry.load(folder)
         return put_in_place(folder, target, Path(space))
 

@@ -45,6 +45,7 @@ class Action(StrEnum):
     RETRY = "retry a dead letter"
     AUDIT = "search, verify or export the audit trail"
     TURNAROUND = "see how long studies waited"
+    VERDICTS = "see what readers held of the findings"
     HEALTH = "see how queue, workers and disk are"
     VIEW_POLICY = "see the policy's versions and try one out"
     POLICY = "write, activate or revert a policy"
@@ -52,6 +53,7 @@ class Action(StrEnum):
     ACTIVATE_MODEL = "bring a model into force"
     PERFORMANCE = "see how well the models do"
     MEASURE = "have a model's intervals computed"
+    FIT = "fit a model to this site"
     USERS = "see who signs in and give them roles"
 
 
@@ -73,6 +75,7 @@ NEEDS: dict[Action, Role] = {
     Action.RETRY: Role.LEAD,
     Action.AUDIT: Role.LEAD,
     Action.TURNAROUND: Role.LEAD,
+    Action.VERDICTS: Role.LEAD,
     Action.HEALTH: Role.LEAD,
     Action.VIEW_POLICY: Role.LEAD,
     Action.POLICY: Role.LEAD,
@@ -80,6 +83,7 @@ NEEDS: dict[Action, Role] = {
     Action.ACTIVATE_MODEL: Role.LEAD,
     Action.PERFORMANCE: Role.VIEWER,
     Action.MEASURE: Role.LEAD,
+    Action.FIT: Role.LEAD,
     Action.USERS: Role.ADMIN,
 }
 

@@ -16,6 +16,7 @@ from cxr_core import (
     cli_evaluate,
     cli_explain,
     cli_export,
+    cli_fit,
     cli_list,
     cli_models,
     cli_policy,
@@ -57,6 +58,7 @@ app.add_typer(cli_data.app, name="data")
 app.command()(cli_train.train)
 app.command()(cli_evaluate.evaluate)
 app.command()(cli_export.export)
+app.command()(cli_fit.fit_site)
 cli_models.app.command("figures")(cli_export.figures)
 cli_models.app.command("import")(cli_export.import_model)
 app.command()(cli_store.backup)

@@ -22,13 +22,14 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"evaluation"}),
     frozenset({"batch", "reports", "training", "cli_models"}),
     frozenset({"worklist"}),
-    frozenset({"cli_service"}),
+    frozenset({"cli_service", "cli_evaluate_films"}),
     frozenset(
         {
             "cli_activate",
             "cli_data",
             "cli_evaluate",
             "cli_export",
+            "cli_fit",
             "cli_worker",
             "cli_list",
             "cli_submit",

@@ -78,6 +78,7 @@ EVENTS: dict[str, AuditEvent] = {
     "policy_activate": SOFTWARE,
     # the model
     "model_activate": SOFTWARE,
+    "model_fit": SOFTWARE,
     "model_export": EXPORT,
 }
 """Word → its event."""

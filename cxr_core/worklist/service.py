@@ -7,7 +7,7 @@ Nothing here loads the network; a result's model is known by its manifest.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -41,7 +41,9 @@ from cxr_core.worklist import (
     preview,
     priors,
     sign_ins,
+    site,
     trail,
+    verdicts,
 )
 from cxr_core.worklist.accounts import Account, Claims
 from cxr_core.worklist.blobs import Blobs
@@ -65,10 +67,17 @@ from cxr_core.worklist.values import (
     StudyView,
     Tier,
 )
+from cxr_core.worklist.verdicts import Discrepancies, Verdicts
 
 if TYPE_CHECKING:
     from cxr_core.evaluation.report import Evaluation
     from cxr_core.evaluation.scored import Scored
+    from cxr_core.evaluation.site import SiteFit
+    from cxr_core.evaluation.site_cases import Cases, Choice
+    from cxr_core.evaluation.site_listing import Listing
+    from cxr_core.worklist.handing import Handed
+    from cxr_core.worklist.site_films import Reading
+    from cxr_core.worklist.site_opinions import Opined
 
 HEARD_OF = timedelta(seconds=15)
 """A worker silent for longer counts as gone."""
@@ -303,6 +312,18 @@ class Service:
         self.check(actor, Action.TURNAROUND, look=True)
         return turnaround(self, since, until)
 
+    def verdicts(self, actor: Actor) -> Verdicts:
+        """Return what readers held of the findings, as far as it stands, the oldest first."""
+        self.check(actor, Action.VERDICTS)
+        return verdicts.verdicts(self)
+
+    def discrepancies(
+        self, actor: Actor, *, finding: str = "", model: str = "", offset: int = 0, limit: int = 25
+    ) -> Discrepancies:
+        """Return where readers disagree with the model, the newest first; no study is opened by that."""
+        self.check(actor, Action.VERDICTS)
+        return verdicts.discrepancies(self, finding=finding, model=model, offset=offset, limit=limit)
+
     def health(self, actor: Actor) -> operations.Health:
         """Return how queue, workers and disk are."""
         self.check(actor, Action.HEALTH, look=True)
@@ -437,7 +458,7 @@ class Service:
         resamples: int = performance.RESAMPLES,
         on_progress: performance.Progress | None = None,
     ) -> Evaluation:
-        """Return a model's figures with intervals, computed now and kept by this process; raises ModelError."""
+        """Return a model's figures with intervals, computed now, kept by this process; raises ModelError."""
         self.check(actor, Action.MEASURE)
         return performance.measured(self, model_id, split, resamples, on_progress)
 
@@ -470,6 +491,51 @@ class Service:
         """
         actor = self.check(actor, Action.ACTIVATE_MODEL)
         models.activate(self, actor, model_id, note, seen)
+
+    # ---- a model fitted to this site
+
+    def read_site(
+        self, actor: Actor, model_id: str, listing: Listing, handed: Iterator[Handed]
+    ) -> Reading:
+        """Return the reading of a list's films by a model; nothing of them is stored.
+
+        Raises:
+            ModelError: there is no such model, or it may not be trusted.
+            DataError: its labels cannot be fitted one by one.
+            Busy: no process to decode in can be started.
+        """
+        self.check(actor, Action.FIT)
+        return site.read(self, model_id, listing, handed)
+
+    def site_opinions(self, actor: Actor) -> Opined:
+        """Return what readers agreed and disagreed with as cases, as the model in force answered them.
+
+        Raises:
+            DataError: nobody has said anything, or the model's labels cannot be fitted one by one.
+            ModelError: the model in force is not what it was.
+        """
+        self.check(actor, Action.FIT)
+        return site.opinions(self)
+
+    def fit_site(self, actor: Actor, model_id: str, cases: Cases, choice: Choice) -> SiteFit:
+        """Return a model fitted to the cases and what that changes; nothing is written.
+
+        Raises:
+            DataError: too few cases, another model's, or a choice that is none.
+            ModelError: there is no such model, or it is not sound.
+        """
+        self.check(actor, Action.FIT)
+        return site.fitted(self, model_id, cases, choice)
+
+    def save_site_model(self, actor: Actor, model_id: str, fit: SiteFit, name: str) -> Folder:
+        """Return the new model, which nobody has activated yet; audited.
+
+        Raises:
+            Invalid: the name is none or taken, nothing changes, or CXR_MODELS_DIR cannot be written.
+            ModelError: the model has changed since, or the new one has not passed every check.
+        """
+        actor = self.check(actor, Action.FIT)
+        return site.save(self, actor, model_id, fit, name)
 
     # ---- one study
 

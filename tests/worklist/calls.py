@@ -18,6 +18,9 @@ from sqlalchemy import select
 
 from cxr_core.access import Action, Actor, Role
 from cxr_core.domain import Notice, Study, Urgency
+from cxr_core.evaluation.site import SiteFit
+from cxr_core.evaluation.site_cases import Cases, Choice
+from cxr_core.evaluation.site_listing import Listing, read_listing
 from cxr_core.inference.explanation import Method
 from cxr_core.inference.manifest import read_manifest
 from cxr_core.settings import Settings
@@ -28,6 +31,7 @@ from cxr_core.worklist.schema import IdentityRow, ImageRow, ResultRow, ReviewRow
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.trail import EVERYTHING, Form
 from cxr_core.worklist.values import INTERACTIVE, Answer, Incoming, Query, Source
+from tests.evaluation.site_made import site_cases
 from tests.inference.tiny import rewrite
 from tests.reports import analyses
 from tests.worklist.rows import THEN, identity, image, study
@@ -155,6 +159,30 @@ class World:
         self.service.settings = replace(settings, models_dir=root)
         return settings.model
 
+    def listing(self) -> Listing:
+        """A list of one labelled film."""
+        return read_listing(b"file,patient,Mass\na.png,1,1\n", "list.csv", ("Mass",))
+
+    def opinion(self) -> str:
+        """A study that the model in force answered and of which a reader said something."""
+        study_id = self.study()
+        self.service.opine(ROOT, study_id, 2, "Pneumothorax", agrees=True)
+        return study_id
+
+    def choice(self) -> Choice:
+        """What is asked for by default."""
+        return Choice()
+
+    def cases(self) -> Cases:
+        """Enough local films as the model of this world would have answered them."""
+        manifest = read_manifest(self.service.settings.models_dir / self.service.settings.model)
+        return site_cases(manifest, 400)
+
+    def fitted(self) -> tuple[str, SiteFit]:
+        """The id of a model, and that model fitted to a site."""
+        model_id = self.model()
+        return model_id, self.service.fit_site(ROOT, model_id, self.cases(), self.choice())
+
     def subject(self) -> str:
         """Somebody whom nobody has named yet."""
         return f"subject {next(self._numbers)}"
@@ -196,6 +224,10 @@ def _undo(service: Service, actor: Actor, world: Any) -> None:
     service.undo(actor, study_id, version, entry)
 
 
+def _pair(fitted: Any) -> tuple[str, Any]:
+    return fitted if isinstance(fitted, tuple) else ("none", None)
+
+
 def _id(account: Any) -> str:
     return account if isinstance(account, str) else account.id
 
@@ -223,6 +255,8 @@ CALLS: dict[str, Call] = {
     "version": Call(A.VIEW_LIST, lambda s, a, w: s.version(a, w.study())),
     "export_csv": Call(A.EXPORT, lambda s, a, w: s.export_csv(a, Query()), ("export",)),
     "turnaround": Call(A.TURNAROUND, lambda s, a, w: s.turnaround(a, THEN, THEN)),
+    "verdicts": Call(A.VERDICTS, lambda s, a, w: s.verdicts(a)),
+    "discrepancies": Call(A.VERDICTS, lambda s, a, w: s.discrepancies(a)),
     "health": Call(A.HEALTH, lambda s, a, w: s.health(a)),
     "given_up": Call(A.HEALTH, lambda s, a, w: s.given_up(a)),
     "refusals": Call(A.HEALTH, lambda s, a, w: s.refusals(a)),
@@ -245,6 +279,12 @@ CALLS: dict[str, Call] = {
     "evaluation": Call(A.PERFORMANCE, lambda s, a, w: s.evaluation(a, w.model(), "val")),
     "evidence": Call(A.PERFORMANCE, lambda s, a, w: s.evidence(a, w.model())),
     "export_model": Call(A.MODELS, lambda s, a, w: s.export_model(a, w.model()), ("model_export",)),
+    "read_site": Call(A.FIT, lambda s, a, w: s.read_site(a, w.model(), w.listing(), iter(())).close()),
+    "site_opinions": Call(A.FIT, lambda s, a, w: s.site_opinions(a) if w.opinion() else None),
+    "fit_site": Call(A.FIT, lambda s, a, w: s.fit_site(a, w.model(), w.cases(), w.choice())),
+    "save_site_model": Call(
+        A.FIT, lambda s, a, w: s.save_site_model(a, *_pair(w.fitted()), "here"), ("model_fit",)
+    ),
     "try_model": Call(A.ACTIVATE_MODEL, lambda s, a, w: s.try_model(a, w.model())),
     "activate_model": Call(
         A.ACTIVATE_MODEL, lambda s, a, w: s.activate_model(a, w.model(), "why"), ("model_activate",)

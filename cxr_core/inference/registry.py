@@ -128,8 +128,14 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def seal(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest into its folder with the SHA-256 of every file as it lies there now."""
-    write_manifest(replace(manifest, files=hashes(folder)), folder / MANIFEST)
+    """Write the manifest into its folder with the SHA-256 of every file as it lies there now.
+
+    A folder of figures only goes on naming the network that it does without.
+    """
+    files = hashes(folder)
+    if files.pop(ELSEWHERE, None) and elsewhere(folder):
+        files |= {name: manifest.files[name] for name in NETWORK_FILES}
+    write_manifest(replace(manifest, files=files), folder / MANIFEST)
 
 
 def labels_text(labels: Sequence[str]) -> str:

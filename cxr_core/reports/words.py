@@ -135,18 +135,38 @@ def spread_ends(prediction: Prediction) -> tuple[float, float]:
 SCALE = "square-root scale"
 
 
+FEWEST_BOXES = 10
+"""Below this many boxes a share is chance; as `evaluation.localise` says of its rates."""
+
+
 def localisation(evaluation: Mapping[str, float], label: str) -> str:
     """Return how often this finding's heatmap peaked inside the radiologist's box, if that was measured.
 
     Args:
-        evaluation: the manifest's table; read are `localisation_<label>_inside` and the number of
-            films with a box, `localisation_<label>_films`.
+        evaluation: the manifest's table; docs/models.md names the figures that begin with `localisation_`.
         label: a finding.
     """
-    films = int(evaluation.get(f"localisation_{label}_films", 0))
-    inside = int(evaluation.get(f"localisation_{label}_inside", 0))
-    share = f"{inside} of {films} test films" if films > 0 else "not measured"
-    return f"peak fell inside the radiologist's box: {share}"
+    start = f"localisation_{label}_"
+    said = {name.removeprefix(start): value for name, value in evaluation.items() if name.startswith(start)}
+    films, inside = int(said.get("films", 0)), int(said.get("inside", 0))
+    return f"peak fell inside the radiologist's box: {_share(films, inside, said)}"
+
+
+def _share(films: int, inside: int, said: Mapping[str, float]) -> str:
+    if films < FEWEST_BOXES:
+        return f"not measured ({films} films with a box, {FEWEST_BOXES} needed)" if films else "not measured"
+    which = "films, some of train" if said.get("learned") else "test films"
+    text = f"{inside} of {films} {which}"
+    if {"low", "high", "chance"} <= set(said):
+        text += (
+            f" ({said['low']:.0%} to {said['high']:.0%}; {said['chance']:.0%} for a point at random"
+            f"{_swapped(said)})"
+        )
+    return text
+
+
+def _swapped(said: Mapping[str, float]) -> str:
+    return f", {said['swapped']:.0%} for other films' peaks" if "swapped" in said else ""
 
 
 def not_assessed(analysis: Analysis, policy: Policy) -> str:

@@ -96,3 +96,13 @@ def test_nothing_is_written_over_where_the_network_goes(tiny_model, tmp_path):
 def test_hashes_keep_those_of_the_network(stripped):
     folder, _ = stripped
     assert registry.hashes(folder) == dict(sorted(read_manifest(folder).files.items()))
+
+
+def test_tables_added_to_it_are_named_and_its_network_still_is(stripped):
+    folder, _ = stripped
+    before = registry.verify(folder)
+    (folder / "evaluation" / "added.csv").write_text("a\n1\n", encoding="utf-8")
+    registry.seal(folder, before)
+    assert dict(registry.verify(folder).files) == before.files | {
+        "evaluation/added.csv": registry.sha256_of(folder / "evaluation" / "added.csv")
+    }

@@ -4,6 +4,7 @@ from datetime import datetime
 import pytest
 
 from cxr_core.domain import Prediction, Sex, Study, Urgency, View
+from cxr_core.evaluation.localise import LEAST_BOXES
 from cxr_core.reports import words
 from tests.reports import analyses
 
@@ -48,10 +49,19 @@ def test_figures_show_a_difference_where_there_is_one() -> None:
 
 
 def test_localisation_is_a_count_or_not_measured() -> None:
-    table = {"localisation_Effusion_inside": 5.0, "localisation_Effusion_films": 7.0}
-    assert words.localisation(table, "Effusion").endswith("5 of 7 test films")
+    table = {"localisation_Effusion_inside": 5.0, "localisation_Effusion_films": 12.0}
+    assert words.localisation(table, "Effusion").endswith("box: 5 of 12 test films")
+    limits = {"low": 0.17, "high": 0.45, "chance": 0.08, "swapped": 0.21, "learned": 0.0}
+    whole = table | {f"localisation_Effusion_{name}": value for name, value in limits.items()}
+    said = "5 of 12 test films (17% to 45%; 8% for a point at random, 21% for other films' peaks)"
+    assert words.localisation(whole, "Effusion").endswith(said)
+    seen = whole | {"localisation_Effusion_learned": 1.0}
+    assert "5 of 12 films, some of train (" in words.localisation(seen, "Effusion")
     assert words.localisation(table, "Mass").endswith("not measured")
     assert words.localisation({}, "Mass").endswith("not measured")
+    few = {"localisation_Mass_inside": 9.0, "localisation_Mass_films": 9.0}
+    assert words.localisation(few, "Mass").endswith("not measured (9 films with a box, 10 needed)")
+    assert words.FEWEST_BOXES == LEAST_BOXES
 
 
 def test_file_names_come_from_a_true_uid_or_the_hash_and_never_from_free_text() -> None:

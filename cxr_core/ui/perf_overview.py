@@ -48,7 +48,7 @@ def _no_intervals(service: Service, actor: Actor, chosen: Chosen) -> None:
             with st.spinner("Drawing patients 2,000 times"):
                 bar = st.progress(0.0)
                 service.measure(actor, chosen.model.id, chosen.split, on_progress=bar.progress)
-            st.rerun(scope="fragment")
+            st.rerun()
 
 
 def _picked(chosen: Chosen) -> list[str]:
@@ -87,7 +87,7 @@ def _curves(service: Service, actor: Actor, chosen: Chosen) -> None:
         "perf-curves",
         perf_curves.said(chosen.scored, numbers(chosen), labels),
         f"curves-{chosen.model.id}-{chosen.split}",
-        380,
+        350,
     )
     if labels:
         st.html(perf_operating.strip_html(chosen, labels[0]))
@@ -111,7 +111,7 @@ def _forest(service: Service, actor: Actor, chosen: Chosen, beside: Comparison |
         "perf-forest",
         perf_forest.said(chosen.scored.model, found),
         f"auc-{chosen.model.id}-{chosen.split}",
-        610 + 20 * len(published),
+        570 + 20 * len(published),
     )
 
 

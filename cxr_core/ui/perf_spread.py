@@ -96,8 +96,8 @@ def _unable(service: Service, chosen: Chosen) -> None:
     )
     st.caption(
         "Films without a positive finding. Doubt is how near a film comes to any threshold; where the "
-        "abnormal score reaches its own, or members disagree, the film is “unable to classify”. The less doubt is "
-        "allowed, the fewer are cleared and the fewer of those are diseased."
+        "abnormal score reaches its own, or members disagree, the film is “unable to classify”. The less "
+        "doubt is allowed, the fewer are cleared and the fewer of those are diseased."
     )
     thin = curve.thinned(MOST_POINTS)
     rows = tuple(zip(map(float, thin.x), map(float, thin.y), map(float, thin.thresholds), strict=True))
@@ -111,8 +111,8 @@ def left_to_people(scored: Scored, policy: Policy) -> tuple[Curve, float, float]
     """Return share cleared against share of those diseased as doubt rises, and where the model stands.
 
     Only films without a positive finding: the others are flagged anyhow. Doubt is how near a film comes to
-    any threshold, the largest ratio of probability to threshold; from 1 it is `abnormal` that is reached. None
-    where the model has no such score, or no such film.
+    any threshold, the largest ratio of probability to threshold; from 1 it is `abnormal` that is reached.
+    None where the model has no such score, or no such film.
     """
     found = sorted_by(scored, policy)
     if found is None or ABNORMAL not in scored.labels or found.flagged.all():

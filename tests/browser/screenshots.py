@@ -20,6 +20,7 @@ SHOTS = {
 }
 WORKLIST, STUDY, PRIORS = "worklist.png", "study.png", "study-priors.png"
 OPERATIONS, TURNAROUND = "operations.png", "operations-turnaround.png"
+PERFORMANCE = "performance.png"
 
 
 def make_screenshots() -> None:
@@ -34,7 +35,17 @@ def make_screenshots() -> None:
             page.wait_for_timeout(600)
             page.screenshot(path=FOLDER / file)
             page.context.close()
+        make_performance_screenshot(browser, address)
     make_worklist_screenshot()
+
+
+def make_performance_screenshot(browser: Browser, address: str) -> None:
+    """Write the picture of how well the bundled model does."""
+    page = _opened(browser, address, (1440, 900))
+    page.get_by_role("link", name="Performance").click()
+    page.locator(".js-plotly-plot").nth(1).wait_for(timeout=120_000)
+    _shoot(page, PERFORMANCE)
+    page.context.close()
 
 
 def make_worklist_screenshot() -> None:

@@ -278,6 +278,7 @@ CALLS: dict[str, Call] = {
     "scored": Call(A.PERFORMANCE, lambda s, a, w: s.scored(a, w.model(), "val")),
     "evaluation": Call(A.PERFORMANCE, lambda s, a, w: s.evaluation(a, w.model(), "val")),
     "evidence": Call(A.PERFORMANCE, lambda s, a, w: s.evidence(a, w.model())),
+    "measure": Call(A.MEASURE, lambda s, a, w: s.measure(a, w.model(), "val", resamples=2)),
     "export_model": Call(A.MODELS, lambda s, a, w: s.export_model(a, w.model()), ("model_export",)),
     "read_site": Call(A.FIT, lambda s, a, w: s.read_site(a, w.model(), w.listing(), iter(())).close()),
     "site_opinions": Call(A.FIT, lambda s, a, w: s.site_opinions(a) if w.opinion() else None),

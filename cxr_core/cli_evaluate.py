@@ -43,39 +43,57 @@ def evaluate(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object (docs/evaluation.md) instead of a table.")
     ] = False,
-    write: Annotated[
-        bool, typer.Option("--write", help="Keep the evaluation of every split in the model folder.")
-    ] = False,
+    write: Annotated[bool, typer.Option("--write", help="Keep what was found in the model folder.")] = False,
+    resamples: Annotated[int, typer.Option(min=1, metavar="N", help="Of the bootstrap.")] = 2000,
     look: Annotated[
         bool, typer.Option("--check", help="With --data: open val and test to find copies of one film.")
     ] = False,
+    boxes: Annotated[
+        bool, typer.Option("--boxes", help="Do heatmaps point into the boxes that radiologists drew?")
+    ] = False,
+    noise: Annotated[
+        bool, typer.Option("--noise", help="How right are text-mined labels, by adjudicated ones?")
+    ] = False,
+    external: Annotated[
+        bool, typer.Option("--external", help="What does it say of other populations: kermany, covid?")
+    ] = False,
+    most: Annotated[
+        int, typer.Option(metavar="N", help="Films of each other population at most; 0: all.")
+    ] = 0,
 ) -> None:
     """Measure a model: AUC, average precision and what its thresholds do, with 95 % intervals by patient.
 
     Without --data it needs no film. Patients, films and copies in two splits are named on stderr.
+    --boxes, --noise and --external look at the films of --data, or of CXR_DATA, instead. With --write the
+    manifest changes: a model in force must be activated again, under another version.
     """
+    from cxr_core import cli_evaluate_films as films
     from cxr_core.errors import ModelError
     from cxr_core.evaluation.paired import compare
 
     with failures():
         chosen = settings.load()
         folder = chosen.models_dir / (model_id or chosen.model)
+        if asked := films.Asked(boxes, noise, external, most):
+            for line in films.look(folder, films.root_of(data or chosen.data), asked, chosen, write=write):
+                typer.echo(line)
+            return
         if write and (data or against):
             raise ModelError("--write keeps what the model's own tables say: leave out --data and --against")
         if look and data is None:
             raise ModelError("--check opens films: say where they are with --data DIR")
         if write:
-            _write(folder, chosen)
+            _write(folder, chosen, resamples)
         if data is None:
             _warn(_leaks(folder))
         scored = _scored(folder, split) if data is None else _answered(folder, data, split, chosen, look=look)
         if against is None:
-            found = _evaluated(folder, scored, chosen, kept=data is None)
+            found = _evaluated(folder, scored, chosen, resamples, kept=data is None)
             _say(found.to_json() if as_json else _figures(found))
             return
         other = chosen.models_dir / against
         theirs = _scored(other, split) if data is None else _answered(other, data, split, chosen, look=False)
-        difference = compare(scored, theirs)
+        difference = compare(scored, theirs, resamples=resamples)
         _say(difference.to_json() if as_json else _differences(difference))
 
 
@@ -98,28 +116,29 @@ def _warn(problems: Iterable[Problem]) -> None:
         typer.echo(f"cxr: {each.code}: {printable(each.where)}: {printable(each.message)}", err=True)
 
 
-def _write(folder: Path, chosen: Settings) -> None:
+def _write(folder: Path, chosen: Settings, resamples: int) -> None:
     from cxr_core.evaluation.report import write_all
     from cxr_core.inference import registry
     from cxr_core.triage.policy import load_policy
 
     manifest = registry.verify(folder)
     with _bar("evaluate") as tell:
-        write_all(folder, manifest, load_policy(chosen.policy), on_progress=tell)
+        write_all(folder, manifest, load_policy(chosen.policy), resamples=resamples, on_progress=tell)
     registry.seal(folder, manifest)
 
 
-def _evaluated(folder: Path, scored: Scored, chosen: Settings, *, kept: bool) -> Evaluation:
+def _evaluated(folder: Path, scored: Scored, chosen: Settings, resamples: int, *, kept: bool) -> Evaluation:
     """Return the evaluation that lies in the folder, where it is of these tables, else one made now."""
     from cxr_core.evaluation.report import evaluate, stored
     from cxr_core.triage.policy import load_policy
 
     policy = load_policy(chosen.policy)
     found = stored(folder, scored.split, scored) if kept else None
-    if found is not None and (found.worklist is None or found.worklist.policy == policy.version):
-        return found
+    if found is not None and found.resamples == resamples:
+        if found.worklist is None or found.worklist.policy == policy.version:
+            return found
     with _bar("evaluate") as tell:
-        return evaluate(scored, policy=policy, on_progress=tell)
+        return evaluate(scored, resamples=resamples, policy=policy, on_progress=tell)
 
 
 def _answered(folder: Path, data: Path, split: str, chosen: Settings, *, look: bool) -> Scored:
@@ -180,12 +199,12 @@ def _say(what: dict[str, Any] | Table) -> None:
 
 
 def _figures(found: Evaluation) -> Table:
-    from rich.table import Table
+    from rich.table import Column, Table
 
     title = (
         f"{found.model} on {found.split} of {found.data}: {found.n:,} films of {found.patients:,} patients"
     )
-    table = Table("", "with it", *RATES, "ECE", title=title, caption=_caption(found))
+    table = Table(Column("", no_wrap=True), "with it", *RATES, "ECE", title=title, caption=_caption(found))
     rows = dict(found.findings) | ({} if found.abnormal is None else {"abnormal": found.abnormal})
     for label, each in rows.items():
         cells = [_cell(getattr(each, rate)) for rate in RATES] if each.auc else [each.reason]

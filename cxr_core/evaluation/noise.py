@@ -177,7 +177,7 @@ def noise_of(finding: str, table: pd.DataFrame, said: Floats, *, resamples: int 
         mined=int(mined.sum()),
         both=int((true * mined).sum()),
         agreement=agreement,
-        kappa=float(cohen_kappa_score(true, mined)),
+        kappa=float(cohen_kappa_score(true, mined)) if len({*true, *mined}) > 1 else float("nan"),
         sensitivity=found if true.sum() >= FEW_POSITIVES else _NONE,
         specificity=passed if (1 - true).sum() >= FEW_POSITIVES else _NONE,
         scored=int(known.sum()),

@@ -134,9 +134,9 @@ def _evaluated(folder: Path, scored: Scored, chosen: Settings, resamples: int, *
 
     policy = load_policy(chosen.policy)
     found = stored(folder, scored.split, scored) if kept else None
-    if found is not None and found.resamples == resamples:
-        if found.worklist is None or found.worklist.policy == policy.version:
-            return found
+    same = found is not None and (found.worklist is None or found.worklist.policy == policy.version)
+    if found is not None and same and found.resamples == resamples:
+        return found
     with _bar("evaluate") as tell:
         return evaluate(scored, resamples=resamples, policy=policy, on_progress=tell)
 

@@ -22,7 +22,8 @@ FOLDER = ROOT / "models" / ID
 
 
 def run(*args):
-    return CliRunner().invoke(app, ["evaluate", *args])
+    """Few resamples; what is kept is of 2,000 and not taken for these."""
+    return CliRunner().invoke(app, ["evaluate", "--resamples", "20", *args])
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_json_is_the_evaluation_of_the_split():
     done = run(ID, "--split", "test", "--json")
     assert done.exit_code == 0, done.output
     found = Evaluation.from_json(json.loads(done.stdout))
-    assert (found.split, found.n, found.patients, found.resamples) == ("test", 1602, 160, 2000)
+    assert (found.split, found.n, found.patients, found.resamples) == ("test", 1602, 160, 20)
     assert found.worklist is not None
 
 
@@ -63,6 +64,7 @@ def test_the_table_names_every_finding_and_the_films():
     assert "1,091 films of 355 patients" in done.stdout
     assert "Pleural Thickening" in done.stdout
     assert "not enough data" in done.stdout
+    assert "20 resamples" in done.stdout
     assert done.stderr == ""
 
 
@@ -71,7 +73,10 @@ def test_what_is_written_is_kept_and_the_folder_stays_sound(models):
     for old in (models / ID / "evaluation").glob("evaluation-*.json"):
         old.unlink()
     registry.seal(models / ID, before)
-    assert run(ID, "--write", "--json").exit_code == 0
+    done = run(ID, "--write", "--json")
+    assert done.exit_code == 0, done.output
+    kept = (models / ID / "evaluation" / "evaluation-val.json").read_text(encoding="utf-8")
+    assert json.loads(done.stdout) == json.loads(kept)
     after = registry.verify(models / ID)
     assert {"evaluation/evaluation-val.json", "evaluation/evaluation-test.json"} <= set(after.files)
     assert after.evaluation == before.evaluation

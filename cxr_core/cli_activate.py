@@ -71,6 +71,7 @@ def strip_model(
     from cxr_core.inference.manifest import MANIFEST
     from cxr_core.inference.registry import load
     from cxr_core.inference.stripped import strip
+    from cxr_core.training.recipes import read_recipe
 
     with failures():
         chosen = settings.load()
@@ -80,8 +81,8 @@ def strip_model(
                 f"{model_id} is in force or named by CXR_MODEL; without network it answers no film"
             )
         manifest = load(folder).manifest
-        recipes = sorted(path.stem for path in folder.glob("*.toml") if path.name != MANIFEST)
-        again = [f"make it again: cxr train recipes/{each}.toml, cxr export {each}" for each in recipes]
+        recipes = [read_recipe(path) for path in folder.glob("*.toml") if path.name != MANIFEST]
+        again = [f"make it again: {each.command}, cxr export {each.name}" for each in recipes]
         place = strip(folder, manifest, to, where or "; ".join(again))
     typer.echo(f"{model_id} {manifest.version}: figures only; its network is in {place}")
 

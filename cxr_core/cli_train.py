@@ -63,6 +63,8 @@ def train(
         heard.sort(key=lambda problem: problem.code != "tied_to_source")
         for problem in heard[:20]:
             typer.echo(f"{problem.code}: {problem.where}: {problem.message}", err=True)
+        if followed.not_for_export:
+            typer.echo(f"note: {followed.not_for_export}", err=True)
         typer.echo(f"{followed.name}: {len(films)} films to learn from, {len(val)} to judge by", err=True)
         places, machine = Places(runs, pretrained, init), Machine(workers=workers, bar=_terminal())
         if overfit:
@@ -95,7 +97,8 @@ def _train(
             f"member {number}: {facts['epochs']} epochs in {facts['minutes']:.1f} min "
             f"from {facts['init']}; {judged} {figure}"
         )
-    typer.echo(f"next: cxr export {folder}", err=True)
+    if not recipe.not_for_export:
+        typer.echo(f"next: cxr export {folder}", err=True)
 
 
 def _overfit(recipe: TrainingRecipe, films: FilmSet, count: int, places: Places) -> None:

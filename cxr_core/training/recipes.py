@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from cxr_core.data.films import Films as Films
+from cxr_core.domain import ABNORMAL, FINDINGS
 from cxr_core.errors import RecipeError
 from cxr_core.imaging.preprocess import Recipe as Preprocessing
 from cxr_core.inference.heads import Pooling
@@ -276,6 +277,18 @@ class TrainingRecipe:
         label = f" --label {self.adapted.label}" if self.adapted.label else ""
         epochs = f" --epochs {self.adapted.epochs}" if self.adapted.epochs else ""
         return f"cxr train recipes/{self.adapted.of or self.name}.toml{label}{epochs}"
+
+    @property
+    def not_for_export(self) -> str:
+        """Why a run of it can be judged but never become a model folder; empty where it can."""
+        if own := [label for label in self.labels if label not in (*FINDINGS, ABNORMAL)]:
+            return (
+                f"{', '.join(own)}: no label of the product, which knows the 14 findings of ChestX-ray14 and "
+                "abnormal. A run can learn it and be judged by it, but cannot be exported"
+            )
+        if self.task is Task.MULTICLASS and ABNORMAL in self.labels:
+            return "abnormal is no finding beside others: a multiclass run with it cannot be exported"
+        return ""
 
     @property
     def outputs(self) -> int:

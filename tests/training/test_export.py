@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from cxr_core.errors import ModelError
+from cxr_core.errors import ModelError, RecipeError
 from cxr_core.imaging.decode import decode
 from cxr_core.imaging.limits import Limits
 from cxr_core.imaging.preprocess import network_input
@@ -253,6 +253,13 @@ def test_a_network_that_onnx_answers_otherwise_is_not_exported(data, tmp_path, m
     with pytest.raises(ModelError, match=r"differ by 0\.01 in a logit, allowed 0\.001"):
         export_run(job(make_run(tmp_path / "runs"), data, tmp_path))
     assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_a_label_of_the_data_set_s_own_is_refused_before_anything_is_scored(data, tmp_path):
+    run = make_run(tmp_path / "runs", labels=("Effusion", "Nodulus"))
+    with pytest.raises(RecipeError, match="Nodulus: no label of the product"):
+        export_run(job(run, data, tmp_path))
+    assert not (tmp_path / "models").exists()
 
 
 def test_an_unfinished_member_is_refused(data, tmp_path):

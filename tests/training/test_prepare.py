@@ -93,3 +93,19 @@ def test_a_run_begun_before_options_were_written_down_goes_on_and_learns_them(ma
     (folder / COPY).write_text("name = 3", encoding="utf-8")
     with pytest.raises(RecipeError, match="begun by another recipe"):
         settle(text, tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('["Effusion", "Mass"]', '["Effusion", "Nodulus"]', "Nodulus: no label of the product"),
+        ('["Effusion", "Mass"]', '["Effusion", "abnormal"]', "abnormal is no finding beside others"),
+        ('["Effusion", "Mass"]', '["Effusion", "Hernia"]', ""),
+    ],
+)
+def test_what_can_be_trained_but_not_exported_says_so(old, new, said):
+    text = TEXT.replace(old, new).replace('task = "multilabel"', 'task = "multiclass"')
+    text = text.replace('"sigmoid"', '"softmax"').replace("batch = 4", 'batch = 4\nloss = "cross_entropy"')
+    reason = parse_recipe(text, "made").not_for_export
+    assert reason.startswith(said)
+    assert bool(reason) == bool(said)

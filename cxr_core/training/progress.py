@@ -34,6 +34,7 @@ class Keeper(Checkpoint):
         rows: of the history.
         minutes: of training, over all interruptions.
         per_label: AUC of the last epoch.
+        best_per_label: of the best epoch; empty where a run was resumed that did not keep it yet.
     """
 
     def __init__(self, recipe: TrainingRecipe, folder: Path) -> None:
@@ -42,7 +43,15 @@ class Keeper(Checkpoint):
         self.best, self.best_epoch = math.nan, 0
         self.rows: list[list[float]] = []
         self.per_label: dict[str, float] = {}
+        self.best_per_label: dict[str, float] = {}
         self._began = time.monotonic()
+
+    @property
+    def kept(self) -> tuple[int, float, dict[str, float]]:
+        """Number, judged figure and AUC per label of the epoch whose network is handed on."""
+        if self._recipe.fit.keep is Keep.BEST and self.best_epoch:
+            return self.best_epoch, self.best, self.best_per_label
+        return len(self.rows), self.rows[-1][3], self.per_label
 
     @property
     def minutes(self) -> float:
@@ -66,6 +75,7 @@ class Keeper(Checkpoint):
         improved = better(self._recipe, judgement.judged, self.best)
         if improved:
             self.best, self.best_epoch = judgement.judged, epoch
+            self.best_per_label = judgement.per_label
         if trainer.is_global_zero:
             write(self._folder / HISTORY, history(self._recipe, self.rows).encode())
             nothing_yet = not (self._folder / KEPT).exists()
@@ -89,6 +99,7 @@ class Keeper(Checkpoint):
             "best_epoch": self.best_epoch,
             "rows": self.rows,
             "per_label": self.per_label,
+            "best_per_label": self.best_per_label,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

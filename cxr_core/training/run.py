@@ -110,14 +110,15 @@ def train_member(
             ckpt = own / LAST if done > before else None
             with _quiet():
                 _phase(recipe, number, phase, network, films, val, keeper, folder, machine, precision, ckpt)
+    kept, judged, per_label = keeper.kept
     facts |= {
         "epochs": len(keeper.rows),
         "minutes": round(keeper.minutes, 2),
         "finished": True,
-        "kept_epoch": keeper.best_epoch if recipe.fit.keep == "best" else len(keeper.rows),
-        f"val_{recipe.fit.judged_by}": keeper.rows[-1][3],
+        "kept_epoch": kept,
+        f"val_{recipe.fit.judged_by}": judged,
         "best": keeper.best,
-        "per_label": keeper.per_label,
+        "per_label": per_label,
     }
     write_facts(own, facts)
     return facts

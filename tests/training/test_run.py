@@ -16,9 +16,10 @@ from torchvision.models import mobilenet_v2, resnet50
 
 from cxr_core.data.splits import fold_of
 from cxr_core.errors import DataError, RecipeError
+from cxr_core.training.judging import Judgement
 from cxr_core.training.module import Lesson, freeze
 from cxr_core.training.networks import build
-from cxr_core.training.progress import LAST, read_facts
+from cxr_core.training.progress import LAST, Keeper, read_facts
 from cxr_core.training.recipes import Architecture, Judge, Keep, Member, Network, Phase, Sampler, Schedule
 from cxr_core.training.run import Machine, start_anew, train_member, without_fold
 from cxr_core.training.starts import KEPT, Places, begin, fill
@@ -174,6 +175,28 @@ def test_best_keeps_the_epoch_that_was_judged_best(tmp_path):
     losses = [float(row["val_loss"]) for row in rows(tmp_path / "made")]
     assert facts["best"] == pytest.approx(min(losses), rel=1e-4)
     assert facts["kept_epoch"] == losses.index(min(losses)) + 1
+    assert facts["val_loss"] == facts["best"]
+
+
+def test_figures_of_a_run_are_those_of_the_epoch_whose_network_is_kept(tmp_path, monkeypatch):
+    recipe = made_recipe(phases=(Phase(3, 1e-3),), keep=Keep.BEST)
+    told = iter([0.6, 0.9, 0.7])
+
+    def judged(*_):
+        value = next(told)
+        return Judgement(1 - value, value, {"Effusion": value, "Mass": value})
+
+    monkeypatch.setattr("cxr_core.training.module.judge", judged)
+    facts = train(recipe, tmp_path / "made")
+    assert (facts["kept_epoch"], facts["val_mean_auc"], facts["per_label"]["Mass"]) == (2, 0.9, 0.9)
+    held = torch.load(tmp_path / "made" / "member-0" / LAST, weights_only=True)["callbacks"]
+    older = {key: value for key, value in next(iter(held.values())).items() if key != "best_per_label"}
+    keeper = Keeper(recipe, tmp_path)
+    keeper.load_state_dict(older)
+    assert keeper.kept == (2, 0.9, {}), "a checkpoint written before it was kept"
+    last = Keeper(made_recipe(keep=Keep.LAST), tmp_path)
+    last.load_state_dict(older)
+    assert last.kept == (3, 0.7, {"Effusion": 0.7, "Mass": 0.7})
 
 
 def test_a_member_never_sees_the_patients_of_its_fold():

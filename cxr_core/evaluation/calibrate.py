@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,6 +120,19 @@ def choose_points(
         f"below {FEW_POSITIVES} patients with or without the label {FIXED_SPECIFICITY:.0%} specificity"
     )
     return Points(tuple(values), tuple(few), rule)
+
+
+def between(points: Points, probabilities: Floats) -> Points:
+    """Return the points moved half way to the next lower answer, so that rounding calls nobody otherwise.
+
+    Of the (N, L) films that they were chosen by the same are called as before.
+    """
+    values = []
+    for value, scores in zip(points.values, probabilities.T, strict=True):
+        called, passed = scores[scores >= value], scores[scores < value]
+        inside = len(called) and len(passed)
+        values.append(float((called.min() + passed.max()) / 2) if inside else value)
+    return replace(points, values=tuple(values))
 
 
 def _at_specificity(negatives: Floats) -> float:

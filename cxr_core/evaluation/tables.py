@@ -61,7 +61,7 @@ def write(folder: Path, split: str, labels: Sequence[str], answers: Answers) -> 
     each.insert(0, "file", files.repeat(members).to_numpy())
     for kind, frame in (("predictions", together), ("members", each), ("labels", answers.table)):
         path = folder / FOLDER / f"{kind}-{split}.csv"
-        frame.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+        frame.to_csv(path, index=False, float_format="%.9g", lineterminator="\n")
 
 
 def read(folder: Path, split: str, labels: Sequence[str]) -> Answers:

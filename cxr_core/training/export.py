@@ -17,7 +17,14 @@ from cxr_core.data.readers import read
 from cxr_core.data.selection import choose
 from cxr_core.errors import ModelError, RecipeError
 from cxr_core.evaluation import report, tables
-from cxr_core.evaluation.calibrate import NIH_PREVALENCE, Points, choose_points, fit_platt, fit_softmax
+from cxr_core.evaluation.calibrate import (
+    NIH_PREVALENCE,
+    Points,
+    between,
+    choose_points,
+    fit_platt,
+    fit_softmax,
+)
 from cxr_core.evaluation.measure import known_truth
 from cxr_core.inference import manifest as m
 from cxr_core.inference import registry
@@ -202,8 +209,10 @@ def _fitted(
     probabilities = calibration.probability(logits)
     if recipe.task is m.Task.MULTILABEL:
         spent = choose_thresholds(policy, recipe.labels, probabilities, truth, groups=patients)
-        return Fitted(calibration, Points(spent.values, spent.few_positives, spent.rule), films)
-    return Fitted(calibration, choose_points(recipe.labels, probabilities, truth, patients, films), films)
+        points = Points(spent.values, spent.few_positives, spent.rule)
+    else:
+        points = choose_points(recipe.labels, probabilities, truth, patients, films)
+    return Fitted(calibration, between(points, probabilities), films)
 
 
 def _write(

@@ -6,6 +6,8 @@ from cxr_core.evaluation.calibrate import (
     FIXED_SPECIFICITY,
     NIH_PREVALENCE,
     UNREACHABLE,
+    Points,
+    between,
     choose_points,
     fit_platt,
     fit_softmax,
@@ -103,3 +105,15 @@ def test_with_few_patients_the_specificity_is_fixed_instead():
 
 def test_without_negatives_there_is_no_point():
     assert chosen([0.5, 0.6], [1, 1]).values == (UNREACHABLE,)
+
+
+def test_a_point_between_two_answers_calls_the_same_films_also_when_they_are_rounded():
+    scores = np.random.default_rng(3).random((500, 3))
+    at_answers = (float(np.sort(scores[:, 0])[450]), float(np.sort(scores[:, 1])[20]), UNREACHABLE)
+    moved = between(Points(at_answers, (), "rule"), scores).values
+    rounded = np.array([[float(f"{value:.6g}") for value in row] for row in scores])
+    for k, (before, after) in enumerate(zip(at_answers, moved, strict=True)):
+        assert ((scores[:, k] >= before) == (rounded[:, k] >= after)).all()
+    assert moved[0] < at_answers[0]
+    assert moved[2] == UNREACHABLE
+    assert between(Points((0.5,), (), "rule"), np.full((4, 1), 0.7)).values == (0.5,), "nobody is passed"

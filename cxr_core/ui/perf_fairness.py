@@ -195,8 +195,8 @@ def note(found: Found, patients: int) -> str:
         f"{patients:,} patients. Gap: sensitivity at the operating point minus that of all other films. "
         f"Underdiagnosis: {missed} (Seyyed-Kalantari 2021). Limits are of 95 % and know that several films "
         f'are of one patient. Below {FEW_POSITIVES} films it reads "{NOT_ENOUGH}". Where an interval holds '
-        "0, a gap as wide as the interval may be there all the same. Groups differ in how ill they are and in "
-        "how their films were taken; a gap does not say why. Labels were mined from reports, perhaps less "
+        "0, a gap as wide as the interval may be there all the same. Groups differ in how ill they are and "
+        "in how their films were taken; a gap does not say why. Labels were mined from reports, perhaps less "
         "well for some."
     )
 

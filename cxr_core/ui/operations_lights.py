@@ -87,6 +87,11 @@ def _workers(health: Health) -> Light:
         why = f"last heard of {waited((health.at - last).total_seconds())} ago" if last else "none today"
         return Light("Workers", Level.ACT, "0", why)
     heard = max((health.at - each.seen).total_seconds() for each in alive)
+    if health.models_away:
+        why = (
+            f"studies wait for {', '.join(health.models_away)}, which cannot be opened: restore the folder, "
+        )
+        return Light("Workers", Level.WATCH, f"{len(alive)}", f"{why}or ask for the model in force")
     if silent:
         return Light("Workers", Level.WATCH, f"{len(alive)}", f"{len(silent)} fell silent lately")
     return Light("Workers", Level.WELL, f"{len(alive)}", f"heard of {heard:.0f} s ago")

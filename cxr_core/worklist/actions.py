@@ -184,6 +184,9 @@ def retry(service: Service, actor: Actor, sha256: str) -> None:
         if image.status != ImageStatus.DEAD:
             raise Conflict("this film was not given up, or waits again already")
         image.status, image.attempts = ImageStatus.WAITING, 0
+        if study.wanted_model is not None:
+            # By the model in force: the one asked for may be why it was given up. Whoever is at it loses it.
+            study.wanted_model = study.lease_owner = study.lease_until_utc = None
         queue.put(study, now)
         session.flush()
         judge(session, service.policy, [study])

@@ -10,7 +10,7 @@ from cxr_core.imaging.limits import Limits
 from cxr_core.pipeline import Kit
 from cxr_core.settings import Settings
 from cxr_core.triage.policy import Policy
-from cxr_core.worklist.model_in_force import ModelInForce, fault_of
+from cxr_core.worklist.model_in_force import ModelInForce, fault_of, manifest_sha256
 
 RETRY_S = 30.0
 """A model that could not be loaded is not looked at again for so long: reading it takes a second."""
@@ -24,6 +24,7 @@ class Kits:
         self._settings, self._limits, self._policy, self._model = settings, limits, policy, model
         self._kits: dict[str, Kit] = {}
         self._unsound: dict[str, tuple[float, str]] = {}
+        self._shas: dict[str, str] = {}
 
     def use(self, policy: Policy, model: ModelInForce) -> None:
         """Answer by these from now on; what has its kit already is answered by the former."""
@@ -43,6 +44,13 @@ class Kits:
             ModelError: the model is not there or not what its manifest says.
         """
         wanted = model or self._model.id
+        if wanted != self._model.id:
+            # One that a lead asked for may be replaced at any time, and nothing tells of it.
+            sha256 = manifest_sha256(self._settings, wanted)
+            if self._shas.get(wanted) != sha256:
+                self._kits.pop(wanted, None)
+                self._unsound.pop(wanted, None)
+                self._shas[wanted] = sha256
         if wanted not in self._kits:
             self._make_room(wanted)
             self._kits[wanted] = self._load(wanted)

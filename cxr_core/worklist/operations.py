@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
-from cxr_core.worklist import disk, model_in_force, queue
+from cxr_core.inference.manifest import MANIFEST
+from cxr_core.worklist import disk, model_folders, model_in_force, queue
 from cxr_core.worklist.schema import (
     AuditRow,
     BatchItemRow,
@@ -123,6 +124,7 @@ class Health:
         reserve_bytes: below so much free, no film is taken in.
         policy_fault: why no film is decided: the policy in force cannot be read; empty where it can.
         model_fault: why no film is answered: the model in force is not there or another; else empty.
+        models_away: ids of models that leads asked for and whose studies wait, as they cannot be opened.
     """
 
     at: datetime
@@ -134,6 +136,7 @@ class Health:
     reserve_bytes: int
     policy_fault: str = ""
     model_fault: str = ""
+    models_away: tuple[str, ...] = ()
 
     @property
     def takes_in(self) -> bool:
@@ -172,7 +175,14 @@ def health(service: Service, heard_of: timedelta) -> Health:
             reserve_bytes=service.settings.min_free_mb * 2**20,
             policy_fault=service.in_force.fault,
             model_fault=model_in_force.fault_of(service.settings, service.model_in_force),
+            models_away=tuple(each for each in queue.models_wanted(session) if not _opens(service, each)),
         )
+
+
+def _opens(service: Service, model_id: str) -> bool:
+    """Return whether a model's files are what its manifest lists, as far as is known without opening it."""
+    path = service.settings.models_dir / model_id
+    return (path / MANIFEST).is_file() and model_folders.folder(path).answers
 
 
 def _queue(session: Session, now: datetime, limit: int) -> Queue:

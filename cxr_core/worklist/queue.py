@@ -35,6 +35,9 @@ OUTDATED = timedelta(seconds=1)
 """A study whose answers came too late for their policy waits so long: a worker that does not see the new one
 must not be at it for ever."""
 
+MODEL_AWAY = timedelta(seconds=60)
+"""A study whose model cannot be opened waits so long before a worker looks at it again."""
+
 _WAITING = ImageRow.status == literal_column("'waiting'")
 """As a literal: SQLite recognises the index of waiting films by it."""
 
@@ -65,7 +68,7 @@ def claim(service: Service, worker: str, limit: int) -> list[Job]:
             if row.id in films:
                 row.lease_owner, row.lease_until_utc = worker, service.clock() + _lease(service)
             else:
-                row.queued_utc = None
+                row.queued_utc = row.wanted_model = None
         return [
             Job(row.id, films[row.id][:FILMS_AT_ONCE], row.wanted_model) for row in rows if row.id in films
         ]
@@ -115,7 +118,8 @@ def record_many(service: Service, worker: str, done: Sequence[tuple[Job, Sequenc
         for row, _, answers in ours:
             _release(row)
             row.lost_leases = 0 if answers else row.lost_leases
-            row.queued_utc = row.queued_utc if row.id in still else None
+            if row.id not in still:  # a film that comes later is answered by the model in force
+                row.queued_utc = row.wanted_model = None
         judge(session, service.policy, [row for row, _, _ in ours], known)
         session.flush()
         audit.append_many(session, events)
@@ -151,10 +155,40 @@ def give_back(service: Service, worker: str, jobs: Sequence[Job]) -> None:
                 _release(row)
 
 
-def waiting(service: Service) -> int:
-    """Return how many films wait for an answer."""
+def put_off(service: Service, worker: str, jobs: Sequence[Job]) -> None:
+    """Return leased studies whose model cannot be opened; that counts against none of their films."""
+    if not jobs:
+        return
+    later = service.clock() + MODEL_AWAY
+    with service.database.write() as session:
+        for row in _locked(session, [job.study_id for job in jobs]).values():
+            if row.lease_owner == worker:
+                _release(row)
+                row.not_before_utc = later
+
+
+def waiting(service: Service, *, without: Sequence[str] = ()) -> int:
+    """Return how many films wait for an answer; those left out whose study waits for one of these models."""
     with service.database.read() as session:
-        return films_waiting(session)
+        if not without:
+            return films_waiting(session)
+        others = or_(StudyRow.wanted_model.is_(None), StudyRow.wanted_model.not_in(without))
+        query = select(func.count()).select_from(ImageRow).join(StudyRow, StudyRow.id == ImageRow.study_id)
+        return session.scalar(query.where(_WAITING, others)) or 0
+
+
+def models_awaited(service: Service) -> tuple[str, ...]:
+    """Return what `models_wanted` does, in a transaction of its own."""
+    with service.database.read() as session:
+        return models_wanted(session)
+
+
+def models_wanted(session: Session) -> tuple[str, ...]:
+    """Return the ids of the models that leads asked for and whose answers are still to come."""
+    wanted = select(StudyRow.wanted_model).where(
+        StudyRow.queued_utc.is_not(None), StudyRow.wanted_model.is_not(None)
+    )
+    return tuple(sorted(each for each in session.scalars(wanted.distinct()) if each))
 
 
 def films_waiting(session: Session, *, first: bool = False) -> int:
@@ -268,7 +302,7 @@ def _give_up(
     session.flush()
     session.execute(update(ImageRow).where(ImageRow.sha256.in_(films)).values(status=ImageStatus.DEAD))
     if row.id not in _waiting_films(session, [row.id]):
-        row.queued_utc = row.not_before_utc = None
+        row.queued_utc = row.not_before_utc = row.wanted_model = None
     judge(session, service.policy, [row])
     session.flush()
     detail = {"study": row.id, "code": code}

@@ -112,6 +112,7 @@ class Worker:
         self._look_at = self._since = 0.0
         self._unreadable = 0
         self._unloadable: int | None = None
+        self._away: set[str] = set()
 
     def work(self, *, once: bool) -> None:
         """Answer films until told to stop, or with `once` until none waits."""
@@ -138,17 +139,28 @@ class Worker:
         _log.info("stopped", worker=self.id, answered=self.lifeline.answered)
 
     def _nothing_left(self) -> bool:
-        """Return whether no film waits, and no explanation.
+        """Return whether no film waits, and no explanation; those of a model that is not there are left.
 
         Raises:
             PolicyError: films do, but the policy in force cannot be read.
             ModelError: films do, but the model in force cannot be loaded.
         """
-        waiting = self._patience.tried(lambda: queue.waiting(self.service))
+        away = tuple(self._away)
+        waiting = self._patience.tried(lambda: queue.waiting(self.service, without=away))
         if waiting:
             self.service.deciding()
             self.kits.get(None)
+            self._miss()
         return waiting == 0 and self._patience.tried(lambda: explanations.waiting(self.service)) == 0
+
+    def _miss(self) -> None:
+        """Note which models asked for cannot be opened: another worker may have put their films off."""
+        wanted = self._patience.tried(lambda: queue.models_awaited(self.service)) or ()
+        for each in set(wanted) - self._away:
+            try:
+                self.kits.get(each)
+            except ModelError:
+                self._away.add(each)
 
     def _ready(self, once: bool) -> bool:
         """Return whether the model in force is loaded; until then nothing is claimed.
@@ -249,9 +261,11 @@ class Worker:
             kit = self.kits.get(job.model)
         except ModelError as exc:
             _log.error(MODEL_UNAVAILABLE, study=job.study_id, error=type(exc).__name__)
-            self._failed(job, dict.fromkeys(job.films, MODEL_UNAVAILABLE))
+            self._away.update([job.model] if job.model else [])
+            self._patience.tried(lambda: queue.put_off(self.service, self.id, [job]))
             self.lifeline.drop([job.study_id])
             return None
+        self._away.discard(job.model or "")
         return Task(job, kit, {sha: self._threads.submit(self._decode, sha, kit) for sha in job.films})
 
     def _decode(self, sha256: str, kit: Kit) -> Decoded:

@@ -257,7 +257,12 @@ def test_more_studies_than_one_transaction_takes_are_all_asked_about_again(servi
 
 def test_a_film_that_was_given_up_is_tried_again(several, clock):
     clock.advance(5)
+    with several.database.write() as session:
+        study_row = session.get(StudyRow, f"{5:032x}")
+        study_row.wanted_model, study_row.lease_owner = "gone", "w1"
     several.retry(LEAD, f"{5:064x}")
+    asked = row(several, f"{5:032x}")
+    assert (asked.wanted_model, asked.lease_owner) == (None, None)
     again = film(several, 5)
     assert (again.status, again.attempts) == ("waiting", 0)
     asked = row(several, f"{5:032x}")

@@ -267,6 +267,25 @@ def test_a_job_names_the_model_that_a_lead_asked_for(service, films):
     assert one(queue.claim(service, "w1", 1)).model == "other"
 
 
+def test_the_wish_for_a_model_ends_with_its_answer_and_a_model_that_is_away_costs_no_attempt(
+    service, films, kit, clock
+):
+    hand_in(service, films.png(1))
+    with service.database.write() as session:
+        session.execute(update(StudyRow).values(wanted_model="other"))
+    job = one(queue.claim(service, "w1", 1))
+    queue.put_off(service, "w2", [job])
+    assert study(service).lease_owner == "w1"
+    queue.put_off(service, "w1", [job])
+    assert queue.claim(service, "w1", 1) == []
+    assert (queue.waiting(service), queue.waiting(service, without=["other"])) == (1, 0)
+    clock.advance(queue.MODEL_AWAY.total_seconds() + 1)
+    assert queue.claim(service, "w1", 1) == [job]
+    assert next(iter(images(service).values())).attempts == 0
+    assert queue.record(service, "w1", job, answers(service, kit, job.films))
+    assert (study(service).wanted_model, study(service).lost_leases) == (None, 0)
+
+
 def test_an_answer_of_the_model_before_does_not_stand_for_the_one_asked_for_meanwhile(service, films, kit):
     """One worker may have a study in hand twice: as it was, and as a lead asked for it a moment later."""
     hand_in(service, films.png(1))

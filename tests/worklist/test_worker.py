@@ -19,11 +19,13 @@ import pytest
 from sqlalchemy import func, select
 
 from cxr_core.access import Actor, Role
-from cxr_core.errors import Busy
+from cxr_core.errors import Busy, ModelError
 from cxr_core.inference.manifest import read_manifest
+from cxr_core.local import local_actor
 from cxr_core.pipeline import analyse, heatmaps
 from cxr_core.worklist import codec, queue
 from cxr_core.worklist.database import SQLITE_FILE
+from cxr_core.worklist.kits import Kits
 from cxr_core.worklist.lifeline import Lifeline
 from cxr_core.worklist.schema import ImageRow, ResultRow, StudyRow, WorkerRow
 from cxr_core.worklist.service import Service, open_service
@@ -162,7 +164,7 @@ def test_another_model_answers_on_demand_and_one_that_is_not_sound_stops_nothing
     service = open_service(replace(store_settings, models_dir=models, attempts=2))
     submit(service, *(png(seed) for seed in range(4)))
     with service.database.write() as session:
-        first = session.scalars(select(StudyRow)).first()
+        first = session.scalars(select(StudyRow).order_by(StudyRow.id)).first()
         first.wanted_model = "second"
         asked = first.id
     with caplog.at_level(logging.INFO):
@@ -170,8 +172,46 @@ def test_another_model_answers_on_demand_and_one_that_is_not_sound_stops_nothing
     answers = [row.model.split()[0] for row in results(service)]
     assert sorted(answers) == (["second"] if sound else []) + ["tiny"] * 3
     (film,) = [row for row in images(service).values() if row.study_id == asked]
-    assert (film.status, film.attempts) == (("assessed", 0) if sound else ("dead", 2))
+    assert (film.status, film.attempts) == ("assessed" if sound else "waiting", 0)
     assert ("event=model_unavailable" in caplog.text) is not sound
+    with service.database.read() as session:
+        assert session.get(StudyRow, asked).wanted_model == (None if sound else "second")
+    assert service.health(local_actor(service.settings)).models_away == (() if sound else ("second",))
+    service.close()
+
+
+def test_a_study_whose_model_is_gone_waits_for_it_and_the_restored_folder_answers(store_settings):
+    models = second_model(store_settings)
+    kept = models / "second"
+    away = kept.rename(models.parent / "away")
+    service = open_service(replace(store_settings, models_dir=models))
+    submit(service, png(1))
+    with service.database.write() as session:
+        session.scalars(select(StudyRow)).one().wanted_model = "second"
+    for _ in range(2):
+        run(service.settings, once=True, stop=threading.Event())
+    assert [(row.status, row.attempts) for row in images(service).values()] == [("waiting", 0)]
+    away.rename(kept)
+    with service.database.write() as session:
+        session.scalars(select(StudyRow)).one().not_before_utc = None
+    run(service.settings, once=True, stop=threading.Event())
+    assert [row.model for row in results(service)] == ["second 0.1.0"]
+    service.close()
+
+
+def test_a_model_asked_for_is_loaded_anew_when_another_lies_in_its_folder(store_settings):
+    models = second_model(store_settings)
+    settings = replace(store_settings, models_dir=models)
+    service = open_service(settings)
+    kits = Kits(settings, service.limits, service.policy, service.model_in_force)
+    first = kits.get("second")
+    assert kits.get("second") is first
+    own = read_manifest(models / "second")
+    rewrite(models / "second", replace(own, model=replace(own.model, version="9.9.9")))
+    assert kits.get("second").classifier.manifest.version == "9.9.9"
+    shutil.rmtree(models / "second")
+    with pytest.raises(ModelError):
+        kits.get("second")
     service.close()
 
 

@@ -1,4 +1,4 @@
-"""How a worker makes explanations: one at a time, in a child that stands still while films are in hand."""
+"""How a worker makes explanations: one at a time, in a child that stands still while films are due."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from cxr_core.worklist.decoder import DecoderPool
 from cxr_core.worklist.disk import refusals
 from cxr_core.worklist.explainer_child import MEMORY_EXIT, MODEL_EXIT
 from cxr_core.worklist.explanations import Wanted
+from cxr_core.worklist.model_in_force import manifest_sha256
 from cxr_core.worklist.service import Service
 
 LOOK_S = 0.5
@@ -108,9 +109,12 @@ class Explaining:
         folder = settings.models_dir / wanted.model.split(" ")[0]
         try:
             manifest = read_manifest(folder)
+            lies_there = manifest_sha256(settings, folder.name)
         except ModelError:
             return b"", MODEL
         if f"{manifest.id} {manifest.version}" != wanted.model:
+            return b"", MODEL
+        if wanted.sha256_of_model not in ("", lies_there):  # another model under the same name
             return b"", MODEL
         try:
             raw = self._service.blobs.get(wanted.sha256)
@@ -140,8 +144,9 @@ class Explaining:
                     child.kill()
 
     def _awaited(self, child: subprocess.Popen[bytes], wanted: Wanted) -> tuple[bytes, str]:
-        """Return what the child says; it stands still while films are in hand."""
+        """Return what the child says; it stands still while any worker has films in hand or could have."""
         renewed, worked, at_work = monotonic(), 0.0, True
+        looked, others = monotonic(), False
         while True:
             begun = monotonic()
             try:
@@ -160,7 +165,9 @@ class Explaining:
                 if not explanations.renew(self._service, self._worker, wanted):
                     return b"", ""
                 renewed = now
-            if at_work != self._idle.is_set():
+            if now - looked > LOOK_S:
+                looked, others = now, explanations.must_wait(self._service)
+            if at_work != (self._idle.is_set() and not others):
                 at_work = not at_work
                 child.send_signal(signal.SIGCONT if at_work else signal.SIGSTOP)
 

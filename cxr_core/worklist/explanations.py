@@ -20,7 +20,7 @@ from cxr_core.access import Actor
 from cxr_core.domain import Prediction
 from cxr_core.errors import Invalid, ModelError, Unknown
 from cxr_core.inference.explanation import Method, unpack
-from cxr_core.worklist import audit, codec, queue
+from cxr_core.worklist import audit, codec, model_in_force, queue
 from cxr_core.worklist.inserts import insert_missing
 from cxr_core.worklist.schema import ExplanationRow, ImageRow, ResultRow
 from cxr_core.worklist.values import ImageStatus
@@ -78,13 +78,17 @@ class ExplanationView:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a worker is to work out: method and finding, for the film and the model ("id version") named."""
+    """What a worker is to work out: method and finding, for the film and the model ("id version") named.
+
+    `sha256_of_model` is that of the manifest which answered, empty where it is not known.
+    """
 
     id: int
     sha256: str
     label: str
     method: Method
     model: str
+    sha256_of_model: str = ""
 
 
 # ---- people
@@ -180,13 +184,13 @@ def _shown(row: ExplanationRow) -> ExplanationView:
 
 
 def claim(service: Service, worker: str) -> Wanted | None:
-    """Return the explanation asked for first, now leased to the worker; None while a film waits.
+    """Return the explanation asked for first, now leased to the worker; None while a film is due.
 
     One whose lease ran out (its worker was killed) is taken over, or given up long after it was asked for.
     """
     now = service.clock()
     with service.database.read() as session:
-        if session.scalar(_free(now).limit(1)) is None or queue.films_waiting(session):
+        if session.scalar(_free(now).limit(1)) is None or queue.at_work(session, now):
             return None
     with service.database.write() as session:
         row = session.scalar(_free(now).limit(1).with_for_update(skip_locked=True))
@@ -197,7 +201,14 @@ def claim(service: Service, worker: str) -> Wanted | None:
             return None
         row.status = Progress.RUNNING
         row.lease_owner, row.lease_until_utc = worker, now + _lease(service)
-        return Wanted(row.id, row.sha256, row.label, Method(row.method), row.model)
+        known = model_in_force.known_sha256(session, row.model)
+        return Wanted(row.id, row.sha256, row.label, Method(row.method), row.model, known)
+
+
+def must_wait(service: Service) -> bool:
+    """Return whether films are due, with whatever worker: they have the processors first."""
+    with service.database.read() as session:
+        return queue.at_work(session, service.clock())
 
 
 def renew(service: Service, worker: str, wanted: Wanted) -> bool:

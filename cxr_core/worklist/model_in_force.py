@@ -73,6 +73,16 @@ def fault_of(settings: Settings, model: ModelInForce) -> str:
     return ""
 
 
+def known_sha256(session: Session, model: str) -> str:
+    """Return the SHA-256 of the manifest of what was in force under a name ("id version").
+
+    A result bears the name alone. A name never comes into force for two manifests, so the changes tell which
+    one answered; empty for a model that nobody ever activated: it was asked for, or the settings name it.
+    """
+    query = select(ModelChangeRow.sha256).where(ModelChangeRow.model == model).limit(1)
+    return session.scalar(query) or ""
+
+
 def manifest_sha256(settings: Settings, model_id: str) -> str:
     """Return the SHA-256 of a model's manifest, by which a model is told from every other.
 

@@ -177,6 +177,15 @@ def waiting(service: Service, *, without: Sequence[str] = ()) -> int:
         return session.scalar(query.where(_WAITING, others)) or 0
 
 
+def at_work(session: Session, now: datetime) -> bool:
+    """Return whether a film waits that a worker has in hand or could have now."""
+    now_or_soon = or_(
+        StudyRow.lease_owner.is_not(None), StudyRow.not_before_utc.is_(None), StudyRow.not_before_utc <= now
+    )
+    query = select(ImageRow.sha256).join(StudyRow, StudyRow.id == ImageRow.study_id)
+    return session.scalar(query.where(_WAITING, now_or_soon).limit(1)) is not None
+
+
 def models_awaited(service: Service) -> tuple[str, ...]:
     """Return what `models_wanted` does, in a transaction of its own."""
     with service.database.read() as session:

@@ -25,7 +25,7 @@ from cxr_core.settings import ROOT, Settings
 from cxr_core.worklist import explanations, queue
 from cxr_core.worklist.explaining import Explaining
 from cxr_core.worklist.explanations import Progress
-from cxr_core.worklist.schema import AuditRow, ExplanationRow, ImageRow, ResultRow
+from cxr_core.worklist.schema import AuditRow, ExplanationRow, ImageRow, ModelChangeRow, ResultRow, StudyRow
 from cxr_core.worklist.service import Service, open_service
 from cxr_core.worklist.values import INTERACTIVE, Incoming, Source
 from cxr_core.worklist.worker import open_pool, run
@@ -294,6 +294,41 @@ def test_a_film_never_waits_for_an_explanation(small):
         wait_for(lambda: only(small, sha256).progress is Progress.DONE, STARTS_S, "it goes on")
 
 
+def test_nor_does_one_that_another_worker_has_in_hand_but_one_whose_model_is_away_holds_up_nothing(
+    service, film, clock
+):
+    service.explain(ANN, film, FINDING, Method.LIME)
+    with service.database.write() as session:
+        study = session.scalars(select(StudyRow)).one()
+        study.lease_owner = "w2"
+        session.execute(update(ImageRow).values(status="waiting"))
+    assert explanations.must_wait(service)
+    assert explanations.claim(service, "w1") is None
+    with service.database.write() as session:
+        study = session.scalars(select(StudyRow)).one()
+        study.lease_owner, study.not_before_utc = None, clock.now + queue.MODEL_AWAY
+    assert not explanations.must_wait(service)
+    assert explanations.claim(service, "w1") is not None
+
+
+def test_it_stands_still_while_any_worker_has_films(small):
+    sha256 = answered(small)
+    small.explain(ANN, sha256, FINDING, Method.LIME)
+    with explaining(small):
+        wait_for(lambda: bool(explainers(os.getpid())), STARTS_S, "an explanation is begun")
+        (child,) = explainers(os.getpid())
+        _queued(small, "waiting", "another worker")
+        wait_for(lambda: state(child) == "T", 10, "it stands still while another worker has films")
+        _queued(small, "assessed", None)
+        wait_for(lambda: state(child) != "T", 10, "it goes on")
+
+
+def _queued(service, status, owner):
+    with service.database.write() as session:
+        session.scalars(select(StudyRow)).one().lease_owner = owner
+        session.execute(update(ImageRow).values(status=status))
+
+
 def test_a_worker_that_is_told_to_stop_gives_back_what_it_was_at(small):
     sha256 = answered(small)
     small.explain(ANN, sha256, FINDING, Method.LIME)
@@ -303,7 +338,10 @@ def test_a_worker_that_is_told_to_stop_gives_back_what_it_was_at(small):
     assert explainers(os.getpid()) == []
 
 
-@pytest.mark.parametrize(("change", "code"), [("model", "model_unavailable"), ("film", "unreadable_film")])
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [("model", "model_unavailable"), ("manifest", "model_unavailable"), ("film", "unreadable_film")],
+)
 def test_what_is_gone_cannot_be_explained_and_that_is_said(small, change, code):
     sha256 = answered(small)
     small.explain(ANN, sha256, FINDING, Method.OCCLUSION)
@@ -311,6 +349,11 @@ def test_what_is_gone_cannot_be_explained_and_that_is_said(small, change, code):
         with small.database.write() as session:
             session.execute(update(ResultRow).values(model="tiny 9.9.9"))
             session.execute(update(ExplanationRow).values(model="tiny 9.9.9"))
+    elif change == "manifest":
+        with small.database.write() as session:
+            name = session.scalars(select(ResultRow.model)).one()
+            there = {"at_utc": small.clock(), "actor": "Lea", "note": "", "model": name}
+            session.add(ModelChangeRow(sha256="0" * 64, **there))
     else:
         (path,) = [each for each in (small.settings.home / "blobs").rglob("*") if each.is_file()]
         path.unlink()

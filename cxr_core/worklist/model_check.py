@@ -18,11 +18,16 @@ from cxr_core.settings import PREFIX, ROOT
 LONGEST_S = 300.0
 
 
+class Unfinished(ModelError):
+    """The check was not done in time: nothing is known of the model, and it may be tried again."""
+
+
 def check(folder: Path) -> None:
     """Return if the model in this folder has passed every check.
 
     Raises:
-        ModelError: it has not; or its process died or was not done in time.
+        Unfinished: it was not done in time.
+        ModelError: it has not; or its process died.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     try:
@@ -38,7 +43,7 @@ def check(folder: Path) -> None:
         said = json.loads(done.stdout.splitlines()[-1])
         fault = str(said["fault"])
     except subprocess.TimeoutExpired as exc:
-        raise ModelError(f"{folder.name}: not checked within {LONGEST_S:.0f} s") from exc
+        raise Unfinished(f"{folder.name}: not checked within {LONGEST_S:.0f} s; try again") from exc
     except (IndexError, KeyError, ValueError, TypeError) as exc:
         raise ModelError(f"{folder.name}: its network ended the process that was to check it") from exc
     if fault:

@@ -24,8 +24,9 @@ MOST_BYTES = 4_000_000
 
 SPLITS, KINDS = ("val", "test"), ("auc", "ap")
 
-Stamp = tuple[tuple[str, int, int], ...]
-"""Name, size and time of change of every file: while it stays, so does what was read."""
+Stamp = tuple[tuple[str, int, int, int], ...]
+"""Name, size, times of writing and of any change (of rights too) of every file: while it stays, so does
+what was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,8 @@ def stamp(path: Path) -> Stamp:
     for each in sorted(path.rglob("*")):
         if each.is_file():
             stat = each.stat()
-            found.append((each.relative_to(path).as_posix(), stat.st_size, stat.st_mtime_ns))
+            times = stat.st_mtime_ns, stat.st_ctime_ns
+            found.append((each.relative_to(path).as_posix(), stat.st_size, *times))
     return tuple(found)
 
 
@@ -128,7 +130,7 @@ def stamp(path: Path) -> Stamp:
 def _read(path: Path, stamp_: Stamp) -> Folder:
     from cxr_core.inference import registry  # ONNX Runtime: no page needs it before it looks at models
 
-    size = sum(size for _, size, _ in stamp_)
+    size = sum(size for _, size, *_ in stamp_)
     manifest, fault = None, ""
     try:
         manifest = read_manifest(path)

@@ -161,6 +161,8 @@ def tried(service: Service, model_id: str) -> Folder:
     stripped.refuse(path)
     try:
         model_check.check(path)
+    except model_check.Unfinished:
+        raise  # says nothing of the model: a busy machine is enough
     except ModelError as exc:
         _failed[path] = before, str(exc)
         raise

@@ -270,6 +270,22 @@ def test_a_network_that_ends_or_stalls_its_process_is_no_sound_model(shelves, mo
         model_check.check(shelves / "two")
 
 
+def test_a_check_that_was_not_done_in_time_may_be_tried_again(worklist, monkeypatch):
+    monkeypatch.setattr(model_check, "LONGEST_S", 0.01)
+    with pytest.raises(ModelError, match="not checked within"):
+        worklist.try_model(LEAD, "two")
+    assert worklist.models(VERA).folder("two").fault == ""
+    monkeypatch.undo()
+    assert worklist.try_model(LEAD, "two").name == "two 2.0.0"
+
+
+def test_a_file_that_could_not_be_read_is_read_again_once_its_rights_are_mended(shelves):
+    before = model_folders.stamp(shelves / "two")
+    network = shelves / "two" / "model.onnx"
+    network.chmod(0o600 if network.stat().st_mode & 0o777 != 0o600 else 0o644)
+    assert model_folders.stamp(shelves / "two") != before
+
+
 # ---- answers
 
 

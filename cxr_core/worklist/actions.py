@@ -12,7 +12,7 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from cxr_core.access import Actor, Role
@@ -262,22 +262,32 @@ def answered_otherwise(
         wanted: the model's id as `StudyRow.wanted_model` has it.
         study_ids: of these, read ones too; None: of all open studies.
     """
-    answered = ImageRow.status.in_((ImageStatus.ASSESSED, ImageStatus.REFUSED))
-    others = answered & or_(ResultRow.model != model, ResultRow.policy != policy)
-    waiting = (ImageRow.status == ImageStatus.WAITING) & StudyRow.wanted_model.is_distinct_from(wanted)
-    query = (
-        select(StudyRow.id)
-        .join(ImageRow, ImageRow.study_id == StudyRow.id)
-        .outerjoin(ResultRow, ResultRow.id == ImageRow.result_id)
-        .where(or_(others, waiting))
-        .distinct()
-    )
+    query = _otherwise(model, policy, wanted)
     if study_ids is None:
         return iter(session.scalars(query.where(StudyRow.is_open == True)).all())  # noqa: E712
     asked, found = iter(dict.fromkeys(study_ids)), list[str]()
     while chunk := list(islice(asked, CHUNK)):
         found += session.scalars(query.where(StudyRow.id.in_(chunk)))
     return iter(found)
+
+
+def number_answered_otherwise(session: Session, model: str, policy: str) -> int:
+    """Return how many open studies were, or would be, answered by another model or policy than these."""
+    open_ = _otherwise(model, policy, None).where(StudyRow.is_open == True).subquery()  # noqa: E712
+    return session.scalar(select(func.count()).select_from(open_)) or 0
+
+
+def _otherwise(model: str, policy: str, wanted: str | None) -> Select[str]:
+    answered = ImageRow.status.in_((ImageStatus.ASSESSED, ImageStatus.REFUSED))
+    others = answered & or_(ResultRow.model != model, ResultRow.policy != policy)
+    waiting = (ImageRow.status == ImageStatus.WAITING) & StudyRow.wanted_model.is_distinct_from(wanted)
+    return (
+        select(StudyRow.id)
+        .join(ImageRow, ImageRow.study_id == StudyRow.id)
+        .outerjoin(ResultRow, ResultRow.id == ImageRow.result_id)
+        .where(or_(others, waiting))
+        .distinct()
+    )
 
 
 def _queue(service: Service, session: Session, actor: Actor, study_ids: list[str], wanted: str | None) -> int:

@@ -92,14 +92,13 @@ def shelf(service: Service) -> Shelf:
     ours = service.model_in_force
     with service.database.read() as session:
         rows = session.scalars(select(ModelChangeRow).order_by(ModelChangeRow.id.desc()).limit(MOST)).all()
-        otherwise = actions.answered_otherwise(session, service.model, service.policy.version, None)
         return Shelf(
             in_force=replace(ours, fault=ours.fault or model_in_force.fault_of(service.settings, ours)),
             folders=found,
             changes=tuple(
                 ModelChange(row.id, row.at_utc, row.actor, row.model, row.sha256, row.note) for row in rows
             ),
-            otherwise=sum(1 for _ in otherwise),
+            otherwise=actions.number_answered_otherwise(session, service.model, service.policy.version),
         )
 
 

@@ -32,8 +32,9 @@ MOST = 200
 LONGEST_NAME = 64
 """Of "id version", as the audit trail has room for."""
 
-MOST_BYTES = 400_000_000
-"""Of a model that is taken away through a browser; it is held in memory meanwhile."""
+MOST_BYTES = 150_000_000
+"""Of a model that is taken away through a browser: Streamlit keeps what it hands out in this process's
+memory, beside the zip while that is made, so a larger one is copied as a folder."""
 
 _THEN = (1980, 1, 1, 0, 0, 0)
 """Time of every entry of a bundle: the same model gives the same bytes."""

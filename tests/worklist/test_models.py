@@ -286,6 +286,12 @@ def test_a_file_that_could_not_be_read_is_read_again_once_its_rights_are_mended(
     assert model_folders.stamp(shelves / "two") != before
 
 
+def test_a_bundle_that_would_fill_the_memory_is_refused_with_the_way_out(worklist, monkeypatch):
+    monkeypatch.setattr(models, "MOST_BYTES", 1000)
+    with pytest.raises(Invalid, match="copy its folder"):
+        worklist.export_model(LEAD, "two")
+
+
 # ---- answers
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from cxr_core.errors import ModelError
-from cxr_core.evaluation import tables
+from cxr_core.evaluation import localise, report, tables
 from cxr_core.evaluation.bootstrap import Interval
 from cxr_core.evaluation.measure import RESAMPLES, Measured, known_truth, measure, paired_difference, rules_of
 from cxr_core.inference import registry
-from cxr_core.inference.manifest import MANIFEST, Manifest, Task, read_manifest, write_manifest
+from cxr_core.inference.manifest import MANIFEST, Manifest, Task, read_manifest
 from cxr_core.training.card import Content, write_card
 from cxr_core.training.recipes import TrainingRecipe, read_recipe
 from cxr_core.triage.budget import Report, share_report
@@ -106,9 +106,10 @@ def write_anew(
     )
     figures = figures_of(folder, bound, policy, baseline=baseline)
     kept = {name: value for name, value in manifest.evaluation.items() if name in TRAINING}
+    kept |= localise.stated(folder)
     (folder / "card.md").write_text(written_card(bound, given, figures), encoding="utf-8")
-    final = replace(bound, files=registry.hashes(folder), evaluation=figures.evaluation | kept)
-    write_manifest(final, folder / MANIFEST)
+    report.write_all(folder, bound, policy)
+    registry.seal(folder, replace(bound, evaluation=figures.evaluation | kept))
 
 
 def written_card(manifest: Manifest, recipe: TrainingRecipe, figures: Figures) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cxr_core.evaluation.scored import Scored
     from cxr_core.worklist.service import Service
 
-MOST = 24
+MOST = 12
 """Tables, figures and pieces of evidence kept at a time; the least used goes first."""
 
 RESAMPLES = 2000

@@ -47,9 +47,10 @@ def test_curves_are_looked_at_taken_away_and_a_threshold_is_moved_by_keyboard(wa
 def _picture(watched: Watched, form: str) -> bytes:
     """Return what the camera button of the first plot saves; the browser makes it, no server is asked."""
     page = watched.page
-    page.locator("[data-testid=stStatusWidget]").wait_for(state="detached", timeout=SLOW_MS)
-    page.wait_for_timeout(1_500)
+    button = page.locator(".st-key-perf-curves .modebar-btn").first
+    said = "Download plot as a PNG" if form == "PNG" else "Download plot"
+    expect(button).to_have_attribute("aria-label", said, timeout=SLOW_MS)
     with page.expect_download(timeout=SLOW_MS) as taken:
-        page.locator(".st-key-perf-curves .modebar-btn").first.click(force=True)
+        button.click(timeout=SLOW_MS)
     assert taken.value.suggested_filename.endswith(f".{form.lower()}")
     return taken.value.path().read_bytes()

@@ -79,7 +79,7 @@ def test_signed_in_as_each_role_people_see_what_it_opens(
     user = page.locator("[data-testid=stSidebar] .user")
     expect(user).to_have_text(f"{handle(here, SUBJECTS[role])} · {role}", timeout=SLOW_MS)
     links = page.locator("[data-testid=stSidebar] [data-testid=stPageLink]")
-    for name in ("Triage", "Worklist", "Study", "Operations"):
+    for name in ("Triage", "Worklist", "Study", "Performance", "Models", "Operations"):
         opens = name != "Operations" or role.covers(Role.LEAD)
         expect(links.filter(has_text=name)).to_have_count(int(opens), timeout=SLOW_MS)
     expect(page.locator("input[type=file]")).to_have_count(int(role.covers(Role.CLINICIAN)))

@@ -81,12 +81,14 @@ def column_aucs(scores: Floats, truth: Floats, weights: Floats | None = None) ->
         truth: (N, L), 1, 0 or NaN (unknown: left out).
         weights: (N,) how often each film counts; 1 each when None.
     """
-    return _areas_of(scores, truth, weights)[0]
+    found: Floats = _areas_of(scores, truth, weights)[0]
+    return found
 
 
 def column_aps(scores: Floats, truth: Floats, weights: Floats | None = None) -> Floats:
     """Return the average precision of each column, NaN without a positive; arguments as `column_aucs`."""
-    return _areas_of(scores, truth, weights)[1]
+    found: Floats = _areas_of(scores, truth, weights)[1]
+    return found
 
 
 def drawn(patients: NDArray[np.generic], *, resamples: int = 2000, seed: int = 0) -> Resamples:

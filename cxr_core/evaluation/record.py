@@ -205,7 +205,8 @@ def _read(value: list[float] | None) -> Interval | None:
 
 
 def _read_finding(record: Mapping[str, Any]) -> Finding:
-    return Finding(**{k: Interval(*v) if isinstance(v, list) else v for k, v in record.items()})
+    values: dict[str, Any] = {k: Interval(*v) if isinstance(v, list) else v for k, v in record.items()}
+    return Finding(**values)
 
 
 def _read_average(record: Mapping[str, Any]) -> Average:

@@ -65,7 +65,7 @@ def sort_films(
     doubt = _missing(policy, place, usable) | _torn(policy, place, called, usable, members, points)
     if ABNORMAL in place:
         doubt |= called[:, place[ABNORMAL]]
-    flagged = called[:, findings].any(axis=1)
+    flagged: Flags = np.any(called[:, findings], axis=1)
     rank = np.where(doubt, Urgency.REVIEW.rank, Urgency.ROUTINE.rank)
     for label, column in place.items():
         if label != ABNORMAL:
@@ -76,8 +76,8 @@ def sort_films(
 def _missing(policy: Policy, place: dict[str, int], usable: Flags) -> Flags:
     """Return (N,) whether any label was not assessed."""
     absent = any(label not in place for label in (*policy.labels, ABNORMAL))
-    found: Flags = ~usable.all(axis=1) | absent
-    return found
+    all_usable: Flags = np.all(usable, axis=1)
+    return ~all_usable | absent
 
 
 def _torn(

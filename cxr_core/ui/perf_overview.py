@@ -111,7 +111,7 @@ def _forest(service: Service, actor: Actor, chosen: Chosen, beside: Comparison |
         "perf-forest",
         perf_forest.said(chosen.scored.model, found),
         f"auc-{chosen.model.id}-{chosen.split}",
-        570 + 20 * len(published),
+        530 + 20 * len(published),
     )
 
 

@@ -32,10 +32,11 @@ def _macro(found: Numbers) -> str:
 
 
 def _micro(found: Numbers, beside: Comparison | None) -> str:
-    said = "all findings' answers as one"
+    both = (limits(found.micro_auc), limits(found.micro_ap))
+    said = " / ".join(both) if all(both) else "all findings' answers as one"
     if beside is not None and beside.mean is not None:
         gap = beside.mean.difference
-        said = f"macro AUC against {NAME} on {beside.films:,} shared films: {_signed(gap)}"
+        said += f" · macro AUC against {NAME} on {beside.films:,} shared films: {_signed(gap)}"
     return _tile("Micro AUC / AP", f"{_two(found.micro_auc.value)} / {_two(found.micro_ap.value)}", said)
 
 

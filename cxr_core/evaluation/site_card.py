@@ -16,8 +16,8 @@ from cxr_core.evaluation.site_verdict import RULE
 
 BIASED = (
     "The truth of these cases is what readers thought of what the model had said, mostly of findings that it "
-    "showed. What it missed and nobody looked for is not among them, so sensitivities come out too high and the "
-    "cases are no sample of the list: go by them with reserve."
+    "showed. What it missed and nobody looked for is not among them, so sensitivities come out too high and "
+    "the cases are no sample of the list: go by them with reserve."
 )
 
 
@@ -52,8 +52,8 @@ def rule_of(fit: SiteFit) -> str:
         else f"the highest that let {fit.choice.sensitivity:.0%} of the films with the finding through"
     )
     return (
-        f"{how}, on {fit.films[0]} local films: {', '.join(renewed)}; the others call the same films as in the "
-        "model that this one was fitted from"
+        f"{how}, on {fit.films[0]} local films: {', '.join(renewed)}; the others call the same films as in "
+        "the model that this one was fitted from"
     )
 
 
@@ -67,8 +67,8 @@ def _lines(fit: SiteFit, made: Made, model_id: str, version: str) -> Iterator[st
     yield ""
     yield (
         f"{made.base} fitted to one site: its calibration and thresholds were set anew by local films. The "
-        f"network is the very same (SHA-256 {fit.network[:12]}…), so what the card of {made.base} says of the "
-        "network, of what it learned from and of where it fails still holds; it lies beside this one as "
+        f"network is the very same (SHA-256 {fit.network[:12]}…), so what the card of {made.base} says of "
+        "the network, of what it learned from and of where it fails still holds; it lies beside this one as "
         "`base-card.md`. Not a medical device."
     )
     yield ""
@@ -82,8 +82,8 @@ def _lines(fit: SiteFit, made: Made, model_id: str, version: str) -> Iterator[st
     yield "## Cases"
     yield ""
     yield f"{fit.films[0]} films of {fit.patients[0]} patients to fit by,"
-    yield f"{fit.films[1]} films of {fit.patients[1]} other patients to judge by; which half a patient is in is"
-    yield "told by a hash. What is saved was fitted by the first half alone."
+    yield f"{fit.films[1]} films of {fit.patients[1]} other patients to judge by; which half a patient is in"
+    yield "is told by a hash. What is saved was fitted by the first half alone."
     yield ""
     head = (
         "label",
@@ -108,7 +108,7 @@ def _lines(fit: SiteFit, made: Made, model_id: str, version: str) -> Iterator[st
     yield ""
     yield "## Before and after, on held-out local patients"
     yield ""
-    yield "AUC is the same before and after. PPV and flags are at the prevalence of the cases or the one given."
+    yield "AUC is the same before and after. PPV and flags are at the cases' prevalence or the one given."
     yield ""
     yield from _table(*comparison(fit))
     yield ""
@@ -126,7 +126,7 @@ def _lines(fit: SiteFit, made: Made, model_id: str, version: str) -> Iterator[st
     yield ""
     yield f"* {RULE}"
     yield "* Fitted to the patients, devices and habits of one place and time; when these change, fit again."
-    yield "* The tables under `evaluation/` are those of the model that it was fitted from, on that one's films,"
+    yield "* The tables under `evaluation/` are those of the model that it was fitted from, on its films,"
     yield "  with probabilities as this one calibrates them: no local film is in this folder."
 
 

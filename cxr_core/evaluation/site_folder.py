@@ -192,7 +192,7 @@ def _recalibrated(source: Path, target: Path, before: Manifest, after: Manifest)
             continue
         logits = (log_odds(frame[label].to_numpy(dtype=np.float64)) - was.intercept[k]) / was.slope[k]
         frame[label] = 0.5 * (1.0 + np.tanh(0.5 * (now.slope[k] * logits + now.intercept[k])))
-    frame.to_csv(target, index=False, float_format="%.6g", lineterminator="\n")
+    frame.to_csv(target, index=False, float_format="%.9g", lineterminator="\n")
 
 
 def _version(models: Path, base: Path, before: Manifest) -> str:
@@ -218,8 +218,8 @@ def _writable(models: Path) -> Iterator[None]:
     except OSError as exc:
         why = exc.strerror or type(exc).__name__
         raise Invalid(
-            f"the folder of models cannot be written here ({why}): {models}. Set CXR_MODELS_DIR to a folder that "
-            "this program may write, with the models copied into it, and start again"
+            f"the folder of models cannot be written here ({why}): {models}. Set CXR_MODELS_DIR to a folder "
+            "that this program may write, with the models copied into it, and start again"
         ) from exc
 
 

@@ -91,8 +91,8 @@ def read_listing(said: bytes, name: str, labels: Sequence[str]) -> Listing:
         remarks.append(f"{torn} films stand there twice with different labels: unknown there")
     if nameless:
         remarks.append(
-            f"{nameless} films name no patient: where the films do not either, each counts as a patient of its "
-            "own, so films of one patient may be both fitted by and held out, and intervals are too narrow"
+            f"{nameless} films name no patient: where the films do not either, each counts as a patient of "
+            "its own, so films of one patient may be fitted by and held out, and intervals are too narrow"
         )
     if not any(line.truth for line in lines):
         raise DataError(f"{name}: no film has a label that is known")

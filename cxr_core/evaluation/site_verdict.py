@@ -24,9 +24,9 @@ WIDEST = 0.10
 
 RULE = (
     f"{LEAST_FILMS} films in all, or nothing is fitted. A label gets a threshold of its own from "
-    f"{FEW_POSITIVES} patients who have it among those fitted by, and its calibration a new line from as many "
-    f"who have it and who lack it; from {LEAST_TO_SHIFT} on the line is shifted only. The cases suffice for a "
-    f"label whose sensitivity on held-out patients is known to ± {100 * WIDEST:.0f} points (95 %)."
+    f"{FEW_POSITIVES} patients who have it among those fitted by, and its calibration a new line from as "
+    f"many who have it and who lack it; from {LEAST_TO_SHIFT} on the line is shifted only. The cases suffice "
+    f"for a label whose sensitivity on held-out patients is known to ± {100 * WIDEST:.0f} points (95 %)."
 )
 
 
@@ -122,8 +122,8 @@ def judged(label: str, counts: Counts, sensitivity: Interval, *, renewed: bool, 
     if not renewed:
         more = 2 * max(FEW_POSITIVES - counts.with_fit, 1)
         why = (
-            f"{counts.with_fit} patients with it to fit by, {FEW_POSITIVES} are needed: it calls the same films "
-            f"as before. About {more} more patients with it would do."
+            f"{counts.with_fit} patients with it to fit by, {FEW_POSITIVES} are needed: it calls the same "
+            f"films as before. About {more} more patients with it would do."
             if counts.with_fit < FEW_POSITIVES
             else f"Only {counts.without_fit} patients lack it among those fitted by: it calls the same films."
         )

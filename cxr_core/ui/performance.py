@@ -28,6 +28,7 @@ TABS: tuple[tuple[str, str, Role], ...] = (
     ("perf_fairness", "Fairness", Role.VIEWER),
     ("perf_readers", "Readers", Role.LEAD),
     ("perf_simulator", "Simulator", Role.VIEWER),
+    ("perf_site", "My site", Role.LEAD),
     ("perf_training", "Training", Role.VIEWER),
     ("perf_card", "Card", Role.VIEWER),
 )

@@ -1,8 +1,8 @@
 """Readers' opinions on the worklist as the truth of cases to fit a model by; reads only.
 
-Agreement with a positive finding, or disagreement with a negative one, says that it is there; the opposite that
-it is not. Who opined saw what the model said, and mostly where it said something: a biased sample, which is
-said wherever figures of it are shown.
+Agreement with a positive finding, or disagreement with a negative one, says that it is there; the opposite
+that it is not. Who opined saw what the model said, and mostly where it said something: a biased sample, which
+is said wherever figures of it are shown.
 """
 
 from __future__ import annotations

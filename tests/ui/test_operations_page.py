@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 from streamlit.testing.v1 import AppTest
 
 from cxr_core.access import Actor, Role
@@ -63,6 +63,16 @@ def test_an_idle_worklist_is_shown_with_its_lights(tiny_app: Home) -> None:
     assert tiny_app.service.model in said
     assert tiny_app.service.policy.version in said
     assert tabs(app) == ["Now", "Given up", "Refusals", "Turnaround", "Audit", "Policy"]
+
+
+def test_a_model_that_studies_wait_for_in_vain_is_named(dead: Home) -> None:
+    queue.beat(dead.service, "reading-room-7", 12)
+    with dead.service.database.write() as session:
+        waits = select(ImageRow.study_id).where(ImageRow.status == "waiting")
+        session.scalars(select(StudyRow).where(StudyRow.id.in_(waits))).one().wanted_model = "<b>gone"
+    said = html(opened())
+    assert ("watch", "Workers") in re.findall(r'class="tile light (\w+)"><b>([\w ]+)</b>', said)
+    assert "tudies wait for &lt;b&gt;gone, which cannot be opened" in said
 
 
 def test_what_waits_and_who_works_is_shown(dead: Home) -> None:

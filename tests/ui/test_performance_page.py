@@ -154,7 +154,6 @@ def test_findings_and_published_figures_are_chosen(app_home: Home) -> None:
 def test_a_lead_has_intervals_computed_and_a_viewer_is_not_asked(
     app_home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cxr_core.worklist.performance.RESAMPLES", 40)
     before = sorted(path.name for path in (app_home.settings.models_dir / "one" / "evaluation").iterdir())
     app = opened()
     assert "intervals of these figures are not stored" in app.caption[0].value

@@ -116,8 +116,8 @@ def _cells(found: Found, measure: str) -> list[Cell]:
 
 def _cell(measure: str, row: Row, area: Interval, missed: Missed, left: bool, missed_left: bool) -> Cell:
     if measure == "AUC":
-        negatives = row.films - row.positives
-        return Cell(None if math.isnan(area.value) else area, f"n+ = {row.positives}, n− = {negatives}")
+        of = f"n+ = {row.positives} of {row.positive_patients} patients, n− = {row.films - row.positives}"
+        return Cell(None if math.isnan(area.value) else area, of)
     if measure == "Sensitivity":
         return Cell(None if row.few_found else row.found.interval, f"n+ = {row.positives}")
     if measure == GAP:
@@ -167,7 +167,7 @@ def sentence(found: Found) -> str:
     ]
     marked += [
         f"{row.group.name}: underdiagnosis {said(told.share.interval, percent=True)}, "
-        f"gap {said(told.gap.interval, percent=True, signed=True)} points"
+        f"gap {said(told.gap.interval, percent=True, signed=True)}"
         for row in found.missed
         if (told := row.missed or row.silent).gap and told.gap and told.gap.marked
     ]

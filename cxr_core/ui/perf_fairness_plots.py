@@ -91,7 +91,7 @@ def heat_map(title: str, rows: Sequence[tuple[str, str, Cell]], *, percent: bool
     for line in lines:
         cells = [known.get((line, column)) for column in columns]
         values.append([_value(cell) for cell in cells])
-        texts.append([_text(cell, percent) for cell in cells])
+        texts.append(["" if _value(cell) is None else _text(cell, percent) for cell in cells])
     plot = blank(title)
     sizes = [abs(value) for row in values for value in row if value is not None]
     plot.add_heatmap(
@@ -112,7 +112,7 @@ def heat_map(title: str, rows: Sequence[tuple[str, str, Cell]], *, percent: bool
         else [[0, "#151B21"], [1, "#1D4E6E"]],
     )
     for (line, column), cell in known.items():
-        if cell.value is None:  # a cell without colour draws no text of its own
+        if cell.value is None:
             words = {"text": _text(cell, percent), "font": {"color": GREY, "size": 11}, "showarrow": False}
             plot.add_annotation(x=column, y=line, **words)
     plot.update_xaxes(side="top", showgrid=False)
@@ -124,7 +124,9 @@ def heat_map(title: str, rows: Sequence[tuple[str, str, Cell]], *, percent: bool
 def said(interval: Interval, *, percent: bool = False, signed: bool = False) -> str:
     """Return a figure as text: `−0.08 (−0.15 to −0.01)`, `12 % (8 to 17)`."""
     value, low, high = (
-        f"{100 * each:{'+' if signed else ''}.0f}" if percent else f"{each:{'+' if signed else ''}.2f}"
+        (f"{100 * each:+.1f}" if signed else f"{100 * each:.0f}")
+        if percent
+        else f"{each:{'+' if signed else ''}.2f}"
         for each in (interval.value, interval.low, interval.high)
     )
     unit = " %" if percent else ""

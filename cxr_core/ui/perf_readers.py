@@ -125,7 +125,7 @@ def _html(table: Table) -> str:
 
 
 def _charts(picked: Sequence[Verdict], points: str, base: int) -> None:
-    st.caption(f"* {ABOUT}")
+    st.caption(f"\\* {ABOUT}")
     left, right = st.columns(2, gap="medium")
     for place, key, title, events in (
         (left, "ppv", "PPV of what readers opined on", ppv_events(picked)),

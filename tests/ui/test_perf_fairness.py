@@ -55,7 +55,10 @@ def test_of_two_facts_there_is_a_map_with_its_figures_in_the_cells(app_home: Hom
         assert not app.exception
         (heat,) = [trace for trace in json.loads(plots_of(app)[0])["data"] if trace["type"] == "heatmap"]
         assert list(heat["x"]) == ["AP", "PA"]
-        assert any("not enough data" in text for row in heat["text"] for text in row)
+        figures = [text for row in heat["text"] for text in row if text]
+        assert all(" to " in text for text in figures)
+        assert figures or measure != "Underdiagnosis"
+        assert "not enough data<br>n" in plots_of(app)[0]
 
 
 def test_another_finding_gives_other_figures(app_home: Home) -> None:
@@ -96,6 +99,7 @@ def test_figures_read_as_people_write_them() -> None:
     assert said(gap, signed=True) == "−0.08 (−0.15 to −0.01)"
     assert said(Interval(0.08, -0.01, 0.15), signed=True) == "+0.08 (−0.01 to +0.15)"
     assert said(Interval(0.12, 0.08, 0.17), percent=True) == "12 % (8 to 17)"
+    assert said(Interval(-0.06, -0.11, -0.001), percent=True, signed=True) == "−6.0 % (−11.0 to −0.1)"
 
 
 def test_a_map_leaves_pairs_without_films_empty() -> None:
@@ -104,7 +108,8 @@ def test_a_map_leaves_pairs_without_films_empty() -> None:
     plot = heat_map("x", rows, percent=True, about_zero=False)
     assert [list(row) for row in plot.data[0].text] == [
         ["50 % (40 to 60)<br>n = 30", ""],
-        ["", "not enough data<br>n = 2"],
+        ["", ""],
     ]
+    assert [each.text for each in plot.layout.annotations] == ["not enough data<br>n = 2"]
     assert not math.isnan(plot.data[0].zmax)
     assert SimpleNamespace(**plot.data[0].to_plotly_json()).z[0][1] is None

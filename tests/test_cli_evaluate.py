@@ -63,7 +63,7 @@ def test_the_table_names_every_finding_and_the_films():
     assert done.exit_code == 0, done.output
     assert "1,091 films of 355 patients" in done.stdout
     assert "Pleural Thickening" in done.stdout
-    assert "not enough data" in done.stdout
+    assert "not enough" in done.stdout  # the cell may break there
     assert "20 resamples" in done.stdout
     assert done.stderr == ""
 

@@ -29,6 +29,7 @@ from cxr_core.evaluation.site_verdict import (
     judged,
     overall,
     too_few,
+    worse,
 )
 from cxr_core.inference.calibration import Calibration, Method
 from cxr_core.inference.manifest import NETWORK, Manifest
@@ -186,6 +187,8 @@ def fit(
         ]
         reached = _rates(ours, k, moved, thresholds[k])[0]
         verdict = judged(label, counts[k], sides[1].sensitivity, renewed=renewed[k], choice=choice)
+        if hows[k] is not How.SAME and sides[1].brier > sides[0].brier:
+            verdict = worse(verdict)
         labels.append(
             LabelFit(label, counts[k], prevalence, hows[k], renewed[k], reached, areas[k], *sides, verdict)
         )

@@ -137,6 +137,14 @@ def judged(label: str, counts: Counts, sensitivity: Interval, *, renewed: bool, 
     return Verdict(Enough.WIDE, why, more)
 
 
+def worse(verdict: Verdict) -> Verdict:
+    """Return the verdict on a label whose probabilities came out worse on held-out patients."""
+    enough = Enough.WIDE if verdict.enough is Enough.YES else verdict.enough
+    return verdict._replace(
+        enough=enough, why=f"{verdict.why} On them its probabilities are worse than before (Brier)."
+    )
+
+
 def needed(sensitivity: float, held: int) -> int:
     """Return how many more patients with the finding, in both halves, would make the interval narrow enough.
 

@@ -74,7 +74,7 @@ def compare(ours: Scored, theirs: Scored, *, resamples: int = RESAMPLES) -> Comp
     films, rows = ours.pick(rows >= 0), rows[rows >= 0]
     columns = [ours.labels.index(label) for label in labels]
     truth = films.truth[:, columns]
-    answers = theirs.probabilities[np.ix_(rows, [theirs.labels.index(label) for label in labels])]
+    answers = theirs.probabilities[rows][:, [theirs.labels.index(label) for label in labels]]
     again = drawn(films.patients, resamples=resamples)
     one, other = (areas(p, truth, again) for p in (films.probabilities[:, columns], answers))
     draws = one.auc_draws - other.auc_draws, one.ap_draws - other.ap_draws

@@ -116,7 +116,7 @@ def write_all(
             scored,
             resamples=resamples,
             policy=policy,
-            on_progress=lambda share, before=number: tell((before + share) / len(splits)),
+            on_progress=_part(tell, number, len(splits)),
         )
         found[split] = replace(done, tables=hashes_of(folder, split))
         text = json.dumps(found[split].to_json(), indent=1, allow_nan=False, ensure_ascii=False)
@@ -133,6 +133,11 @@ def hashes_of(folder: Path, split: str) -> dict[str, str]:
 
 def _points(scored: Scored) -> dict[str, float]:
     return dict(zip(scored.labels, scored.rules.thresholds, strict=True))
+
+
+def _part(tell: Progress, number: int, of: int) -> Progress:
+    """Return what tells the progress of one of several parts as that of the whole."""
+    return lambda share: tell((number + share) / of)
 
 
 def _alike(threshold: float, kept: float | None) -> bool:

@@ -12,6 +12,8 @@ import torch
 from numpy.testing import assert_allclose
 
 from cxr_core.errors import ModelError, RecipeError
+from cxr_core.evaluation import report
+from cxr_core.evaluation.scored import read_scored
 from cxr_core.imaging.decode import decode
 from cxr_core.imaging.limits import Limits
 from cxr_core.imaging.preprocess import network_input
@@ -41,6 +43,7 @@ def small():
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(figures_of.__kwdefaults__, "resamples", 40)
+        patch.setitem(report.write_all.__kwdefaults__, "resamples", 40)
         yield
     torch.set_num_threads(threads)
 
@@ -82,6 +85,18 @@ def test_the_folder_is_sound_and_says_what_it_is(exported):
     assert {name: size.films for name, size in classifier.manifest.data.split.items()} == {
         "train": 120, "val": 60, "test": 60,
     }  # fmt: skip
+
+
+def test_the_evaluations_lie_beside_the_tables_and_agree_with_the_manifest(exported):
+    _, folder = exported
+    figures = read_manifest(folder).evaluation
+    for split in ("val", "test"):
+        found = report.stored(folder, split, read_scored(folder, split))
+        assert found is not None
+        mean = (found.macro.auc.value, found.macro.auc.low, found.macro.auc.high)
+        assert mean == pytest.approx(
+            [figures[f"{split}_auc{end}"] for end in ("", "_low", "_high")], abs=1e-8
+        )
 
 
 def test_nothing_else_is_left_among_the_models(exported):

@@ -168,7 +168,7 @@ def missed(scored: Scored, cleared: Flags | None, by: By) -> tuple[Missed, ...]:
     patients = np.unique(scored.patients, return_inverse=True)[1]
     findings = [k for k, label in enumerate(scored.labels) if label != ABNORMAL]
     points = np.array(scored.rules.thresholds)
-    silent = ~(scored.probabilities >= points)[:, findings].any(axis=1)
+    silent: Flags = np.asarray(~(scored.probabilities >= points)[:, findings].any(axis=1))
 
     def told(flags: Flags, among: Flags, group: Subgroup) -> Told:
         one, rest = share(flags, among & group.mask, patients), share(flags, among & ~group.mask, patients)

@@ -142,7 +142,8 @@ def _look(gap: Difference | None, left: bool) -> str:
 
 def _map(chosen: Chosen, found: Found, measure: str) -> None:
     cells = _cells(found, measure)
-    rows = [(*row.group.names, cell) for row, cell in zip(found.rows, cells, strict=True)]
+    pairs = zip(found.rows, cells, strict=True)
+    rows = [(row.group.names[0], row.group.names[1], cell) for row, cell in pairs]
     percent = measure in ("Underdiagnosis", "False alarms")
     what = measure if percent else f"{measure} of {named(found.label)}"
     plots.with_downloads(

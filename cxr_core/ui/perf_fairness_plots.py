@@ -85,7 +85,7 @@ def heat_map(title: str, rows: Sequence[tuple[str, str, Cell]], *, percent: bool
         percent: whether it is a share.
         about_zero: whether colours are of how far it lies from 0, either way.
     """
-    lines, columns = (list(dict.fromkeys(row[k] for row in rows)) for k in (0, 1))
+    lines, columns = list(dict.fromkeys(row[0] for row in rows)), list(dict.fromkeys(row[1] for row in rows))
     known = {(line, column): cell for line, column, cell in rows}
     values, texts = [], []
     for line in lines:

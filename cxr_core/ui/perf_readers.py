@@ -68,7 +68,7 @@ def draw(service: Service, actor: Actor, chosen: Chosen) -> None:
 
 def by_finding(those: Sequence[Verdict]) -> Table:
     """Return for each finding the counts, PPV and the sensitivity of what was opined on."""
-    heads = ("finding", "opinions", "called", "agreed", "PPV", "low", "high")
+    heads: tuple[str, ...] = ("finding", "opinions", "called", "agreed", "PPV", "low", "high")
     heads += ("not called", "disagreed", "sensitivity", "low", "high")
     findings = sorted({each.opinion.finding for each in those})
     rows = []
@@ -117,7 +117,8 @@ def _html(table: Table) -> str:
         name, n, called, agreed, *rest = row
         ppv, sensitivity = (Interval(*rest[k : k + 3]) for k in (0, 5))  # type: ignore[arg-type]
         few = f"not enough data (below {LEAST})"
-        cells = (named(str(name)), n, called, agreed, percent(ppv) if not math.isnan(ppv.value) else few)
+        cells: tuple[object, ...] = (named(str(name)), n, called, agreed)
+        cells += (percent(ppv) if not math.isnan(ppv.value) else few,)
         cells += (*rest[3:5], percent(sensitivity) if not math.isnan(sensitivity.value) else few)
         rows.append("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>")
     head = "".join(f"<th>{each}</th>" for each in heads)

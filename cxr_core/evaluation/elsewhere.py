@@ -161,7 +161,7 @@ def _kind(name: str, rows: pd.DataFrame, scored: Scored) -> Kind:
 
 def _told(contrast: Contrast, rows: pd.DataFrame, resamples: int) -> ToldApart:
     of = rows[rows["kind"].isin((*contrast.positive, *contrast.negative)) & rows[contrast.label].notna()]
-    truth = of["kind"].isin(contrast.positive).to_numpy(dtype=np.float64)[:, None]
+    truth = np.asarray(of["kind"].isin(contrast.positive), dtype=np.float64)[:, None]
     positives, auc = int(truth.sum()), Interval(float("nan"), float("nan"), float("nan"))
     if min(positives, len(of) - positives) >= FEW_POSITIVES:
         scores = of[[contrast.label]].to_numpy(dtype=np.float64)

@@ -212,7 +212,7 @@ def _said(finding: str, table: pd.DataFrame, answered: list[Scored]) -> Floats:
             continue
         highest = pd.Series(scored.probabilities[:, columns].max(axis=1), index=scored.table["file"])
         said = said.fillna(highest)
-    found: Floats = said.to_numpy(dtype=np.float64)
+    found: Floats = np.asarray(said, dtype=np.float64)
     return found
 
 

@@ -75,7 +75,7 @@ def point(
     manifest = kit.classifier.manifest
     known = [each for each in drawn if each[0] in films.index and each[1] in manifest.labels]
     files = list(dict.fromkeys(file for file, _, _ in known))
-    paths = [Path(films.at[file, "path"]) for file in files]
+    paths = [Path(str(films.at[file, "path"])) for file in files]
     hits: list[Hit] = []
     for file, analysis in zip(files, answers(paths, kit, now=now, on_progress=told), strict=True):
         maps = {} if analysis.refusal else heatmaps(analysis, kit)
@@ -84,7 +84,8 @@ def point(
             seen = judged(maps[finding], box) if maps else NOWHERE
             facts = file, str(films.at[file, "patient"]), str(films.at[file, "split"]), finding
             verdict = finding in called, seen.hit, seen.iou, box.share, seen.empty, seen.x, seen.y
-            hits.append(Hit(*facts, *verdict, *astuple(box), manifest.files[NETWORK]))
+            row = (*facts, *verdict, *astuple(box), manifest.files[NETWORK])
+            hits.append(Hit(**dict(zip(COLUMNS, row, strict=True))))
     return hits
 
 

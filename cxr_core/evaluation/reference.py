@@ -147,7 +147,7 @@ def compare(scored: Scored, *, resamples: int = RESAMPLES) -> Comparison | None:
         resamples: of the bootstrap over patients.
     """
     theirs = reference(scored.table["file"])
-    both = ~np.isnan(theirs).any(axis=1)
+    both = np.asarray(~np.isnan(theirs).any(axis=1))
     if not both.any():
         return None
     same = scored.pick(both)

@@ -181,16 +181,16 @@ def fit(
     labels = []
     for k, label in enumerate(cases.labels):
         prevalence = choice.prevalence.get(label, counts[k].prevalence)
-        sides = [
+        was, now = (
             _side(held, k, line, points[k], in_mix, prevalence, choice.films_a_day)
             for (line, points), in_mix in ((before, former), ((moved, thresholds), mixed))
-        ]
+        )
         reached = _rates(ours, k, moved, thresholds[k])[0]
-        verdict = judged(label, counts[k], sides[1].sensitivity, renewed=renewed[k], choice=choice)
-        if hows[k] is not How.SAME and sides[1].brier > sides[0].brier:
+        verdict = judged(label, counts[k], now.sensitivity, renewed=renewed[k], choice=choice)
+        if hows[k] is not How.SAME and now.brier > was.brier:
             verdict = worse(verdict)
         labels.append(
-            LabelFit(label, counts[k], prevalence, hows[k], renewed[k], reached, areas[k], *sides, verdict)
+            LabelFit(label, counts[k], prevalence, hows[k], renewed[k], reached, areas[k], was, now, verdict)
         )
     return SiteFit(
         model=cases.model,

@@ -63,7 +63,7 @@ def save(
     fit: SiteFit,
     name: str,
     made: Made,
-    check: Callable[[Path], None] = registry.load,
+    check: Callable[[Path], object] = registry.load,
 ) -> Path:
     """Return the folder of a new model; nothing is left behind where that fails.
 

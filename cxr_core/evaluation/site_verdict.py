@@ -76,13 +76,17 @@ class Counts:
             return cases.number_of_patients(cases.truth[:, k] == value)
 
         films = [int(sum((each.truth[:, k] == value).sum() for each in (ours, held))) for value in (1, 0)]
+        sides = [patients(cases, value) for cases in (ours, held) for value in (1, 0)]
         to_fit = int((ours.truth[:, k] == 1).sum()), int((ours.truth[:, k] == 0).sum())
         return Counts(
             label,
             films[0],
             films[1],
-            *(patients(cases, value) for cases in (ours, held) for value in (1, 0)),
-            share_to_fit=to_fit[0] / sum(to_fit) if sum(to_fit) else math.nan,
+            sides[0],
+            sides[1],
+            sides[2],
+            sides[3],
+            to_fit[0] / sum(to_fit) if sum(to_fit) else math.nan,
         )
 
     @property

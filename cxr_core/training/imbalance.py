@@ -126,15 +126,15 @@ def material(
         return np.concatenate([films.pooled, films.pooled[again]]), np.concatenate(
             [films.truth, films.truth[again]]
         )
-    pooled, truth = [films.pooled], [films.truth]
+    made_of, known_of = [films.pooled], [films.truth]
     for label in rare if way is Way.SMOTE else []:
         own = films.pooled[films.truth[:, label] == 1]
         made = smote(own, TIMES * len(own), rng)
         only = np.full((len(made), films.truth.shape[1]), np.nan, dtype=np.float32)
         only[:, label] = 1
-        pooled.append(made)
-        truth.append(only)
-    return np.concatenate(pooled), np.concatenate(truth)
+        made_of.append(made)
+        known_of.append(only)
+    return np.concatenate(made_of), np.concatenate(known_of)
 
 
 def answers(
@@ -177,7 +177,7 @@ def answers(
     drawn = rng.choice(len(truth), size=(steps, BATCH), p=weights / weights.sum())
     for picks in drawn:
         optimiser.zero_grad()
-        loss(head(inputs[picks]), known[picks]).backward()
+        loss(head(inputs[picks]), known[picks]).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
     with torch.inference_mode():

@@ -83,7 +83,7 @@ def simulate(
     replications: int = 10,
     seed: int = 0,
     shares: dict[Urgency, float] | None = None,
-    on_progress: Callable[[float], None] | None = None,
+    on_progress: Callable[[float], object] | None = None,
 ) -> tuple[Passage, ...]:
     """Return what came of each replication.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 
@@ -27,7 +29,7 @@ def draw(service: Service, actor: Actor, chosen: Chosen) -> None:
             notes.append(f"{other.id} has no tables of these films' split")
             continue
         theirs = service.scored(actor, other.id, chosen.split)
-        paired = kept(chosen, f"paired {other.sha256}", lambda t=theirs: pairs(chosen.scored, t))
+        paired = kept(chosen, f"paired {other.sha256}", partial(pairs, chosen.scored, theirs))
         if not paired[1]:
             notes.append(f"{other.id} answered none of these films, so it does not compare")
             continue

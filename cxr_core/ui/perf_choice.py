@@ -11,7 +11,7 @@ import streamlit as st
 from cxr_core.worklist.model_folders import Folder
 
 if TYPE_CHECKING:
-    from cxr_core.evaluation.report import Evaluation
+    from cxr_core.evaluation.record import Evaluation
     from cxr_core.evaluation.scored import Scored
 
 Made = TypeVar("Made")

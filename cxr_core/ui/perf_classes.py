@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -100,7 +101,7 @@ def _curves(chosen: Chosen) -> None:
     scored = chosen.scored
     labels = list(usable(scored))[:8]
     curves = {
-        label: kept(chosen, f"curves  {label}", lambda x=label: perf_curves.curves_of(scored, x))
+        label: kept(chosen, f"curves  {label}", partial(perf_curves.curves_of, scored, label))
         for label in labels
     }
     plots.with_downloads(

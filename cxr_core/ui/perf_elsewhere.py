@@ -72,8 +72,8 @@ def _population(chosen: Chosen, name: str, found: Elsewhere) -> None:
             for each in found.shifts
         )
         home = tuple(f"ECE on {split}" for split in found.shifts[0].home)
-        heads = ("finding", "ECE here", *home, "mean probability", "observed share")
-        show(Table("Calibration", heads, shifts), f"{stem}-calibration", f"perf-{name}-c")
+        kinds = ("finding", "ECE here", *home, "mean probability", "observed share")
+        show(Table("Calibration", kinds, shifts), f"{stem}-calibration", f"perf-{name}-c")
 
 
 def _noise(chosen: Chosen, noise: dict[str, Noise]) -> None:

@@ -21,7 +21,7 @@ from cxr_core.triage.sorting import Sorted, sort_films
 from cxr_core.ui.perf_choice import Chosen, kept
 
 if TYPE_CHECKING:
-    from cxr_core.evaluation.report import Evaluation
+    from cxr_core.evaluation.record import Evaluation
 
 Floats = NDArray[np.float64]
 NAN = float("nan")

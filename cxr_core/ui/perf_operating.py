@@ -15,9 +15,9 @@ from cxr_core.evaluation.bootstrap import Interval
 from cxr_core.evaluation.metrics import Confusion
 from cxr_core.evaluation.rates import share
 from cxr_core.evaluation.scored import Scored
+from cxr_core.reports.words import MARKS
 from cxr_core.triage.policy import Policy
 from cxr_core.triage.sorting import TIERS
-from cxr_core.ui.card import MARKS
 from cxr_core.ui.listed import tier_word
 from cxr_core.ui.perf_choice import Chosen, kept
 from cxr_core.ui.perf_numbers import named, sorted_by

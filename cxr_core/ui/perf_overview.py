@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from html import escape
 
 import streamlit as st
@@ -74,13 +75,11 @@ def _curves(service: Service, actor: Actor, chosen: Chosen) -> None:
     for nth, (stamp, scored) in enumerate(_all(service, actor, chosen)):
         able = set(usable(scored))
         curves = {
-            label: kept(
-                chosen, f"curves {stamp} {label}", lambda s=scored, x=label: perf_curves.curves_of(s, x)
-            )
+            label: kept(chosen, f"curves {stamp} {label}", partial(perf_curves.curves_of, scored, label))
             for label in labels
             if label in able
         }
-        micro = kept(chosen, f"micro {stamp}", lambda s=scored: perf_curves.micro_of(s))
+        micro = kept(chosen, f"micro {stamp}", partial(perf_curves.micro_of, scored))
         models.append((scored, curves, micro if nth == 0 or len(scored.labels) > 1 else None))
     plots.with_downloads(
         perf_curves.figure(models, labels),

@@ -19,7 +19,7 @@ BY = "95 % limits by Wilson on the effective number of films: several films of a
 
 def draw(service: Service, actor: Actor, chosen: Chosen) -> None:
     """Show the controls and what follows from them."""
-    unknown = np.isnan(chosen.scored.truth).all(axis=0)
+    unknown = np.asarray(np.isnan(chosen.scored.truth).all(axis=0))
     labels = [label for k, label in enumerate(chosen.scored.labels) if not unknown[k]]
     if not labels:
         st.html('<div class="empty">Nothing is known of these films.</div>')

@@ -85,7 +85,7 @@ def _choose(service: Service, actor: Actor, model: Folder) -> None:
             st.caption(f"Readers saw answers of {service.model}, which is in force: choose it above.")
         elif st.button("Use these opinions", key=USE):
             found = service.site_opinions(actor)
-            remarks = (
+            remarks: tuple[str, ...] = (
                 f"{found.studies} studies with an opinion; {found.unanswered} of them without an answer of "
                 f"{service.model}; {found.torn} findings on which readers do not agree are left out.",
                 BIASED,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cxr_core.evaluation.elsewhere import Elsewhere
     from cxr_core.evaluation.localise import HitRate
     from cxr_core.evaluation.noise import Noise
-    from cxr_core.evaluation.report import Evaluation
+    from cxr_core.evaluation.record import Evaluation
     from cxr_core.evaluation.scored import Scored
     from cxr_core.worklist.service import Service
 
@@ -78,7 +78,7 @@ def evaluation(service: Service, model_id: str, split: str) -> Evaluation | None
     films = scored(service, model_id, split)
     found = _once(path, ("stored", split), lambda: report.stored(path, split, films))
     if found is not None:
-        return found  # type: ignore[no-any-return]
+        return found
     with _lock:
         return _kept.get((path, model_folders.stamp(path), "computed", split))
 

@@ -70,7 +70,7 @@ from cxr_core.worklist.values import (
 from cxr_core.worklist.verdicts import Discrepancies, Verdicts
 
 if TYPE_CHECKING:
-    from cxr_core.evaluation.report import Evaluation
+    from cxr_core.evaluation.record import Evaluation
     from cxr_core.evaluation.scored import Scored
     from cxr_core.evaluation.site import SiteFit
     from cxr_core.evaluation.site_cases import Cases, Choice
@@ -494,9 +494,7 @@ class Service:
 
     # ---- a model fitted to this site
 
-    def read_site(
-        self, actor: Actor, model_id: str, listing: Listing, handed: Iterator[Handed]
-    ) -> Reading:
+    def read_site(self, actor: Actor, model_id: str, listing: Listing, handed: Iterator[Handed]) -> Reading:
         """Return the reading of a list's films by a model; nothing of them is stored.
 
         Raises:

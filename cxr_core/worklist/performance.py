@@ -94,7 +94,7 @@ def measured(
     return _once(
         path,
         ("computed", split),
-        lambda: report.evaluate(films, resamples=resamples, on_progress=on_progress),
+        lambda: report.evaluate(films, resamples=resamples, policy=service.policy, on_progress=on_progress),
     )
 
 

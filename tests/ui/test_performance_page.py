@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -25,6 +23,7 @@ from cxr_core.ui import perf_curves, perf_forest, perf_operating, performance
 from cxr_core.ui.perf_beside import pairs
 from cxr_core.ui.perf_numbers import numbers_of
 from cxr_core.ui.perf_tables import Table, as_csv
+from tests.evaluation.tabled import with_tables
 from tests.inference.tiny import rewrite
 from tests.ui.conftest import Home
 from tests.ui.shown import html, labels, texts
@@ -34,21 +33,6 @@ PAGE = str(ROOT / "pages" / "performance.py")
 BUNDLED = ROOT / "models" / "cxr14-mobilenetv2"
 LEAD = Actor("local user", Role.LEAD)
 HOSTILE = "<img src=x onerror=alert(1)>"
-
-
-def with_tables(folder: Path, change: Callable[[pd.DataFrame], pd.DataFrame] = lambda table: table) -> Path:
-    """Give a small model the bundled one's films of test, every fourth, and its answers as they are changed."""
-    names = list(read_manifest(folder).labels)
-    (folder / "evaluation").mkdir(exist_ok=True)
-    for kind, first in (("labels", 6), ("predictions", 1), ("members", 2)):
-        table = pd.read_csv(BUNDLED / "evaluation" / f"{kind}-test.csv", keep_default_na=False)
-        rows = np.arange(len(table)) // (4 if kind == "members" else 1) % 4 == 0
-        kept = table.loc[rows, [*table.columns[:first], *names]]
-        (change(kept) if kind != "labels" else kept).to_csv(
-            folder / "evaluation" / f"{kind}-test.csv", index=False
-        )
-    rewrite(folder, read_manifest(folder))
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ from cxr_core.worklist.service import Service
 from cxr_core.worklist.trail import EVERYTHING, Form
 from cxr_core.worklist.values import INTERACTIVE, Answer, Incoming, Query, Source
 from tests.evaluation.site_made import site_cases
+from tests.evaluation.tabled import with_tables
 from tests.inference.tiny import rewrite
 from tests.reports import analyses
 from tests.worklist.rows import THEN, identity, image, study
@@ -59,6 +60,7 @@ class World:
 
     def __init__(self, service: Service) -> None:
         self.service, self._numbers = service, itertools.count(1)
+        self._home = service.settings
 
     def study(self, *, film: str | None = None, **columns: Any) -> str:
         """A critical study whose one film was answered, at version 2."""
@@ -72,7 +74,8 @@ class World:
         (job,) = queue.claim(service, "w1", 1)
         made = replace(analyses.assessed({"Pneumothorax": 0.9}), sha256=sha256)
         versions = replace(made.versions, policy=service.policy.version, model=service.model)
-        made = replace(made, versions=versions)
+        of_three = tuple(replace(each, members=each.members[:3]) for each in made.predictions)
+        made = replace(made, versions=versions, predictions=of_three, abnormal=None)
         assert queue.record(service, "w1", job, [Answer(made, None, (), None)])
         return job.study_id
 
@@ -159,12 +162,19 @@ class World:
         self.service.settings = replace(settings, models_dir=root)
         return settings.model
 
+    def tabled(self) -> str:
+        """The same, with tables of val."""
+        model_id = self.model()
+        with_tables(self.service.settings.models_dir / model_id, split="val", every=8)
+        return model_id
+
     def listing(self) -> Listing:
         """A list of one labelled film."""
         return read_listing(b"file,patient,Mass\na.png,1,1\n", "list.csv", ("Mass",))
 
     def opinion(self) -> str:
         """A study that the model in force answered and of which a reader said something."""
+        self.service.settings = self._home  # where the model in force lies
         study_id = self.study()
         self.service.opine(ROOT, study_id, 2, "Pneumothorax", agrees=True)
         return study_id
@@ -274,11 +284,11 @@ CALLS: dict[str, Call] = {
     "models": Call(A.MODELS, lambda s, a, w: s.models(a)),
     "model_card": Call(A.MODELS, lambda s, a, w: s.model_card(a, w.model())),
     "training_curves": Call(A.MODELS, lambda s, a, w: s.training_curves(a, [w.model()])),
-    "splits": Call(A.PERFORMANCE, lambda s, a, w: s.splits(a, w.model())),
-    "scored": Call(A.PERFORMANCE, lambda s, a, w: s.scored(a, w.model(), "val")),
-    "evaluation": Call(A.PERFORMANCE, lambda s, a, w: s.evaluation(a, w.model(), "val")),
-    "evidence": Call(A.PERFORMANCE, lambda s, a, w: s.evidence(a, w.model())),
-    "measure": Call(A.MEASURE, lambda s, a, w: s.measure(a, w.model(), "val", resamples=2)),
+    "splits": Call(A.PERFORMANCE, lambda s, a, w: s.splits(a, w.tabled())),
+    "scored": Call(A.PERFORMANCE, lambda s, a, w: s.scored(a, w.tabled(), "val")),
+    "evaluation": Call(A.PERFORMANCE, lambda s, a, w: s.evaluation(a, w.tabled(), "val")),
+    "evidence": Call(A.PERFORMANCE, lambda s, a, w: s.evidence(a, w.tabled())),
+    "measure": Call(A.MEASURE, lambda s, a, w: s.measure(a, w.tabled(), "val", resamples=2)),
     "export_model": Call(A.MODELS, lambda s, a, w: s.export_model(a, w.model()), ("model_export",)),
     "read_site": Call(A.FIT, lambda s, a, w: s.read_site(a, w.model(), w.listing(), iter(())).close()),
     "site_opinions": Call(A.FIT, lambda s, a, w: s.site_opinions(a) if w.opinion() else None),

@@ -20,7 +20,8 @@ FEW = "not enough data"
 
 def draw(service: Service, actor: Actor, chosen: Chosen) -> None:
     """Show each other population with its warning, then label noise."""
-    evidence = service.evidence(actor, chosen.model.id)
+    with st.spinner("Counting on these films"):
+        evidence = service.evidence(actor, chosen.model.id)
     if not evidence.external and not evidence.noise:
         st.html(
             '<div class="empty"><b>What this model does on other films was not measured.</b><br>'

@@ -26,7 +26,8 @@ MEANS = (
 
 def draw(service: Service, actor: Actor, chosen: Chosen) -> None:
     """Show the hit rate of each finding with its interval and chance beside it."""
-    hits = service.evidence(actor, chosen.model.id).hits
+    with st.spinner("Counting on these films"):
+        hits = service.evidence(actor, chosen.model.id).hits
     if not hits:
         st.html('<div class="empty">Where this model looks was not measured: it came without boxes.</div>')
         return

@@ -33,7 +33,7 @@ ASSUMES = (
 def draw(service: Service, actor: Actor, chosen: Chosen) -> None:
     """Show the form, run what is asked (at first the usual), show what came of it."""
     policy = service.policy
-    films = kept(chosen, f"tiers {policy.version}", lambda: films_of(chosen.scored, policy))
+    films = kept(chosen, f"simulated {policy.version}", lambda: films_of(chosen.scored, policy))
     share = 100 * float((films.true == Urgency.CRITICAL.rank).mean())
     if not share:
         st.html('<div class="empty">None of these films shows a critical finding: nothing to simulate.</div>')

@@ -93,6 +93,16 @@ def plots_of(app: AppTest) -> list[str]:
 # ---- the whole page
 
 
+def test_every_tab_opens_in_one_sitting(app_home: Home) -> None:
+    """One after the other: what one tab keeps of the films is no other tab's."""
+    app = opened()
+    for _, title, _ in performance.TABS:
+        app.session_state["perf-tab"] = title
+        app.run()
+        assert not app.exception, title
+        assert not app.error, title
+
+
 def test_the_overview_says_on_what_films_and_shows_four_figures_with_their_counts(app_home: Home) -> None:
     app = opened()
     said = html(app)

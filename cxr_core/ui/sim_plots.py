@@ -112,6 +112,7 @@ def cumulative(ran: Ran, by: By, urgency: Urgency, limit_min: float) -> Figure:
         ticktext=["1", "5", "15", "1 h", "4 h", "1 d", "3 d"],
     )
     figure.update_yaxes(tickformat=".0%", range=[0, 1.02])
+    figure.update_layout(legend={"y": -0.3})
     return figure
 
 

@@ -164,7 +164,7 @@ def missed(scored: Scored, cleared: Flags | None, by: By) -> tuple[Missed, ...]:
         by: what to group by.
     """
     diseased = (scored.truth == 1).any(axis=1)
-    healthy = ~diseased & _known_healthy(scored)
+    healthy: Flags = np.asarray(scored.diseased == 0)
     patients = np.unique(scored.patients, return_inverse=True)[1]
     findings = [k for k, label in enumerate(scored.labels) if label != ABNORMAL]
     points = np.array(scored.rules.thresholds)
@@ -251,10 +251,3 @@ def _beside_median(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 def _gap(one: Share, rest: Share) -> Difference | None:
     return difference(one, rest) if min(one.of, rest.of) >= FEW_POSITIVES else None
-
-
-def _known_healthy(scored: Scored) -> Flags:
-    """Return (N,) whether the film is known to show nothing: by `abnormal`, or by every label."""
-    if ABNORMAL in scored.labels:
-        return np.asarray(scored.truth[:, scored.labels.index(ABNORMAL)] == 0)
-    return np.asarray((scored.truth == 0).all(axis=1))

@@ -221,9 +221,13 @@ def top_of(truth: Floats, probabilities: Floats, rules: Rules, again: Resamples)
     """Return `Measured.top` and `Measured.top_naive`."""
     if not rules.exclusive:
         return NOBODY, float("nan")
-    true = truth.argmax(axis=1)
-    right = (probabilities.argmax(axis=1) == true).astype(np.float64)
-    return share_of(right, again), float(np.mean(true == int(np.argmax(rules.usual))))
+    present = truth == 1
+    sure = present.sum(axis=1) == 1
+    if not sure.any():
+        return NOBODY, float("nan")
+    true = present.argmax(axis=1)
+    right: Floats = np.where(sure, probabilities.argmax(axis=1) == true, np.nan)
+    return share_of(right, again), float(np.mean(true[sure] == int(np.argmax(rules.usual))))
 
 
 def _each(

@@ -58,8 +58,9 @@ def at_points(
 
 
 def share_of(flags: Floats, resamples: Resamples) -> Interval:
-    """Return the share of 1 among (N,) flags with its interval."""
-    sums = resamples.sums(np.stack([flags, np.ones(len(flags))], axis=1))
+    """Return the share of 1 among those of (N,) flags that are no NaN, with its interval."""
+    known = ~np.isnan(flags)
+    sums = resamples.sums(np.stack([np.where(known, flags, 0.0), known.astype(np.float64)], axis=1))
     return _shares(sums[:, :1], sums[:, 1:])[0]
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxr_core.errors import ModelError
 from cxr_core.evaluation.bootstrap import Interval, areas, drawn, limits
@@ -58,14 +59,32 @@ class Comparison:
         }
 
 
+FACTS = ("patient", "sex", "view")
+
+
+def same_films(ours: Scored, theirs: Scored) -> NDArray[np.int64]:
+    """Return (N,) for each of our films its row in their tables, -1 where they have none.
+
+    Films of unpublished data are numbered, so a name alone may be another film's: patient, sex, age and view
+    must be the same, and where they differ under any name no film is taken for the same.
+    """
+    place = {file: row for row, file in enumerate(theirs.table["file"])}
+    rows = np.array([place.get(file, -1) for file in ours.table["file"]], dtype=np.int64)
+    met = rows >= 0
+    one, other = ours.table[met], theirs.table.iloc[rows[met]]
+    alike = [np.array_equal(one[fact].astype(str), other[fact].astype(str)) for fact in FACTS]
+    if not all(alike) or not np.array_equal(one["age"], other["age"], equal_nan=True):
+        return np.full(len(rows), -1, dtype=np.int64)
+    return rows
+
+
 def compare(ours: Scored, theirs: Scored, *, resamples: int = RESAMPLES) -> Comparison:
     """Return how much higher our areas are; what is true is taken from our tables.
 
     Raises:
         ModelError: no film or no label in common.
     """
-    place = {file: row for row, file in enumerate(theirs.table["file"])}
-    rows = np.array([place.get(file, -1) for file in ours.table["file"]])
+    rows = same_films(ours, theirs)
     labels = [label for label in ours.labels if label in theirs.labels]
     if not (rows >= 0).any() or not labels:
         raise ModelError(

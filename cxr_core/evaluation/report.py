@@ -205,8 +205,8 @@ def _risk_coverage(scored: Scored) -> tuple[tuple[float, float, float], ...]:
     ratio: Floats = np.where(points > 1, 0.0, scored.probabilities / points)
     findings = [k for k, label in enumerate(scored.labels) if label != ABNORMAL]
     quiet = ~(ratio[:, findings] >= 1).any(axis=1)
-    diseased = (scored.truth[quiet] == 1).any(axis=1).astype(np.float64)
-    if diseased.sum() < FEW_POSITIVES:
+    diseased = scored.diseased[quiet]
+    if np.nansum(diseased) < FEW_POSITIVES:
         return ()
     curve = metrics.risk_coverage(ratio[quiet].max(axis=1), diseased).thinned(CURVE_POINTS)
     largest = float(ratio[quiet].max())

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from cxr_core.domain import ABNORMAL
 from cxr_core.evaluation import tables
 from cxr_core.evaluation.measure import Rules, known_truth, rules_of
 from cxr_core.inference.manifest import Manifest, Task, read_manifest
@@ -53,6 +54,14 @@ class Scored:
     def patients(self) -> NDArray[np.generic]:
         """(N,) whose film each is."""
         return self.table["patient"].to_numpy()
+
+    @property
+    def diseased(self) -> Floats:
+        """(N,) 1 with any label; 0 where `abnormal`, or else every label, is known to be absent; else NaN."""
+        absent = self.truth == 0
+        healthy = absent[:, self.labels.index(ABNORMAL)] if ABNORMAL in self.labels else absent.all(axis=1)
+        found: Floats = np.where((self.truth == 1).any(axis=1), 1.0, np.where(healthy, 0.0, np.nan))
+        return found
 
     def pick(self, mask: NDArray[np.bool_]) -> Scored:
         """Return the films of a mask (N,), numbered anew."""

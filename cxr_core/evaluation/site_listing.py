@@ -35,7 +35,7 @@ class Listing:
         lines: each film once, in order.
         labels: of the list.
         remarks: what a person should know of it, in plain sentences without names.
-        names: path or name of a file → number of its line.
+        names: path of a file → number of its line; after a slash, names that no two lines have.
     """
 
     lines: tuple[Line, ...]
@@ -44,8 +44,16 @@ class Listing:
     names: Mapping[str, int] = field(repr=False)
 
     def find(self, name: str) -> int | None:
-        """Return which line a file belongs to, by its path or else by its name; None where no line is its."""
-        return self.names.get(_plain(name), self.names.get(_base(name)))
+        """Return which line a file belongs to, or None where no line is its.
+
+        The file's path ends with the line's. A file that names no folder belongs to the only line of its
+        name; where films lie as `IM1` in every patient's folder, a name alone would be another patient's.
+        """
+        parts = [part for part in _plain(name).split("/") if not part.lower().endswith(".zip")]
+        for start in range(len(parts)):
+            if (line := self.names.get("/".join(parts[start:]))) is not None:
+                return line
+        return self.names.get(f"/{parts[0]}") if len(parts) == 1 else None
 
 
 def read_listing(said: bytes, name: str, labels: Sequence[str]) -> Listing:
@@ -101,7 +109,7 @@ def read_listing(said: bytes, name: str, labels: Sequence[str]) -> Listing:
 
 def _numbers(lines: Sequence[Line]) -> dict[str, int]:
     bases = Counter(_base(line.file) for line in lines)
-    names = {_base(line.file): n for n, line in enumerate(lines) if bases[_base(line.file)] == 1}
+    names = {f"/{_base(line.file)}": n for n, line in enumerate(lines) if bases[_base(line.file)] == 1}
     return names | {_plain(line.file): n for n, line in enumerate(lines)}
 
 

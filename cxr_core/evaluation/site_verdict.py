@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import norm
 
 from cxr_core.evaluation.bootstrap import Interval
-from cxr_core.evaluation.site_cases import Cases, Choice
+from cxr_core.evaluation.site_cases import Aim, Cases, Choice
 from cxr_core.triage.budget import FEW_POSITIVES
 
 LEAST_FILMS = 100
@@ -132,6 +132,10 @@ def judged(label: str, counts: Counts, sensitivity: Interval, *, renewed: bool, 
             else f"Only {counts.without_fit} patients lack it among those fitted by: it calls the same films."
         )
         return Verdict(Enough.FEW, why, more if counts.with_fit < FEW_POSITIVES else 0)
+    if choice.aim is Aim.SENSITIVITY and sensitivity.high < choice.sensitivity:
+        held = f"{sensitivity.value:.0%}, at most {sensitivity.high:.0%}"
+        why = f"Asked for {choice.sensitivity:.0%}; held-out patients show {held}: too few to fit by."
+        return Verdict(Enough.WIDE, why, needed(sensitivity.value, counts.with_held))
     half = (sensitivity.high - sensitivity.low) / 2
     if not np.isnan(half) and half <= WIDEST:
         return Verdict(Enough.YES, f"Sensitivity on held-out patients is known to ± {100 * half:.0f} points.")

@@ -9,6 +9,7 @@ import streamlit as st
 
 from cxr_core.access import Actor
 from cxr_core.evaluation.bootstrap import Interval, column_aucs, interval, intervals
+from cxr_core.evaluation.paired import same_films
 from cxr_core.evaluation.scored import Scored
 from cxr_core.triage.budget import FEW_POSITIVES
 from cxr_core.ui.perf_choice import Chosen, kept
@@ -55,12 +56,10 @@ def pairs(ours: Scored, theirs: Scored) -> tuple[dict[str, Interval], int]:
 
     Labels that one of them does not have, or with too few films, are left out.
     """
-    place = {file: row for row, file in enumerate(theirs.table["file"])}
-    mine = ours.table["file"].isin(place).to_numpy()
-    if not mine.any():
+    rows = same_films(ours, theirs)
+    same, rows = ours.pick(rows >= 0), rows[rows >= 0]
+    if not len(rows):
         return {}, 0
-    same = ours.pick(mine)
-    rows = [place[file] for file in same.table["file"]]
     shared = [label for label in same.labels if label in theirs.labels]
     truth = same.truth[:, [same.labels.index(label) for label in shared]]
     counts = np.minimum((truth == 1).sum(axis=0), (truth == 0).sum(axis=0))

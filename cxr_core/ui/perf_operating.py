@@ -12,10 +12,12 @@ import numpy as np
 from cxr_core.domain import Urgency
 from cxr_core.evaluation import metrics
 from cxr_core.evaluation.bootstrap import Interval
+from cxr_core.evaluation.measure import NOBODY
 from cxr_core.evaluation.metrics import Confusion
 from cxr_core.evaluation.rates import share
 from cxr_core.evaluation.scored import Scored
 from cxr_core.reports.words import MARKS
+from cxr_core.triage.budget import FEW_POSITIVES
 from cxr_core.triage.policy import Policy
 from cxr_core.triage.sorting import TIERS
 from cxr_core.ui.listed import tier_word
@@ -68,13 +70,16 @@ def point_of(scored: Scored, label: str, threshold: float) -> Point:
     # F1 is the share of true positives, each counted twice, among themselves and the films on the wrong side.
     right, wrong = called & present, known & (called != present)
     twice = np.concatenate([right, right])
+    counts = metrics.confusion(scores, truth, threshold)
+    some, others = present.sum() >= FEW_POSITIVES, absent.sum() >= FEW_POSITIVES
+    f1 = share(twice, twice | np.concatenate([wrong, np.zeros_like(wrong)]), np.tile(patients, 2)).interval
     return Point(
-        counts=metrics.confusion(scores, truth, threshold),
-        sensitivity=share(called, present, patients).interval,
-        specificity=share(~called, absent, patients).interval,
-        ppv=share(present, called & known, patients).interval,
-        npv=share(absent, ~called & known, patients).interval,
-        f1=share(twice, twice | np.concatenate([wrong, np.zeros_like(wrong)]), np.tile(patients, 2)).interval,
+        counts=counts,
+        sensitivity=share(called, present, patients).interval if some else NOBODY,
+        specificity=share(~called, absent, patients).interval if others else NOBODY,
+        ppv=share(present, called & known, patients).interval if some and others else NOBODY,
+        npv=share(absent, ~called & known, patients).interval if some and others else NOBODY,
+        f1=f1 if some and others else NOBODY,
     )
 
 

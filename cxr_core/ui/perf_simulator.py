@@ -97,7 +97,7 @@ def _show(chosen: Chosen, asked: Asked, policy: Policy, ran: Ran) -> None:
         )
     perf_tables.show(sim_plots.table(ran, by), f"{name}-shown", "sim-shown", digits=0)
     perf_tables.with_csv(sim_plots.flat(ran), name, "sim-all")
-    st.caption(
+    st.text(
         f"{asked.replications} repeats of {asked.days} days with the same films, minutes and readers for "
         f"each order; whiskers and brackets are 95 % intervals over repeats. {chosen.scored.model} on "
         f"{len(chosen.scored.table):,} films of {chosen.scored.data} ({chosen.split}). {ASSUMES}"

@@ -11,6 +11,7 @@ from cxr_core.domain import ABNORMAL
 from cxr_core.evaluation import metrics
 from cxr_core.evaluation.metrics import Curve
 from cxr_core.evaluation.scored import Scored
+from cxr_core.triage.budget import FEW_POSITIVES
 from cxr_core.triage.policy import Policy
 from cxr_core.ui import plots
 from cxr_core.ui.models_curves import LOOKS
@@ -112,7 +113,7 @@ def left_to_people(scored: Scored, policy: Policy) -> tuple[Curve, float, float]
 
     Only films without a positive finding: the others are flagged anyhow. Doubt is how near a film comes to
     any threshold, the largest ratio of probability to threshold; from 1 it is `abnormal` that is reached.
-    None where the model has no such score, or no such film.
+    None where the model has no such score, or too few such films are known to be diseased.
     """
     found = sorted_by(scored, policy)
     if found is None or ABNORMAL not in scored.labels or found.flagged.all():
@@ -120,9 +121,12 @@ def left_to_people(scored: Scored, policy: Policy) -> tuple[Curve, float, float]
     rest = ~found.flagged
     points = np.array(scored.rules.thresholds)
     doubt = np.where(points > 1, 0.0, scored.probabilities[rest] / points).max(axis=1)
-    wrong = (scored.truth[rest] == 1).any(axis=1).astype(np.float64)
+    wrong = scored.diseased[rest]
+    if np.nansum(wrong) < FEW_POSITIVES:
+        return None
     cleared = found.cleared[rest]
-    risk = float(wrong[cleared].mean()) if cleared.any() else float("nan")
+    known = wrong[cleared & ~np.isnan(wrong)]
+    risk = float(known.mean()) if len(known) else float("nan")
     return metrics.risk_coverage(doubt, wrong), float(cleared.mean()), risk
 
 

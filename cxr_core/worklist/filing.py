@@ -237,6 +237,9 @@ def _join(
     for key in older:
         judge.reopen(studies[key])
     for key in waiting & older:
+        if studies[key].wanted_model is not None:
+            # A new film is the model in force's to answer; who is at the study by another one loses it.
+            studies[key].wanted_model = studies[key].lease_owner = studies[key].lease_until_utc = None
         queue.put(studies[key], arrival.now, arrival.priority)
     for key in begun.keys() - waiting:
         studies[key].queued_utc = None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cxr_core.evaluation.scored import Scored
     from cxr_core.worklist.service import Service
 
-MOST = 12
+MOST = 48
 """Tables, figures and pieces of evidence kept at a time; the least used goes first."""
 
 RESAMPLES = 2000
@@ -80,7 +80,10 @@ def evaluation(service: Service, model_id: str, split: str) -> Evaluation | None
     if found is not None:
         return found
     with _lock:
-        return _kept.get((path, model_folders.stamp(path), "computed", split))
+        key = (path, model_folders.stamp(path), "computed", split)
+        if key in _kept:
+            _kept.move_to_end(key)
+        return _kept.get(key)
 
 
 def measured(

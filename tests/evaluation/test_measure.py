@@ -78,6 +78,8 @@ def test_of_a_multiclass_model_the_share_of_right_largest_probabilities():
     told = rules(("Effusion", "Mass"), usual=(0.7, 0.3), exclusive=True)
     measured = measure(table, scores, told, resamples=5)
     assert (measured.top.value, measured.top_naive) == (0.75, 0.5)
+    unknown = table.assign(Effusion=[1.0, np.nan, 0, 0], Mass=[np.nan, np.nan, 1, 1])
+    assert measure(unknown, scores, told, resamples=5).top.value == 1.0, "of the three with one known class"
     assert np.isnan(measure(table, scores, rules(("Effusion", "Mass")), resamples=5).top.value)
 
 

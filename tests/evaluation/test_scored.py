@@ -1,11 +1,14 @@
 """What a page and a command read of a model: its tables and rules as they lie in the folder."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from cxr_core.errors import ModelError
 from cxr_core.evaluation import tables
+from cxr_core.evaluation.paired import compare, same_films
 from cxr_core.evaluation.scored import read_scored, reports
 from cxr_core.settings import ROOT, Settings
 from cxr_core.triage.policy import load_policy
@@ -58,3 +61,22 @@ def test_a_split_without_tables_is_refused_in_plain_words(tmp_path):
         read_scored(FOLDER, "elsewhere")
     with pytest.raises(ModelError, match="no tables of val"):
         tables.read_labels(tmp_path, "val")
+
+
+def test_a_film_of_which_nothing_is_known_is_neither_diseased_nor_healthy(test_split):
+    truth = np.full_like(test_split.truth[:4], np.nan)
+    abnormal, mass = test_split.labels.index("abnormal"), test_split.labels.index("Mass")
+    truth[0, mass], truth[1, abnormal], truth[2, mass] = 1, 0, 0
+    some = replace(test_split.pick(np.arange(len(test_split.table)) < 4), truth=truth)
+    np.testing.assert_array_equal(some.diseased, [1, 0, np.nan, np.nan])
+
+
+def test_only_films_of_one_patient_and_view_are_the_same_film(test_split):
+    assert (same_films(test_split, test_split) == np.arange(len(test_split.table))).all()
+    numbered, val = (
+        replace(each, table=each.table.assign(file=[f"film-{k:06d}" for k in range(len(each.table))]))
+        for each in (test_split, read_scored(FOLDER, "val"))
+    )
+    assert (same_films(numbered, val) == -1).all()
+    with pytest.raises(ModelError, match="no film or no label"):
+        compare(numbered, val, resamples=2)

@@ -222,3 +222,9 @@ def test_a_list_is_read_by_the_names_of_its_columns():
 def test_what_is_no_list_is_refused(said: bytes, why: str):
     with pytest.raises(DataError, match=why):
         read_listing(said, "list.csv", ALL)
+
+
+def test_a_film_is_never_given_the_labels_of_another_patients_film_of_the_same_name():
+    found = read_listing(b"file,patient,Mass\np1/IM1.png,A,1\np2/IM2.png,B,0\n", "list.csv", ALL)
+    assert [found.find(name) for name in ("up/p1/IM1.png", "films.zip/p2/IM2.png", "IM1.png")] == [0, 1, 0]
+    assert [found.find(name) for name in ("p7/IM1.png", "films.zip/p9/IM2.png", "IM3.png")] == [None] * 3

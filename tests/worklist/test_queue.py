@@ -286,6 +286,16 @@ def test_the_wish_for_a_model_ends_with_its_answer_and_a_model_that_is_away_cost
     assert (study(service).wanted_model, study(service).lost_leases) == (None, 0)
 
 
+def test_a_further_film_is_the_model_in_forces_to_answer_whatever_was_asked_for(service, films):
+    hand_in(service, films.dicom(1, study=1))
+    with service.database.write() as session:
+        session.execute(update(StudyRow).values(wanted_model="other"))
+    asked = one(queue.claim(service, "w1", 1))
+    hand_in(service, films.dicom(2, study=1))
+    job = one(queue.claim(service, "w2", 1))
+    assert (asked.model, job.model, len(job.films)) == ("other", None, 2)
+
+
 def test_an_answer_of_the_model_before_does_not_stand_for_the_one_asked_for_meanwhile(service, films, kit):
     """One worker may have a study in hand twice: as it was, and as a lead asked for it a moment later."""
     hand_in(service, films.png(1))

@@ -7,6 +7,9 @@ folder from a damaged one is a file that says where the network is or how it is 
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -63,10 +66,21 @@ def strip(folder: Path, manifest: Manifest, to: Path, where: str) -> Path:
     try:
         place.mkdir(parents=True, exist_ok=True)
         for name in NETWORK_FILES:
-            shutil.copyfile(folder / name, place / name)
+            _copy(folder / name, place / name, manifest.files[name])
         (folder / ELSEWHERE).write_text(where.strip() + "\n", encoding="utf-8")
-        for name in NETWORK_FILES:
-            (folder / name).unlink()
     except OSError as exc:
+        for name in NETWORK_FILES:
+            (place / name).unlink(missing_ok=True)
         raise ModelError(f"{manifest.id}: its network cannot be moved to {place} ({exc.strerror})") from exc
+    for name in NETWORK_FILES:  # the copies are on disk and what they should be
+        (folder / name).unlink(missing_ok=True)
     return place
+
+
+def _copy(source: Path, target: Path, sha256: str) -> None:
+    """Copy a file so that it outlives a loss of power; raises OSError where the copy is another one."""
+    shutil.copyfile(source, target)
+    with target.open("rb+") as copied:
+        os.fsync(copied.fileno())
+        if hashlib.file_digest(copied, "sha256").hexdigest() != sha256:
+            raise OSError(errno.EIO, "the copy is not the same", str(target))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,11 +11,12 @@ import streamlit as st
 
 from cxr_core.access import Actor
 from cxr_core.domain import Notice
-from cxr_core.errors import Rejected
+from cxr_core.errors import CxrError, DataError, Rejected
 from cxr_core.evaluation.site_card import BIASED, plain
 from cxr_core.evaluation.site_cases import Cases, Origin
 from cxr_core.evaluation.site_listing import MOST_BYTES, read_listing
 from cxr_core.evaluation.site_verdict import LEAST_FILMS, RULE
+from cxr_core.ui import services
 from cxr_core.worklist import handing, site
 from cxr_core.worklist.handing import Handed
 from cxr_core.worklist.model_folders import Folder
@@ -31,6 +33,9 @@ STOP, ANEW, USE = "site-stop", "site-anew", "site-use"
 _STATE, _TURN = "site-state", "site-turn"
 SHOWN = 200
 """Refused films listed."""
+
+SLICE_S = 2.0
+"""How long films are read before the page is shown anew."""
 
 _ORIGINS = {
     Origin.FILES: "A list of labelled films and the films",
@@ -121,34 +126,47 @@ def _choose(service: Service, actor: Actor, model: Folder) -> None:
 
 
 def _go_on(state: _State) -> None:
-    """Read on until all is read or the person stops; a click ends this run between two groups of films."""
+    """Read on for a moment, then show the page anew: a click counts, alerts ring, an idle page locks."""
     reading = state.reading
     if reading is None:
         return
     bar = st.progress(0.0)
     st.button("Stop", key=STOP, on_click=_stop, args=(state,), help="What was read until then is kept.")
+    until, more = time.monotonic() + SLICE_S, True
     try:
-        while reading.step():
+        while more:
+            more = reading.step()
             done = reading.read.films
             bar.progress(min(done / max(state.announced, 1), 1.0), f"{done} of {state.announced} films read")
-        state.cases = reading.cases()
-    except BaseException as exc:
-        if isinstance(exc, Exception):  # a click elsewhere is none: then it is read on in the next run
+            if time.monotonic() >= until:
+                break
+        if not more:
+            _keep(state)
+    except CxrError as exc:
+        if not reading.read.found:
             forget()
+            raise
+        _keep(state, f"Stopped early: {exc}")
+    except Exception:
+        forget()
         raise
-    st.session_state[_TURN] = st.session_state.get(_TURN, 0) + 1  # lets go of the uploaded bytes
-    st.rerun()
+    services.anew()
 
 
-def _stop(state: _State) -> None:
+def _keep(state: _State, remark: str = "") -> None:
+    """Take what was read for the cases and let go of the uploaded bytes."""
     if state.reading is None:
         return
     state.reading.close()
-    if state.reading.read.found:
-        state.cases = state.reading.cases()
-        state.remarks = (*state.remarks, "Stopped before the last film.")
-        st.session_state[_TURN] = st.session_state.get(_TURN, 0) + 1
-    else:
+    state.cases = state.reading.cases()
+    state.remarks = (*state.remarks, *([remark] if remark else []))
+    st.session_state[_TURN] = st.session_state.get(_TURN, 0) + 1
+
+
+def _stop(state: _State) -> None:
+    try:
+        _keep(state, "Stopped before the last film.")
+    except DataError:  # none could be assessed so far
         forget()
 
 

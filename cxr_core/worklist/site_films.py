@@ -75,7 +75,8 @@ class Reading:
             handed: the films, one after another; those that the list does not name are passed over.
         """
         self.read, self.listing = Read(), listing
-        self._kit, self._service, self._handed = kit, service, handed
+        self._kit: Kit | None = kit
+        self._manifest, self._service, self._handed = kit.classifier.manifest, service, handed
         settings = service.settings
         processes = settings.worker_processes or os.cpu_count() or 1
         self._pool = DecoderPool(
@@ -86,7 +87,6 @@ class Reading:
             memory_mb=settings.decode_memory_mb,
         )
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="decode")
-        self._ended = False
 
     def step(self, films: int = BATCH) -> bool:
         """Answer the next films; return whether more may come.
@@ -95,7 +95,8 @@ class Reading:
             DataError: there are more than MOST.
             Busy: no process to decode in can be started.
         """
-        if self._ended:
+        kit = self._kit
+        if kit is None:
             return False
         group = list(islice(self._handed, films))
         self.read.films += len(group)
@@ -111,8 +112,8 @@ class Reading:
             else:
                 self.read.refused.append(Refused(each.name, each.notice))
         now = self._service.clock()
-        decoded = list(self._threads.map(lambda pair: self._prepared(pair[1].raw, now), wanted))
-        for (line, each), analysis in zip(wanted, pipeline.answer(decoded, self._kit), strict=True):
+        decoded = list(self._threads.map(lambda pair: self._prepared(pair[1].raw, kit, now), wanted))
+        for (line, each), analysis in zip(wanted, pipeline.answer(decoded, kit), strict=True):
             self._keep(line, each.name, analysis)
         if not group:
             self.close()
@@ -130,7 +131,7 @@ class Reading:
         analyses = [self.read.found[line] for line in lines]
         said = [self.listing.lines[line] for line in lines]
         return cases_of(
-            self._kit.classifier.manifest,
+            self._manifest,
             analyses,
             [each.truth for each in said],
             [
@@ -147,12 +148,12 @@ class Reading:
         return len(self.listing.lines) - len(set(self.read.found) | self.read.unclear | refused)
 
     def close(self) -> None:
-        """End the decoding processes; what was read stays."""
-        self._ended = True
+        """End the decoding processes and let go of network and films; what was read of them stays."""
+        self._kit, self._handed = None, iter(())
         self._threads.shutdown(wait=True, cancel_futures=True)
         self._pool.close()
 
-    def _prepared(self, raw: bytes, now: datetime) -> Film | Analysis:
+    def _prepared(self, raw: bytes, kit: Kit, now: datetime) -> Film | Analysis:
         try:
             limit = self._service.limits.max_bytes
             if not raw:
@@ -164,7 +165,7 @@ class Reading:
             film = Unfit(Notice(exc.code, exc.message, exc.hint), "")
         except DecoderDied as exc:
             film = Unfit(Notice(exc.code, "The film's decoder had to be given up.", ""), "")
-        return film if isinstance(film, Film) else pipeline.refused(film, self._kit)
+        return film if isinstance(film, Film) else pipeline.refused(film, kit)
 
     def _keep(self, line: int, name: str, analysis: Analysis) -> None:
         read = self.read

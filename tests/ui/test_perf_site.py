@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from cxr_core.access import Actor, Role
 from cxr_core.inference import registry
 from cxr_core.inference.manifest import read_manifest
-from cxr_core.ui import perf_site_cases
+from cxr_core.ui import perf_site_cases, services
 from cxr_core.worklist import model_check
 from cxr_core.worklist.site_opinions import Opined
 from tests.evaluation.site_made import site_cases
@@ -134,6 +134,23 @@ def test_a_reading_that_is_stopped_keeps_what_was_read(
     assert len(reading.cases) == 2
     assert not reading.reading.step()
     assert reading.remarks[-1] == "Stopped before the last film."
+
+
+def test_films_are_read_a_moment_at_a_time_so_that_the_page_stays_awake(
+    app_home: Home, films: Films, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = []
+    anew = services.anew
+    monkeypatch.setattr(services, "anew", lambda: (shown.append(1), anew()))
+    monkeypatch.setattr(perf_site_cases, "SLICE_S", 0.0)
+    monkeypatch.setattr(perf_site_cases.Reading.step, "__defaults__", (1,))
+    app = opened()
+    app.file_uploader[0].upload("list.csv", b"file,patient,Mass\n0.png,a,1\n1.png,b,0\n", "text/csv")
+    for number in range(2):
+        app.file_uploader[1].upload(f"{number}.png", films.png(number), "image/png")
+    press(app.run(), "Read the films")
+    assert len(shown) == 3, "after each film, and at the end"
+    assert len(app.session_state["site-state"].cases) == 2
 
 
 def test_opinions_fitted_judged_named_and_saved(with_cases: AppTest, app_home: Home, monkeypatch) -> None:

@@ -178,12 +178,14 @@ def fit(
     thresholds, renewed = _thresholds(ours, manifest, former, moved, counts, policy, choice)
     areas = _areas(held, resamples)
     before = former, manifest.thresholds.values
+    back = mixed.intercept - moved.intercept
+    in_mix = Calibration(former.slope, former.intercept + back, Method.PLATT), mixed
     labels = []
     for k, label in enumerate(cases.labels):
         prevalence = choice.prevalence.get(label, counts[k].prevalence)
         was, now = (
-            _side(held, k, line, points[k], in_mix, prevalence, choice.films_a_day)
-            for (line, points), in_mix in ((before, former), ((moved, thresholds), mixed))
+            _side(held, k, line, points[k], seen, prevalence, choice.films_a_day)
+            for (line, points), seen in zip((before, (moved, thresholds)), in_mix, strict=True)
         )
         reached = _rates(ours, k, moved, thresholds[k])[0]
         verdict = judged(label, counts[k], now.sensitivity, renewed=renewed[k], choice=choice)
@@ -317,7 +319,10 @@ def _side(
     prevalence: float,
     films_a_day: float,
 ) -> Side:
-    """Return what a threshold does to the held-out films; probabilities are judged in the cases' own mix."""
+    """Return what a threshold does to the held-out films; probabilities are judged in the cases' own mix.
+
+    Where a prevalence was given, the line before and the one saved are moved to that mix alike.
+    """
     sensitivity, specificity = _rates(held, k, line, threshold)
     logits, truth = _known(held, k)
     if not len(truth):

@@ -198,10 +198,10 @@ def log_odds(probabilities: Floats) -> Floats:
 
 
 def with_abnormal(said: Mapping[str, float]) -> dict[str, float]:
-    """Return the labels with `abnormal` where it follows: any finding present, or all known to be absent."""
-    told = dict(said)
-    if ABNORMAL not in said and any(value == 1 for value in said.values()):
-        told[ABNORMAL] = 1.0
-    elif ABNORMAL not in said and all(said.get(label) == 0 for label in FINDINGS):
-        told[ABNORMAL] = 0.0
-    return told
+    """Return the labels with `abnormal` where all findings are known.
+
+    From some of them only films with a finding could be told, and none without: a biased sample.
+    """
+    if ABNORMAL in said or not all(label in said for label in FINDINGS):
+        return dict(said)
+    return {**said, ABNORMAL: float(any(said[label] == 1 for label in FINDINGS))}

@@ -9,10 +9,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from cxr_core.domain import ABNORMAL, Urgency
+from cxr_core.domain import ABNORMAL, FINDINGS, Urgency
 from cxr_core.errors import DataError
 from cxr_core.evaluation.site import How, carried_over, fit
-from cxr_core.evaluation.site_cases import Aim, Cases, Choice, Origin
+from cxr_core.evaluation.site_cases import Aim, Cases, Choice, Origin, with_abnormal
 from cxr_core.evaluation.site_verdict import Enough
 from cxr_core.imaging.preprocess import Recipe
 from cxr_core.inference import manifest as m
@@ -175,6 +175,29 @@ def test_chosen_films_are_moved_to_the_prevalence_that_is_given():
     assert sum(found.tiers_after.values()) == pytest.approx(100)
     with pytest.raises(DataError, match="films as they come"):
         fit(thinned, manifest(), POLICY, replace(choice, aim=Aim.BUDGET))
+
+
+def test_a_model_that_was_right_at_the_prevalence_given_gains_nothing_from_films_chosen_otherwise():
+    cases = made(6000)
+    ill = cases.truth[:, 0] == 1
+    every = fit(cases, manifest(), POLICY, Choice(), resamples=2).calibration
+    right = manifest()
+    right = replace(
+        right,
+        calibration=replace(right.calibration, slope=tuple(every.slope), intercept=tuple(every.intercept)),
+    )
+    chosen = cases.pick(ill | (np.random.default_rng(1).random(len(cases)) < 0.2))
+    found = fit(chosen, right, POLICY, Choice(prevalence={"Effusion": ill.mean()}), resamples=2)["Effusion"]
+    assert found.before.brier == pytest.approx(found.after.brier, abs=0.005)
+    assert found.before.ece == pytest.approx(found.after.ece, abs=0.03)
+
+
+def test_abnormal_is_told_only_where_all_findings_are_known():
+    assert with_abnormal({"Mass": 1.0}) == {"Mass": 1.0}
+    every = dict.fromkeys(FINDINGS, 0.0)
+    assert with_abnormal(every)[ABNORMAL] == 0.0
+    assert with_abnormal({**every, "Mass": 1.0})[ABNORMAL] == 1.0
+    assert with_abnormal({**every, ABNORMAL: 1.0})[ABNORMAL] == 1.0
 
 
 def test_too_few_cases_are_refused_and_few_patients_are_said_to_be():

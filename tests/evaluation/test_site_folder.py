@@ -200,9 +200,9 @@ def test_a_list_is_read_by_the_names_of_its_columns():
     found = read_listing(said, "list.csv", ALL)
     assert found.labels == ("Mass", "Edema")
     assert [line.patient for line in found.lines] == ["7", "8", "7", ""]
-    assert dict(found.lines[0].truth) == {"Mass": 1.0, "Edema": 0.0, "abnormal": 1.0}
+    assert dict(found.lines[0].truth) == {"Mass": 1.0, "Edema": 0.0}
     assert dict(found.lines[1].truth) == {"Mass": 0.0}
-    assert dict(found.lines[2].truth) == {"Mass": 1.0, "abnormal": 1.0}
+    assert dict(found.lines[2].truth) == {"Mass": 1.0}
     assert dict(found.lines[3].truth) == {"Edema": 0.0}
     assert (found.find("a/1.png"), found.find("zip/2.dcm"), found.find("c/1.png")) == (0, 2, None)
     assert any("twice with different labels" in remark for remark in found.remarks)

@@ -30,6 +30,8 @@ bench: .venv/app
 	$(BIN)/python benchmarks/worklist.py
 	$(BIN)/python benchmarks/load.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/performance.py
 
 .venv/app: requirements.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

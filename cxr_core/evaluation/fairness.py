@@ -63,11 +63,6 @@ class Row:
         """Whether there is not enough data for a sensitivity."""
         return self.positives < FEW_POSITIVES
 
-    @property
-    def few_wrong(self) -> bool:
-        """Whether there is not enough data for a share of false alarms."""
-        return self.films - self.positives < FEW_POSITIVES
-
 
 @dataclass(frozen=True, slots=True)
 class Told:

@@ -9,7 +9,15 @@ import streamlit as st
 from cxr_core.access import Action, Actor
 from cxr_core.errors import CxrError
 from cxr_core.files import printable
-from cxr_core.ui import models_activate, models_card, models_curves, models_table, plots, services, unmade
+from cxr_core.ui import (
+    models_activate,
+    models_card,
+    models_curves,
+    models_table,
+    perf_training,
+    services,
+    unmade,
+)
 from cxr_core.worklist.model_folders import Folder
 from cxr_core.worklist.models import Shelf
 from cxr_core.worklist.service import Service
@@ -129,14 +137,7 @@ def _training(service: Service, actor: Actor, shelf: Shelf, folder: Folder) -> N
     if not curves:
         st.caption("Nothing to draw: these do not say how their loss fell, or none is chosen.")
         return
-    said = models_curves.said(curves)
-    figures = [models_curves.loss_figure(curves)]
-    figures += [models_curves.judged_figure(curves, each) for each in models_curves.judges(curves)]
-    columns = st.columns(2)
-    for place, figure in enumerate(figures):
-        with columns[place % 2]:
-            plots.show(figure, f"mod-curves-{place}", said, 380)
-    st.caption(f"{said}. A model of several members has a line for each.")
+    perf_training.lay(curves, "mod-curves")
 
 
 def _history(service: Service, actor: Actor, shelf: Shelf, folder: Folder) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
 import streamlit as st
 
 from cxr_core.access import Actor
-from cxr_core.evaluation.bootstrap import Interval, column_aucs, interval, intervals
-from cxr_core.evaluation.paired import same_films
+from cxr_core.errors import ModelError
+from cxr_core.evaluation.bootstrap import Interval, column_aucs
+from cxr_core.evaluation.paired import compare
 from cxr_core.evaluation.scored import Scored
-from cxr_core.triage.budget import FEW_POSITIVES
 from cxr_core.ui.perf_choice import Chosen, kept
 from cxr_core.ui.perf_numbers import named
 from cxr_core.ui.perf_tables import Table, show
@@ -56,24 +55,8 @@ def pairs(ours: Scored, theirs: Scored) -> tuple[dict[str, Interval], int]:
 
     Labels that one of them does not have, or with too few films, are left out.
     """
-    rows = same_films(ours, theirs)
-    same, rows = ours.pick(rows >= 0), rows[rows >= 0]
-    if not len(rows):
+    try:
+        found = compare(ours, theirs, resamples=RESAMPLES)
+    except ModelError:  # no film, or no label, in common
         return {}, 0
-    shared = [label for label in same.labels if label in theirs.labels]
-    truth = same.truth[:, [same.labels.index(label) for label in shared]]
-    counts = np.minimum((truth == 1).sum(axis=0), (truth == 0).sum(axis=0))
-    kept_ = [k for k in range(len(shared)) if counts[k] >= FEW_POSITIVES]
-    labels, truth = [shared[k] for k in kept_], truth[:, kept_]
-    if not labels:
-        return {}, len(same.table)
-    one = same.probabilities[:, [same.labels.index(label) for label in labels]]
-    other = theirs.probabilities[rows][:, [theirs.labels.index(label) for label in labels]]
-    (own, own_draws), (its, its_draws) = (
-        intervals(column_aucs, each, truth, same.patients, resamples=RESAMPLES) for each in (one, other)
-    )
-    found = {
-        label: interval(own[k].value - its[k].value, own_draws[:, k] - its_draws[:, k])
-        for k, label in enumerate(labels)
-    }
-    return found, len(same.table)
+    return {label: each.auc for label, each in found.findings.items() if each.auc is not None}, found.n

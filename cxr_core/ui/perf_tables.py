@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -96,11 +95,6 @@ def percent(interval: Interval) -> str:
         if math.isnan(interval.low)
         else f"{said} ({100 * interval.low:.0f} to {100 * interval.high:.0f})"
     )
-
-
-def columns_of(interval: Interval) -> Sequence[float]:
-    """Return value and limits as three cells."""
-    return interval.value, interval.low, interval.high
 
 
 def _shown(cell: object, digits: int) -> str:

@@ -157,6 +157,27 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
+class Correction:
+    """How a person had the film hung anew before it was assessed.
+
+    Attributes:
+        quarter_turns: 0 to 3, counter-clockwise.
+        inverted: dark and bright changed places, after turning.
+    """
+
+    quarter_turns: int = 0
+    inverted: bool = False
+
+    def then(self, other: Correction) -> Correction:
+        """Return the correction that does first this one, then the other."""
+        return Correction((self.quarter_turns + other.quarter_turns) % 4, self.inverted != other.inverted)
+
+    def __bool__(self) -> bool:
+        """Return whether it changes anything."""
+        return self.inverted or bool(self.quarter_turns)
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """One label on one film.
 

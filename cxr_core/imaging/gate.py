@@ -6,12 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cxr_core.domain import Gate, GateOutcome, Notice, Radiograph, Study, View
+from cxr_core.domain import Correction, Gate, GateOutcome, Notice, Radiograph, Study, View
 from cxr_core.imaging.refusals import note, reject, warning
 
 ADULT_YEARS = 18
 LOW_RESOLUTION_PX = 128
 """Side of the films that the bundled model learned from."""
+
+CORRECTIONS = {
+    "turned_left": Correction(quarter_turns=3),
+    "turned_right": Correction(quarter_turns=1),
+    "upside_down": Correction(quarter_turns=2),
+    "inverted": Correction(inverted=True),
+}
+"""By code of a refusal what would set the film right, if a person agrees."""
 
 _BLANK = 0.02
 """Range of grey values, without the darkest and brightest 0.5 %, below which nothing can be seen."""

@@ -16,6 +16,7 @@ _ORIGINAL = "Send the original film from the archive."
 _PACK = "Pack the files again, in the usual way, or send them unpacked."
 _PARTS = "Send the files unpacked, or in several zip files."
 _UNPACKED = "Send the files unpacked."
+_CORRECT = "Look at the film; if that is so, correct it and go on, or send it as it should hang."
 _READ = "Have the study read in the usual way."
 
 REFUSALS: dict[str, tuple[str, str]] = {
@@ -69,6 +70,24 @@ REFUSALS: dict[str, tuple[str, str]] = {
         "Send the frontal film as well: " + _READ.lower(),
     ),
     "unsupported_view": ("The tags say that the view is oblique, decubitus or axial.", _READ),
+    "not_radiograph": (
+        "The picture is no radiograph: it looks like a photograph, a drawing or a document.",
+        "Send the film itself, not a picture of it or of something else.",
+    ),
+    "cross_section": ("The picture looks like a slice of CT or MRI, not like a chest film.", _READ),
+    "other_radiograph": ("The picture looks like a radiograph of another body part than the chest.", _READ),
+    "unlike_chest_films": (
+        "The picture is unlike any film that the model has learned from.",
+        "Check that it is a frontal chest film; if it is, have it read in the usual way.",
+    ),
+    "turned_left": ("The film lies on its side: its top points to the left.", _CORRECT),
+    "turned_right": ("The film lies on its side: its top points to the right.", _CORRECT),
+    "upside_down": ("The film stands upside down.", _CORRECT),
+    "inverted": ("The film is inverted: bone is dark and air is bright.", _CORRECT),
+    "saturated": (
+        "Most of the picture is pure black or pure white.",
+        "Check the exposure and the window of the export.",
+    ),
     "blank_image": (
         "The picture is blank: all its pixels are nearly equal.",
         "Check the exposure and the export.",
@@ -108,12 +127,40 @@ WARNINGS: dict[str, tuple[str, str]] = {
         "The film is only {found} pixels on its short side.",
         "Small findings cannot be seen; send the original film.",
     ),
+    "too_dark": ("The film is very dark.", "Check the exposure and the window; the lungs may hide findings."),
+    "low_contrast": ("The film has hardly any contrast.", "Check the exposure and the window."),
+    "blurred": (
+        "The film is blurred.",
+        "Small findings cannot be seen; check for motion, or repeat the export.",
+    ),
+    "cropped": ("Part of the lungs seems to be cut off.", "Findings outside the picture cannot be seen."),
+    "mirrored": (
+        "The heart seems to lie on the patient's right.",
+        "Check the side marker: a mirrored export, or situs inversus.",
+    ),
+    "looks_lateral": (
+        "The film may not be a frontal one: its two halves hardly resemble each other.",
+        "Check the view; the model knows frontal films only.",
+    ),
+    "unlike_training": (
+        "The film is unlike most films that the model has learned from.",
+        "Its answer may not hold here; read the film itself.",
+    ),
+    "tags_disagree": (
+        "The tags and the picture disagree: the tags say {found}.",
+        "Check that the tags belong to this picture.",
+    ),
 }
 """Warnings send an accepted film to a person."""
 
 NOTES: dict[str, tuple[str, str]] = {
     "ap_view": ("Anteroposterior film{found}.", "Heart and mediastinum look larger than on a PA film."),
     "burned_in": ("The tags say that text is burnt into the picture.", "It may name the patient."),
+    "burned_in_text": (
+        "Text seems to be burnt into the picture.",
+        "It may name the patient: check before the film leaves the house.",
+    ),
+    "corrected": ("The film was corrected by hand before it was assessed: {found}.", ""),
     "colour_picture": ("The picture is coloured; only its brightness was read.", "Check that it is a film."),
     "turned_by_exif": ("The picture was turned as its EXIF tag says.", ""),
     "exif_unreadable": ("The EXIF tag of the picture cannot be read.", "Check that the film stands upright."),

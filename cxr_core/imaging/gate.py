@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 
 import numpy as np
 
 from cxr_core.domain import Correction, Gate, GateOutcome, Notice, Radiograph, Study, View
+from cxr_core.imaging.preprocess import Recipe
 from cxr_core.imaging.refusals import note, reject, warning
 
 ADULT_YEARS = 18
 LOW_RESOLUTION_PX = 128
 """Side of the films that the bundled model learned from."""
+
+INPUT = Recipe(film_px=64, network_px=64, low_percentile=0.5, high_percentile=99.5)
+"""How the gate's network sees a film: hand, CT and MRI pictures to learn from have no more pixels."""
+
+
+class Kind(StrEnum):
+    """What a picture shows, in the order of the network's answer."""
+
+    CHEST = "chest"
+    PHOTO = "photo"
+    SECTION = "cross_section"
+    OTHER = "other_radiograph"
+
 
 CORRECTIONS = {
     "turned_left": Correction(quarter_turns=3),

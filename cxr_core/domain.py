@@ -176,6 +176,19 @@ class Correction:
         """Return whether it changes anything."""
         return self.inverted or bool(self.quarter_turns)
 
+    @property
+    def key(self) -> str:
+        """Short text, another for every correction, empty for none: "turn=1,invert"."""
+        parts = (
+            f"turn={self.quarter_turns}" if self.quarter_turns else "",
+            "invert" if self.inverted else "",
+        )
+        return ",".join(part for part in parts if part)
+
+
+AS_SENT = Correction()
+"""Nothing was changed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -234,7 +247,7 @@ class Versions:
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """The one result of `pipeline.analyse`; equal for equal bytes, model and policy.
+    """The one result of `pipeline.analyse`; equal for equal bytes, model, policy and correction.
 
     Attributes:
         sha256: of the source bytes.
@@ -246,6 +259,7 @@ class Analysis:
         radiograph: the decoded film, or None when decoding failed.
         features: (members, channels, h, w) float32 of the last convolution, for heatmaps.
         timings_ms: wall time of each step.
+        correction: how a person had the film hung anew; everything here but `sha256` speaks of that film.
     """
 
     sha256: str
@@ -259,6 +273,7 @@ class Analysis:
     radiograph: Radiograph | None = field(default=None, repr=False, compare=False)
     features: NDArray[Any] | None = field(default=None, repr=False, compare=False)
     timings_ms: dict[str, float] = field(default_factory=dict, repr=False, compare=False)
+    correction: Correction = AS_SENT
 
     @property
     def elapsed_ms(self) -> float:

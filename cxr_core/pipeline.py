@@ -1,4 +1,4 @@
-"""One film, one answer: bytes → decode → gate → preprocess → classify → calibrate → decide.
+"""One film, one answer: bytes → decode (→ correct) → gate → preprocess → classify → calibrate → decide.
 
 Whoever has read `analyse` downward has seen the product. Nothing here reads disk, database or wall
 clock except `load_kit`, so page, command line and worker give the same answer for the same bytes.
@@ -18,9 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cxr_core import __version__, logs
-from cxr_core.domain import Analysis, Gate, GateOutcome, Notice, Radiograph, Study, Versions
+from cxr_core.domain import (
+    AS_SENT,
+    Analysis,
+    Correction,
+    Gate,
+    GateOutcome,
+    Notice,
+    Radiograph,
+    Study,
+    Versions,
+)
 from cxr_core.errors import Rejected
 from cxr_core.imaging import gate
+from cxr_core.imaging.correct import corrected
 from cxr_core.imaging.decode import decode
 from cxr_core.imaging.limits import Limits
 from cxr_core.imaging.preprocess import Recipe, network_input
@@ -60,16 +71,18 @@ class Film:
     """A film on its way to the network.
 
     Attributes:
-        radiograph: as decoded.
+        radiograph: as decoded and corrected.
         gate: accepted or warned.
         array: (1, S, S) float32, what the network sees.
         timings_ms: wall time of the steps so far.
+        correction: that a person asked for.
     """
 
     radiograph: Radiograph
     gate: Gate
     array: NDArray[np.float32] = field(repr=False)
     timings_ms: dict[str, float]
+    correction: Correction = AS_SENT
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,14 +92,16 @@ class Unfit:
     Attributes:
         notice: why.
         sha256: of the source bytes.
-        radiograph: as decoded, or None when decoding failed.
+        radiograph: as decoded and corrected, or None when decoding failed.
         timings_ms: wall time of the steps so far.
+        correction: that a person asked for.
     """
 
     notice: Notice
     sha256: str
     radiograph: Radiograph | None = None
     timings_ms: dict[str, float] = field(default_factory=dict)
+    correction: Correction = AS_SENT
 
 
 def load_kit(settings: Settings) -> Kit:
@@ -102,29 +117,33 @@ def load_kit(settings: Settings) -> Kit:
     return Kit(Limits(), classifier, load_policy(settings.policy))
 
 
-def analyse(raw: bytes, kit: Kit, *, now: datetime) -> Analysis:
+def analyse(raw: bytes, kit: Kit, *, now: datetime, correction: Correction = AS_SENT) -> Analysis:
     """Return the one result for a file's bytes; never raises for what is in them.
 
     Args:
         raw: a PNG, JPEG or DICOM file.
         kit: limits, model and policy.
         now: aware; only tells whether the film's own date is possible.
+        correction: how a person wants the film hung before anything judges it.
     """
-    film = prepare(raw, kit, now=now)
+    film = prepare(raw, kit, now=now, correction=correction)
     return answer([film], kit)[0]
 
 
-def prepare(raw: bytes, kit: Kit, *, now: datetime) -> Film | Analysis:
-    """Return the film ready for the network, or its refusal: decode, gate, preprocess."""
+def prepare(raw: bytes, kit: Kit, *, now: datetime, correction: Correction = AS_SENT) -> Film | Analysis:
+    """Return the film ready for the network, or its refusal: decode, correct, gate, preprocess."""
+    recipe = kit.classifier.manifest.recipe
     try:
-        film = film_from(raw, kit.limits, kit.classifier.manifest.recipe, now=now)
+        film = film_from(raw, kit.limits, recipe, now=now, correction=correction)
     except MemoryError as exc:
         _log_fault("prepare", exc)
-        film = Unfit(INTERNAL, hashlib.sha256(raw).hexdigest())
+        film = Unfit(INTERNAL, hashlib.sha256(raw).hexdigest(), correction=correction)
     return film if isinstance(film, Film) else refused(film, kit)
 
 
-def film_from(raw: bytes, limits: Limits, recipe: Recipe, *, now: datetime) -> Film | Unfit:
+def film_from(
+    raw: bytes, limits: Limits, recipe: Recipe, *, now: datetime, correction: Correction = AS_SENT
+) -> Film | Unfit:
     """Return what `prepare` does, before policy and model: needs no kit, so a process without one can ask.
 
     Raises:
@@ -134,7 +153,7 @@ def film_from(raw: bytes, limits: Limits, recipe: Recipe, *, now: datetime) -> F
     radiograph: Radiograph | None = None
     try:
         with _timed(timings, "decode"):
-            radiograph = decode(raw, limits)
+            radiograph = corrected(decode(raw, limits), correction)
         with _timed(timings, "gate"):
             verdict = _dated(gate.inspect(radiograph), radiograph.study, now)
         with _timed(timings, "preprocess"):
@@ -149,8 +168,8 @@ def film_from(raw: bytes, limits: Limits, recipe: Recipe, *, now: datetime) -> F
         _log_fault("prepare", exc)
         notice = INTERNAL
     else:
-        return Film(radiograph, verdict, array, timings)
-    return Unfit(notice, hashlib.sha256(raw).hexdigest(), radiograph, timings)
+        return Film(radiograph, verdict, array, timings, correction)
+    return Unfit(notice, hashlib.sha256(raw).hexdigest(), radiograph, timings, correction)
 
 
 def answer(films: Sequence[Film | Analysis], kit: Kit) -> list[Analysis]:
@@ -176,6 +195,7 @@ def refused(film: Unfit, kit: Kit) -> Analysis:
         refusal=film.notice,
         radiograph=radiograph,
         timings_ms=film.timings_ms,
+        correction=film.correction,
     )
 
 
@@ -235,11 +255,13 @@ def _concluded(
         radiograph=film.radiograph,
         features=features,
         timings_ms=timings,
+        correction=film.correction,
     )
 
 
 def _refused_film(film: Film, kit: Kit) -> Analysis:
-    return refused(Unfit(INTERNAL, film.radiograph.sha256, film.radiograph, film.timings_ms), kit)
+    unfit = Unfit(INTERNAL, film.radiograph.sha256, film.radiograph, film.timings_ms, film.correction)
+    return refused(unfit, kit)
 
 
 def _dated(verdict: Gate, study: Study, now: datetime) -> Gate:

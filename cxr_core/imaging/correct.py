@@ -1,0 +1,40 @@
+"""A film hung anew as a person asked: turned by quarters, dark and bright exchanged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from cxr_core.domain import Correction, Radiograph
+from cxr_core.imaging.refusals import note
+
+_TURNS = ("", "turned a quarter anticlockwise", "turned by half", "turned a quarter clockwise")
+
+
+def corrected(radiograph: Radiograph, correction: Correction) -> Radiograph:
+    """Return the film as it is to hang, with a note that says so; the very same where nothing is to change.
+
+    Source bytes and SHA-256 stay those of the film as it was sent.
+    """
+    if not correction:
+        return radiograph
+    pixels = np.rot90(radiograph.pixels, correction.quarter_turns)
+    pixels = np.float32(1.0) - pixels if correction.inverted else pixels
+    spacing = radiograph.spacing_mm
+    return replace(
+        radiograph,
+        pixels=np.ascontiguousarray(pixels, dtype=np.float32),
+        spacing_mm=(spacing[1], spacing[0]) if spacing and correction.quarter_turns % 2 else spacing,
+        notes=(*radiograph.notes, note("corrected", found=in_words(correction))),
+    )
+
+
+def in_words(correction: Correction) -> str:
+    """Return what was done to the film, empty for nothing.
+
+    >>> in_words(Correction(quarter_turns=3, inverted=True))
+    'turned a quarter clockwise, inverted'
+    """
+    said = (_TURNS[correction.quarter_turns], "inverted" if correction.inverted else "")
+    return ", ".join(word for word in said if word)

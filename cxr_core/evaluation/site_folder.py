@@ -7,8 +7,9 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from cxr_core.evaluation.site import SiteFit
 from cxr_core.evaluation.site_card import Made, as_json, card, rule_of
 from cxr_core.evaluation.site_cases import Aim, log_odds
 from cxr_core.inference import registry
-from cxr_core.inference.manifest import MANIFEST, NETWORK, Manifest, SplitSize, read_manifest, write_manifest
+from cxr_core.inference.manifest import MANIFEST, NETWORK, Manifest, SplitSize, read_manifest
 from cxr_core.inference.stripped import refuse
 
 SITE = "evaluation/site.json"
@@ -29,6 +30,11 @@ CARD, BASE_CARD = "card.md", "base-card.md"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
 LONGEST_NAME = 64
 """Of "id version", as the audit trail has room for."""
+
+ASIDE = ".site-"
+"""How folders of models being made begin; no list of models shows them."""
+LEFTOVER_S = 3600.0
+"""After so long without a change nobody is making one any more: whoever did was killed."""
 
 _KEPT = re.compile(r"(val|test)_(auc|ap|labels|gain)(_.*)?|epochs|minutes")
 """Figures that depend on the order of films alone, which calibration leaves as it is."""
@@ -64,8 +70,12 @@ def save(
     name: str,
     made: Made,
     check: Callable[[Path], object] = registry.load,
+    record: Callable[[Path], object] = lambda folder: None,
+    given_out: Collection[str] = (),
 ) -> Path:
     """Return the folder of a new model; nothing is left behind where that fails.
+
+    Who is killed before the end leaves a folder aside, which a later save removes.
 
     Args:
         models: the folder of model folders.
@@ -74,6 +84,9 @@ def save(
         name: short, becomes part of the id.
         made: of what, by whom and when.
         check: raises ModelError where the finished folder may not be trusted.
+        record: told the finished folder, which is still aside, so that no model is there that nobody wrote
+            down; where it raises, there is none.
+        given_out: "id version" of models that were saved before, also of those that were deleted since.
 
     Raises:
         Invalid: the name is none or taken, nothing would be another than before, or the folder of models
@@ -87,16 +100,18 @@ def save(
     if not fit.changed:
         raise Invalid("calibration and thresholds would be the same as before: there is nothing to save")
     model_id = named(root_id(base, before), name)
-    version = _version(models, base, before)
+    version = _version(models, base, before, given_out)
     if len(f"{model_id} {version}") > LONGEST_NAME or len(version) > 40:
         raise Invalid(f"id and version have at most {LONGEST_NAME} characters together: {model_id} {version}")
     target = models / model_id
     if target.exists():
         raise Invalid(f"there is a model {model_id} already; choose another name")
-    with _writable(models), tempfile.TemporaryDirectory(prefix=".site-", dir=models) as space:
+    _sweep(models)
+    with _writable(models), tempfile.TemporaryDirectory(prefix=ASIDE, dir=models) as space:
         folder = Path(space) / model_id
         _write(folder, base, before, fit, replace_model(before, model_id, version, fit, made), made)
         check(folder)
+        record(folder)
         try:
             folder.rename(target)
         except OSError as exc:
@@ -176,7 +191,7 @@ def _write(folder: Path, base: Path, before: Manifest, fit: SiteFit, after: Mani
     told["base"]["root"] = root_id(base, before)
     said = json.dumps(told, indent=1, allow_nan=False) + "\n"
     (folder / SITE).write_text(said, encoding="utf-8")
-    write_manifest(replace(after, files=registry.hashes(folder)), folder / MANIFEST)
+    registry.seal(folder, after)
     read_manifest(folder)
     for path in sorted(folder.rglob("*"), reverse=True):
         _sync(path)
@@ -195,20 +210,30 @@ def _recalibrated(source: Path, target: Path, before: Manifest, after: Manifest)
     frame.to_csv(target, index=False, float_format="%.9g", lineterminator="\n")
 
 
-def _version(models: Path, base: Path, before: Manifest) -> str:
-    """Return the version of the base with the number of the next fit of it."""
+def _version(models: Path, base: Path, before: Manifest, given_out: Collection[str]) -> str:
+    """Return the version of the base with the number of the next fit of it, which no fit ever had."""
     root, _, _ = before.version.partition("+site.")
     family = root_id(base, before)
-    number = 0
+    named = [name.split(" ") for name in given_out if " " in name]
+    known = [(parts[0], parts[-1]) for parts in named]
     for path in models.glob("*/" + MANIFEST):
-        try:
-            version = read_manifest(path.parent).version
-        except ModelError:
-            continue
+        with suppress(ModelError):
+            known.append((path.parent.name, read_manifest(path.parent).version))
+    numbers = [0]
+    for model_id, version in known:
         own, _, last = version.partition("+site.")
-        if own == root and last.isdigit() and path.parent.name.startswith(family):
-            number = max(number, int(last))
-    return f"{root}+site.{number + 1}"
+        if own == root and last.isdigit() and model_id.startswith(family):
+            numbers.append(int(last))
+    return f"{root}+site.{max(numbers) + 1}"
+
+
+def _sweep(models: Path) -> None:
+    """Remove what saves that were killed left aside more than an hour ago."""
+    for path in models.glob(f"{ASIDE}*"):
+        with suppress(OSError):
+            changed = max(each.stat().st_mtime for each in (path, *path.rglob("*")))
+            if path.is_dir() and time.time() - changed > LEFTOVER_S:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

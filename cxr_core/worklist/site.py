@@ -6,13 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from cxr_core.access import Actor
-from cxr_core.errors import ModelError
-from cxr_core.worklist import audit, model_check, model_folders, models
+from cxr_core.errors import Conflict, ModelError
+from cxr_core.worklist import audit, model_check, model_folders, models, stored_policy
 from cxr_core.worklist.model_folders import Folder
+from cxr_core.worklist.schema import AuditRow, ModelChangeRow
 
 if TYPE_CHECKING:
     from cxr_core.evaluation.site import SiteFit
+    from cxr_core.evaluation.site_card import Made
     from cxr_core.evaluation.site_cases import Cases, Choice
     from cxr_core.evaluation.site_listing import Listing
     from cxr_core.inference.manifest import Manifest
@@ -56,10 +61,11 @@ def fitted(service: Service, model_id: str, cases: Cases, choice: Choice) -> Sit
 
 
 def save(service: Service, actor: Actor, model_id: str, fit: SiteFit, name: str) -> Folder:
-    """Return the new model folder, which nobody has activated yet; audited.
+    """Return the new model folder, which nobody has activated yet; the audit trail has it before anybody.
 
     Raises:
         Invalid: the name is none or taken, nothing changes, or CXR_MODELS_DIR cannot be written.
+        Conflict: another fit was saved meanwhile and has this one's number.
         ModelError: the model has changed since, or the new one did not pass every check.
     """
     from cxr_core.evaluation import site_folder
@@ -69,18 +75,46 @@ def save(service: Service, actor: Actor, model_id: str, fit: SiteFit, name: str)
     root, now = service.settings.models_dir, service.clock()
     sha256 = model_folders.folder(root / model_id).sha256
     made = Made(fit.model, sha256, actor.name, now)
-    folder = site_folder.save(root, root / model_id, fit, name, made, model_check.check)
-    found = model_folders.folder(folder)
+
+    with service.database.read() as session:
+        given_out = _given_out(session)
+
+    def record(folder: Path) -> None:
+        _record(service, made, fit, model_folders.folder(folder), given_out)
+
+    folder = site_folder.save(
+        root, root / model_id, fit, name, made, model_check.check, record=record, given_out=given_out
+    )
+    return model_folders.folder(folder)
+
+
+def _record(service: Service, made: Made, fit: SiteFit, folder: Folder, given_out: set[str]) -> None:
+    """Write a model that is about to be put in place into the audit trail.
+
+    Raises:
+        Conflict: another one of its number was written there since `given_out` was read.
+    """
+    detail: audit.Detail = {
+        "from": fit.model,
+        "manifest": folder.sha256,
+        "films": sum(fit.films),
+        "patients": sum(fit.patients),
+        "enough": fit.verdict.enough.value,
+    }
     with service.database.write() as session:
-        detail: audit.Detail = {
-            "from": fit.model,
-            "manifest": found.sha256,
-            "films": sum(fit.films),
-            "patients": sum(fit.patients),
-            "enough": fit.verdict.enough.value,
-        }
-        audit.append(session, at=now, actor=actor.name, event="model_fit", subject=found.name, detail=detail)
-    return found
+        stored_policy.hold(session)
+        number = folder.name.partition(" ")[2]
+        if any(each.endswith(f" {number}") for each in _given_out(session) - given_out):
+            raise Conflict("another fit was saved meanwhile; save this one again")
+        audit.append(
+            session, at=made.at, actor=made.by, event="model_fit", subject=folder.name, detail=detail
+        )
+
+
+def _given_out(session: Session) -> set[str]:
+    """Return "id version" of every model that was ever fitted here, or in force."""
+    fits = session.scalars(select(AuditRow.subject).where(AuditRow.event == "model_fit"))
+    return {*fits, *session.scalars(select(ModelChangeRow.model).distinct())}
 
 
 def free_name(service: Service, model_id: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -158,6 +160,17 @@ def test_nothing_is_left_where_it_fails_and_a_name_is_taken_once(models: Path, m
     with pytest.raises(Invalid, match=r"No space left.*CXR_MODELS_DIR"):
         save(models, models / "tiny", found, "b", MADE)
     assert sorted(path.name for path in models.iterdir()) == ["tiny", "tiny-a"]
+
+
+def test_what_a_killed_save_left_aside_is_removed_by_a_later_one_not_what_another_makes_now(models: Path):
+    for name, age_s in ((".site-killed", 7200), (".site-at-work", 60)):
+        left = models / name / "tiny-x"
+        left.mkdir(parents=True)
+        (left / "model.onnx").write_bytes(b"half")
+        for path in (left / "model.onnx", left, left.parent):
+            os.utime(path, (time.time() - age_s,) * 2)
+    save(models, models / "tiny", fitted(models)[0], "a", MADE)
+    assert sorted(path.name for path in models.iterdir()) == [".site-at-work", "tiny", "tiny-a"]
 
 
 def test_a_folder_of_models_that_cannot_be_written_is_named(models: Path, monkeypatch):

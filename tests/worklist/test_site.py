@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,11 +13,11 @@ from sqlalchemy import select
 
 from cxr_core.access import Actor, Role
 from cxr_core.domain import Notice
-from cxr_core.errors import DataError, Forbidden, ModelError
+from cxr_core.errors import Conflict, DataError, Forbidden, ModelError, StoreError
 from cxr_core.evaluation.site_cases import Choice, Origin
 from cxr_core.evaluation.site_listing import read_listing
 from cxr_core.inference import registry
-from cxr_core.worklist import model_check
+from cxr_core.worklist import audit, model_check
 from cxr_core.worklist.schema import AuditRow, BatchRow, ImageRow, StudyRow
 from cxr_core.worklist.unpack import Turned
 from cxr_core.worklist.values import Incoming, Source
@@ -133,6 +135,72 @@ def test_a_fitted_model_is_a_folder_that_a_lead_activates_and_reverts(service, q
     assert service.model == saved.name
     service.activate_model(LEAD, model_id, "back")
     assert service.model_in_force.id == model_id
+
+
+def fitted(service, model_id):
+    manifest = registry.verify(service.settings.models_dir / model_id)
+    return service.fit_site(LEAD, model_id, site_cases(manifest, 400), Choice())
+
+
+def recorded(service):
+    with service.database.read() as session:
+        return session.scalars(select(AuditRow.subject).where(AuditRow.event == "model_fit")).all()
+
+
+def test_the_audit_trail_has_a_saved_model_before_anybody_can_see_it(service, quick, monkeypatch):
+    """Whoever is killed between the two leaves a row without a model, never a model without a row."""
+    model_id = World(service).model()
+    fit = fitted(service, model_id)
+    known = []
+    rename = Path.rename
+
+    def seen(path, target):
+        if path.name == "tiny-ward-3":
+            known.extend(recorded(service))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", seen)
+    saved = service.save_site_model(LEAD, model_id, fit, "ward-3")
+    assert known == [saved.name]
+
+
+def test_a_model_that_cannot_be_written_down_is_not_saved(service, quick, monkeypatch):
+    model_id = World(service).model()
+    fit = fitted(service, model_id)
+
+    def lost(*_, **__):
+        raise StoreError("gone")
+
+    monkeypatch.setattr(audit, "append", lost)
+    with pytest.raises(StoreError):
+        service.save_site_model(LEAD, model_id, fit, "ward-3")
+    assert not [path for path in service.settings.models_dir.iterdir() if "ward-3" in path.name]
+    assert not list(service.settings.models_dir.glob(".site-*"))
+
+
+def test_the_number_of_a_fit_never_comes_again_though_its_folder_was_deleted(service, quick):
+    model_id = World(service).model()
+    fit = fitted(service, model_id)
+    first = service.save_site_model(LEAD, model_id, fit, "ward-3")
+    shutil.rmtree(service.settings.models_dir / first.id)
+    second = service.save_site_model(LEAD, model_id, fit, "ward-3")
+    assert [first.name, second.name] == ["tiny-ward-3 9.1.0+site.1", "tiny-ward-3 9.1.0+site.2"]
+    assert recorded(service) == [first.name, second.name]
+
+
+def test_of_two_fits_saved_at_once_one_is_told_to_save_again(service, quick, monkeypatch):
+    model_id = World(service).model()
+    fit = fitted(service, model_id)
+
+    def meanwhile(folder):
+        monkeypatch.setattr(model_check, "check", lambda folder: registry.load(folder, threads=1))
+        service.save_site_model(LEAD, model_id, fit, "b")
+
+    monkeypatch.setattr(model_check, "check", meanwhile)
+    with pytest.raises(Conflict, match="save this one again"):
+        service.save_site_model(LEAD, model_id, fit, "a")
+    assert recorded(service) == ["tiny-b 9.1.0+site.1"]
+    assert service.save_site_model(LEAD, model_id, fit, "a").name == "tiny-a 9.1.0+site.2"
 
 
 def test_who_may_not_fit_and_what_is_no_model(service):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from cxr_core.data.index import Index, Problem
     from cxr_core.evaluation.bootstrap import Interval
+    from cxr_core.evaluation.doubt import Doubt
     from cxr_core.evaluation.paired import Comparison
     from cxr_core.evaluation.record import Evaluation
     from cxr_core.evaluation.report import Progress
@@ -90,6 +91,8 @@ def evaluate(
         if against is None:
             found = _evaluated(folder, scored, chosen, resamples, kept=data is None)
             _say(found.to_json() if as_json else _figures(found))
+            if found.worklist is not None and found.worklist.doubt is not None and not as_json:
+                _say(_states(found.worklist.doubt))
             return
         other = chosen.models_dir / against
         theirs = _scored(other, split) if data is None else _answered(other, data, split, chosen, look=False)
@@ -224,11 +227,25 @@ def _figures(found: Evaluation) -> Table:
 
 
 def _caption(found: Evaluation) -> str:
-    text = f"95 % intervals by bootstrap over patients ({found.resamples:,} resamples)"
+    text = (
+        f"95 % intervals: areas by bootstrap over patients ({found.resamples:,} resamples), rates by Wilson"
+    )
     if found.worklist is not None:
         missed = found.worklist.report.missed
         text += f'. Diseased films called "No disease detected": {missed.count:,} of {missed.of:,}'
     return text
+
+
+def _states(found: Doubt) -> Table:
+    from rich.table import Table
+
+    heads = ("", "films", "share of all", "diseased", "share of these")
+    table = Table(*heads, caption=".\n".join((*found.said, "")), caption_justify="left")
+    for name, each in found.rows():
+        counts = f"{each.films.count:,}", f"{each.diseased.count:,} of {each.diseased.of:,}"
+        risk = "not enough data" if each.risk is None else _cell(each.risk)
+        table.add_row(name, counts[0], _cell(each.share), counts[1], risk)
+    return table
 
 
 def _differences(found: Comparison) -> Table:

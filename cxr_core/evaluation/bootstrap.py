@@ -51,17 +51,6 @@ class Resamples:
         for start in range(0, self.counts.shape[1], BLOCK):
             yield slice(start, min(start + BLOCK, self.counts.shape[1]))
 
-    def sums(self, values: Floats) -> Floats:
-        """Return (1 + R, …) sums of (N, K) values over the films drawn."""
-        films = len(self.index)
-        of_patient = csr_array(
-            (np.ones(films), (self.index, np.arange(films))), shape=(len(self.counts), films)
-        )
-        each = of_patient @ values
-        parts = [self.counts[:, block].T.astype(np.float64) @ each for block in self.blocks()]
-        total: Floats = np.concatenate(parts)
-        return total
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Areas:

@@ -20,7 +20,8 @@ from cxr_core.evaluation.bootstrap import (
     drawn,
     interval,
 )
-from cxr_core.evaluation.operating import at_points, share_of
+from cxr_core.evaluation.operating import NOBODY, at_points
+from cxr_core.evaluation.rates import share
 from cxr_core.evaluation.subgroups import By, subgroups
 from cxr_core.inference.manifest import Manifest, Task
 from cxr_core.triage.budget import FEW_POSITIVES, Rate
@@ -30,7 +31,6 @@ NOT_AVERAGED = ("Hernia",)
 """Too few films of ChestX-ray14 for an area: left out of every mean."""
 LEAST_TO_AVERAGE = 5
 """Films with and without a label that it takes to be part of a mean."""
-NOBODY = Interval(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,15 +226,15 @@ def top_of(truth: Floats, probabilities: Floats, rules: Rules, again: Resamples)
     if not sure.any():
         return NOBODY, float("nan")
     true = present.argmax(axis=1)
-    right: Floats = np.where(sure, probabilities.argmax(axis=1) == true, np.nan)
-    return share_of(right, again), float(np.mean(true[sure] == int(np.argmax(rules.usual))))
+    right = share(probabilities.argmax(axis=1) == true, sure, again.index).interval
+    return right, float(np.mean(true[sure] == int(np.argmax(rules.usual))))
 
 
 def _each(
     truth: Floats, probabilities: Floats, rules: Rules, found: Areas, again: Resamples
 ) -> dict[str, One]:
     points = np.array(rules.thresholds)
-    errors = at_points(probabilities, truth, rules.thresholds, again).error
+    errors = [each.error for each in at_points(probabilities, truth, rules.thresholds, again.index)]
     return {
         label: _one(truth[:, k], probabilities[:, k] >= points[k], rules.usual[k], at)
         for k, (label, *at) in enumerate(zip(rules.labels, found.auc, found.ap, errors, strict=True))

@@ -1,4 +1,4 @@
-"""What thresholds do: rates with intervals from one count of every patient's films."""
+"""What thresholds do: rates with limits that know of patients and of shares of 0 and 1."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cxr_core.evaluation.bootstrap import Floats, Interval, Resamples, limits
+from cxr_core.evaluation.bootstrap import Floats, Interval
+from cxr_core.evaluation.rates import share
+
+NOBODY = Interval(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Of L labels at their thresholds; all NaN where a threshold cannot be reached.
+    """Of a label at a threshold; NaN of no films.
 
     Attributes:
         sensitivity, specificity: called of those with the label, passed of those without.
@@ -21,49 +25,54 @@ class Rates:
         f1: harmonic mean of sensitivity and PPV.
     """
 
-    sensitivity: list[Interval]
-    specificity: list[Interval]
-    ppv: list[Interval]
-    npv: list[Interval]
-    error: list[Interval]
-    f1: list[Interval]
+    sensitivity: Interval
+    specificity: Interval
+    ppv: Interval
+    npv: Interval
+    error: Interval
+    f1: Interval
+
+
+OUT_OF_REACH = Rates(*(NOBODY,) * 6)
+
+
+def rates_at(scores: Floats, truth: Floats, threshold: float, patients: NDArray[np.int64]) -> Rates:
+    """Return the rates where a film is called if it reaches the threshold.
+
+    Args:
+        scores: (N,) probabilities.
+        truth: (N,) 1, 0, or NaN (left out).
+        threshold: on the probability.
+        patients: (N,) number of each film's patient, from 0 without gaps.
+    """
+    called, present, absent = scores >= threshold, truth == 1, truth == 0
+    known = present | absent
+    wrong = known & (called != present)
+    # F1 is the share of true positives, each counted twice, among themselves and the films on the wrong side.
+    twice = np.tile(called & present, 2)
+    either = twice | np.concatenate([wrong, np.zeros_like(wrong)])
+    return Rates(
+        sensitivity=share(called, present, patients).interval,
+        specificity=share(~called, absent, patients).interval,
+        ppv=share(present, called & known, patients).interval,
+        npv=share(absent, ~called & known, patients).interval,
+        error=share(wrong, known, patients).interval,
+        f1=share(twice, either, np.tile(patients, 2)).interval,
+    )
 
 
 def at_points(
-    probabilities: Floats, truth: Floats, thresholds: Sequence[float], resamples: Resamples
-) -> Rates:
-    """Return the rates of each label where a film is called if it reaches the label's threshold.
+    probabilities: Floats, truth: Floats, thresholds: Sequence[float], patients: NDArray[np.int64]
+) -> list[Rates]:
+    """Return the rates of each label at its own threshold.
 
     Args:
         probabilities: (N, L) calibrated.
         truth: (N, L) 1, 0, or NaN (left out).
-        thresholds: (L,); above 1 cannot be reached.
-        resamples: of the films' patients.
+        thresholds: (L,); above 1 cannot be reached, and then every rate is NaN.
+        patients: as for `rates_at`.
     """
-    points = np.array(thresholds)
-    called, usable = probabilities >= points, points <= 1
-    present, absent = (truth == 1) & usable, (truth == 0) & usable
-    flags = np.stack([called & present, called & absent, ~called & present, ~called & absent], axis=1)
-    films, four, labels = flags.shape
-    sums = resamples.sums(flags.reshape(films, four * labels).astype(np.float64))
-    tp, fp, fn, tn = np.moveaxis(sums.reshape(-1, four, labels), 1, 0)
-    return Rates(
-        sensitivity=_shares(tp, tp + fn),
-        specificity=_shares(tn, tn + fp),
-        ppv=_shares(tp, tp + fp),
-        npv=_shares(tn, tn + fn),
-        error=_shares(fp + fn, tp + fp + fn + tn),
-        f1=_shares(2 * tp, 2 * tp + fp + fn),
-    )
-
-
-def share_of(flags: Floats, resamples: Resamples) -> Interval:
-    """Return the share of 1 among those of (N,) flags that are no NaN, with its interval."""
-    known = ~np.isnan(flags)
-    sums = resamples.sums(np.stack([np.where(known, flags, 0.0), known.astype(np.float64)], axis=1))
-    return _shares(sums[:, :1], sums[:, 1:])[0]
-
-
-def _shares(parts: Floats, wholes: Floats) -> list[Interval]:
-    found = np.divide(parts, wholes, where=wholes > 0, out=np.full(parts.shape, np.nan))
-    return limits(found[0], found[1:])
+    return [
+        rates_at(probabilities[:, k], truth[:, k], at, patients) if at <= 1 else OUT_OF_REACH
+        for k, at in enumerate(thresholds)
+    ]

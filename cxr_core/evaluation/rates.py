@@ -55,7 +55,7 @@ class Share:
         p, n = self.value, self.effective
         middle = (p + z2 / (2 * n)) / (1 + z2 / n)
         half = math.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n * n))) / (1 + z2 / n)
-        return max(0.0, middle - half), min(1.0, middle + half)
+        return min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half))  # rounded beyond p at 0 and 1
 
     @property
     def interval(self) -> Interval:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cxr_core.domain import ABNORMAL, State, Urgency
 from cxr_core.evaluation.bootstrap import Interval
+from cxr_core.evaluation.doubt import Caught, Doubt, Held
 from cxr_core.triage.budget import Rate, Report
 
 SCHEMA = 1
@@ -63,10 +64,11 @@ class Average:
 
 @dataclass(frozen=True, slots=True)
 class Worklist:
-    """What a policy makes of the films."""
+    """What a policy makes of the films; `doubt` is None in what was kept before it was measured."""
 
     policy: str
     report: Report
+    doubt: Doubt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Evaluation:
     Attributes:
         model, data, split: see `Scored`.
         n, patients: films and patients.
-        resamples: of the bootstrap behind the intervals.
+        resamples: of the bootstrap behind the intervals of areas.
         findings: label → its figures, without `abnormal`.
         abnormal: the same of `abnormal`, None where the model does not answer it.
         micro: over the cells of all findings.
@@ -187,7 +189,21 @@ def _worklist(worklist: Worklist) -> dict[str, Any]:
             record[each.name] = {str(key): [rate.count, rate.of] for key, rate in value.items()}
         else:
             record[each.name] = [value.count, value.of] if isinstance(value, Rate) else value
-    return record
+    return record | {"doubt": None if worklist.doubt is None else _doubt(worklist.doubt)}
+
+
+def _doubt(doubt: Doubt) -> dict[str, Any]:
+    return {
+        "states": {name: _flat(each) for name, each in doubt.states.items()},
+        "reasons": {name: _flat(each) for name, each in doubt.reasons.items()},
+        "caught": _flat(doubt.caught),
+        "nearest": _flat(doubt.nearest),
+    }
+
+
+def _flat(part: Held | Caught) -> dict[str, Any]:
+    values = {each.name: getattr(part, each.name) for each in fields(part)}
+    return {k: [v.count, v.of] if isinstance(v, Rate) else _plain(v) for k, v in values.items()}
 
 
 def _plain(value: Interval | float | int | str | None) -> Any:  # noqa: ANN401 -- what JSON can hold
@@ -227,4 +243,20 @@ def _read_worklist(record: Mapping[str, Any]) -> Worklist:
         missed=Rate(*record["missed"]),
         missed_by_finding=rates("missed_by_finding"),
     )
-    return Worklist(record["policy"], report)
+    doubt = record.get("doubt")
+    return Worklist(record["policy"], report, None if doubt is None else _read_doubt(doubt))
+
+
+def _read_doubt(record: Mapping[str, Any]) -> Doubt:
+    def held(name: str) -> dict[str, Held]:
+        return {
+            key: Held(
+                Rate(*each["films"]), _read(each["share"]), Rate(*each["diseased"]), _read(each["risk"])
+            )
+            for key, each in record[name].items()
+        }
+
+    def caught(its: Mapping[str, Any]) -> Caught:
+        return Caught(Rate(*its["films"]), Rate(*its["errors"]), _read(its["share"]), _read(its["gain"]))
+
+    return Doubt(held("states"), held("reasons"), caught(record["caught"]), caught(record["nearest"]))

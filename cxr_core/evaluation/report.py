@@ -12,6 +12,7 @@ import numpy as np
 from cxr_core.domain import ABNORMAL
 from cxr_core.evaluation import metrics, tables
 from cxr_core.evaluation.bootstrap import Areas, Floats, areas, drawn
+from cxr_core.evaluation.doubt import doubt_of
 from cxr_core.evaluation.measure import NOT_AVERAGED, RESAMPLES, averaged, mean_of, naive_error, top_of
 from cxr_core.evaluation.operating import Rates, at_points
 from cxr_core.evaluation.record import FEW, NO_THRESHOLD, Average, Evaluation, Finding, Worklist, said
@@ -48,7 +49,7 @@ def evaluate(
     tell(0.05)
     found = areas(scored.probabilities, scored.truth, again)
     tell(0.45)
-    rates = at_points(scored.probabilities, scored.truth, scored.rules.thresholds, again)
+    rates = at_points(scored.probabilities, scored.truth, scored.rules.thresholds, again.index)
     tell(0.5)
     each = _findings(scored, found, rates)
     micro = _micro(scored, resamples)
@@ -69,7 +70,9 @@ def evaluate(
         macro=_macro(scored, found, names),
         macro_with_hernia=_macro(scored, found, hernia) if set(NOT_AVERAGED) <= set(hernia) else None,
         top=said(top_of(scored.truth, scored.probabilities, scored.rules, again)[0]),
-        worklist=None if policy is None or worklist is None else Worklist(policy.version, worklist),
+        worklist=None
+        if policy is None or worklist is None
+        else Worklist(policy.version, worklist, doubt_of(scored, policy)),
         risk_coverage=_risk_coverage(scored),
     )
     tell(1.0)
@@ -144,7 +147,7 @@ def _alike(threshold: float, kept: float | None) -> bool:
     return threshold > 1 if kept is None else abs(threshold - kept) < 1e-8
 
 
-def _findings(scored: Scored, found: Areas, rates: Rates) -> dict[str, Finding]:
+def _findings(scored: Scored, found: Areas, rates: Sequence[Rates]) -> dict[str, Finding]:
     flips = metrics.flip_rate(scored.members, scored.rules.thresholds)
     spread = metrics.seed_spread(scored.members)
     each = {}
@@ -161,12 +164,12 @@ def _findings(scored: Scored, found: Areas, rates: Rates) -> dict[str, Finding]:
             threshold=at if reached else None,
             auc=said(found.auc[k]),
             ap=said(found.ap[k]),
-            sensitivity=said(rates.sensitivity[k]),
-            specificity=said(rates.specificity[k]),
-            ppv=said(rates.ppv[k]),
-            npv=said(rates.npv[k]),
-            error=said(rates.error[k]),
-            f1=said(rates.f1[k]),
+            sensitivity=said(rates[k].sensitivity),
+            specificity=said(rates[k].specificity),
+            ppv=said(rates[k].ppv),
+            npv=said(rates[k].npv),
+            error=said(rates[k].error),
+            f1=said(rates[k].f1),
             naive_error=naive_error(n, n_pos, scored.rules.usual[k]),
             ece=metrics.ece(scores, truth),
             brier=metrics.brier(scores, truth),

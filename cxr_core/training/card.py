@@ -61,7 +61,8 @@ def write_card(content: Content) -> str:
         f"## How it was made\n\n{_made(recipe)}\n\n{_figures(manifest)}\n",
         *_blind(content),
         "## How well it does\n",
-        "Intervals of 95 % by bootstrap over patients. The naive model says of every film what most films of "
+        "Intervals of 95 %: areas by bootstrap over patients, errors by Wilson on the effective number of "
+        "films. The naive model says of every film what most films of "
         "val are; its average precision is the share of films with the finding. "
         f"`cxr models figures {manifest.id}` prints all of this again from `evaluation/`.\n",
     ]

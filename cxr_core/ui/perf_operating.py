@@ -12,9 +12,8 @@ import numpy as np
 from cxr_core.domain import Urgency
 from cxr_core.evaluation import metrics
 from cxr_core.evaluation.bootstrap import Interval
-from cxr_core.evaluation.measure import NOBODY
 from cxr_core.evaluation.metrics import Confusion
-from cxr_core.evaluation.rates import share
+from cxr_core.evaluation.operating import NOBODY, rates_at
 from cxr_core.evaluation.scored import Scored
 from cxr_core.reports.words import MARKS
 from cxr_core.triage.budget import FEW_POSITIVES
@@ -65,21 +64,15 @@ def point_of(scored: Scored, label: str, threshold: float) -> Point:
     column = scored.labels.index(label)
     truth, scores = scored.truth[:, column], scored.probabilities[:, column]
     patients = np.unique(scored.patients, return_inverse=True)[1]
-    called, present, absent = scores >= threshold, truth == 1, truth == 0
-    known = present | absent
-    # F1 is the share of true positives, each counted twice, among themselves and the films on the wrong side.
-    right, wrong = called & present, known & (called != present)
-    twice = np.concatenate([right, right])
-    counts = metrics.confusion(scores, truth, threshold)
-    some, others = present.sum() >= FEW_POSITIVES, absent.sum() >= FEW_POSITIVES
-    f1 = share(twice, twice | np.concatenate([wrong, np.zeros_like(wrong)]), np.tile(patients, 2)).interval
+    rates = rates_at(scores, truth, threshold, patients)
+    some, others = ((truth == side).sum() >= FEW_POSITIVES for side in (1, 0))
     return Point(
-        counts=counts,
-        sensitivity=share(called, present, patients).interval if some else NOBODY,
-        specificity=share(~called, absent, patients).interval if others else NOBODY,
-        ppv=share(present, called & known, patients).interval if some and others else NOBODY,
-        npv=share(absent, ~called & known, patients).interval if some and others else NOBODY,
-        f1=f1 if some and others else NOBODY,
+        counts=metrics.confusion(scores, truth, threshold),
+        sensitivity=rates.sensitivity if some else NOBODY,
+        specificity=rates.specificity if others else NOBODY,
+        ppv=rates.ppv if some and others else NOBODY,
+        npv=rates.npv if some and others else NOBODY,
+        f1=rates.f1 if some and others else NOBODY,
     )
 
 

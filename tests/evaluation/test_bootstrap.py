@@ -103,15 +103,6 @@ def test_any_other_figure_is_asked_with_the_same_patients():
     np.testing.assert_allclose(fast, slow, rtol=0, atol=1e-12)
 
 
-def test_sums_count_a_film_as_often_as_its_patient_was_drawn():
-    again = drawn(np.array(["b", "a", "b"]), resamples=20)
-    values = np.array([[1.0, 0.0], [10.0, 1.0], [100.0, 0.0]])
-    sums = again.sums(values)
-    assert sums[0].tolist() == [111.0, 1.0]
-    for row, times in zip(sums, again.counts[again.index].T, strict=True):
-        assert row.tolist() == (times @ values).tolist()
-
-
 def test_the_clustered_interval_covers_what_it_promises_and_a_naive_one_does_not():
     """50 patients of 10 films, alike within a patient; the true AUC is known from the normal distribution."""
     rng, runs, patients = np.random.default_rng(11), 120, np.repeat(np.arange(50), 10)

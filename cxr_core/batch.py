@@ -11,7 +11,7 @@ from datetime import datetime
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,14 @@ from cxr_core.pipeline import Film, Kit, Unfit, answer, prepare, refused
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Prepare(Protocol):
+    """What `pipeline.prepare` is, whether it works here or in another process."""
+
+    def __call__(self, raw: bytes, kit: Kit, *, now: datetime) -> Film | Analysis:
+        """Return the film ready for the network, or its refusal."""
+
 
 BATCH = 16
 UNREADABLE = refusal("unreadable_file")
@@ -63,15 +71,17 @@ def analyse_files(
     threads: int = 0,
     batch: int = BATCH,
     keep_pixels: bool = False,
+    prepare: Prepare = prepare,
 ) -> Iterator[tuple[Path, Analysis]]:
     """Yield each file with its result, in order; a file that cannot be read is refused.
 
     Arguments are those of `analyse_many`. `keep_pixels` leaves the decoded film in the result; without
     it memory does not grow with the films' resolution, and `Analysis.radiograph.pixels` is empty.
+    `prepare` may do its work elsewhere; the threads then only read and wait.
     """
 
     def work(file: Path) -> Film | Analysis:
-        film = _prepare_file(file, kit, now)
+        film = _prepare_file(file, kit, now, prepare)
         return film if keep_pixels else _without_pixels(film)
 
     films = _ahead(work, files, threads, 2 * batch)
@@ -88,6 +98,7 @@ def predict(
     threads: int = 0,
     batch: int = BATCH,
     progress: Callable[[int], None] = lambda _: None,
+    prepare: Prepare = prepare,
 ) -> Tally:
     """Append calibrated probabilities of all files that `out` does not hold yet.
 
@@ -96,7 +107,7 @@ def predict(
     `<out without suffix>.refused.csv` (`file`, `code`, `message`, `hint`) and are not tried again.
     Each batch is on disk before the next is asked for, so a killed run goes on where it stopped.
 
-    Arguments are those of `analyse_many`; the folder of `out` exists; `progress` is told how many more
+    Arguments are those of `analyse_files`; the folder of `out` exists; `progress` is told how many more
     films are done: first those of earlier runs, then each batch.
 
     Raises:
@@ -114,7 +125,7 @@ def predict(
         todo = [file for file in files if csv_name(file) not in done]
         before = sum(csv_name(file) in refusals.done for file in files)
         progress(len(files) - len(todo))
-        results = analyse_files(todo, kit, now=now, threads=threads, batch=batch)
+        results = analyse_files(todo, kit, now=now, threads=threads, batch=batch, prepare=prepare)
         answered = 0
         for group in batched(results, batch):
             good = [_row(file, result, columns[1:]) for file, result in group if result.refusal is None]
@@ -142,8 +153,10 @@ def _row(file: Path, result: Analysis, labels: Sequence[str]) -> tuple[str, ...]
     return (csv_name(file), *(said.get(label, "") for label in labels))
 
 
-def _prepare_file(file: Path, kit: Kit, now: datetime) -> Film | Analysis:
+def _prepare_file(file: Path, kit: Kit, now: datetime, prepare: Prepare) -> Film | Analysis:
     try:
+        if not file.is_file():  # a pipe would never end
+            raise OSError
         with file.open("rb") as handle:
             raw = handle.read(kit.limits.max_bytes + 1)
     except OSError:

@@ -98,27 +98,28 @@ def triage(
     Exit status: 0, or 3 if any film was refused.
     """
     from cxr_core.batch import analyse_files
+    from cxr_core.cli_decode import apart
     from cxr_core.files import name
     from cxr_core.reports.record import as_record
 
     with failures():
         files = _found(paths)
-        kit = _kit()
         pictures = heatmap is not None or report is not None
         records: list[dict[str, Any]] = []
         any_refused = False
-        threads = settings.load().threads
-        results = analyse_files(
-            files,
-            kit,
-            now=datetime.now(UTC),
-            threads=threads,
-            batch=4 if pictures else 16,
-            keep_pixels=pictures,
-        )
-        with progress() as bar:
+        chosen = settings.load()
+        with apart(chosen, pictures=pictures) as prepare, progress() as bar:
+            kit = _kit()
             task = bar.add_task("triage", total=len(files))
-            for file, analysis in results:
+            for file, analysis in analyse_files(
+                files,
+                kit,
+                now=datetime.now(UTC),
+                threads=chosen.threads,
+                batch=4 if pictures else 16,
+                keep_pixels=pictures,
+                prepare=prepare,
+            ):
                 record = as_record(analysis, name(file))
                 any_refused = any_refused or analysis.refusal is not None
                 if as_json:
@@ -147,19 +148,22 @@ def predict(
     beside it in `*.refused.csv`. Exit status: 0, or 3 if any film was refused.
     """
     from cxr_core import batch
+    from cxr_core.cli_decode import apart
 
     with failures():
         files = _found(paths)
-        kit = _kit(model)
-        with progress() as bar:
+        chosen = settings.load()
+        with apart(chosen) as prepare, progress() as bar:
+            kit = _kit(model)
             task = bar.add_task("predict", total=len(files))
             tally = batch.predict(
                 files,
                 kit,
                 out,
                 now=datetime.now(UTC),
-                threads=settings.load().threads,
+                threads=chosen.threads,
                 progress=lambda done: bar.advance(task, done),
+                prepare=prepare,
             )
     typer.echo(
         f"{tally.answered} answered, {tally.refused} refused, {tally.skipped} done in an earlier run",

@@ -22,7 +22,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"evaluation"}),
     frozenset({"batch", "reports", "training", "cli_models"}),
     frozenset({"worklist"}),
-    frozenset({"cli_service", "cli_evaluate_films"}),
+    frozenset({"cli_service", "cli_evaluate_films", "cli_decode"}),
     frozenset(
         {
             "cli_activate",

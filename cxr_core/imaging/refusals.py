@@ -106,6 +106,7 @@ REFUSALS: dict[str, tuple[str, str]] = {
     "zip_link": ("The entry of the zip is a link or a device, not a file.", _PACK),
     "zip_name": ("The name of the file in the zip points outside of it.", _PACK),
     "zip_twice": ("The zip file held a film of this name before; only the first was taken.", _UNPACKED),
+    "decoder_failed": ("Decoding the film was given up: its decoder {found}.", _READ),
     "given_up": (
         "The film was given up: decoding it failed, or its worker was lost, too often.",
         "Have the film read in the usual way; a lead can have it tried again.",
@@ -193,10 +194,10 @@ def reject(code: str, *, found: object = "", limit: object = "") -> Rejected:
     return Rejected(code, message.format(found=found, limit=limit), hint)
 
 
-def refusal(code: str) -> Notice:
+def refusal(code: str, *, found: str = "") -> Notice:
     """Return the refusal `code` as what a card shows, for a fault that no exception carries."""
     message, hint = REFUSALS[code]
-    return Notice(code, message, hint)
+    return Notice(code, message.format(found=found), hint)
 
 
 def warning(code: str, *, found: object = "", limit: object = "") -> Notice:

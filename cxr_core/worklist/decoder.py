@@ -68,13 +68,16 @@ class DecoderPool:
         self._nursery = Nursery(memory_mb, hook)
         self._idle: list[Child] = []
 
-    def prepare(self, raw: bytes, *, now: datetime, recipe: Recipe | None = None) -> Decoded:
-        """Return the film ready for the network, or why not; without pixels, with a thumbnail.
+    def prepare(
+        self, raw: bytes, *, now: datetime, recipe: Recipe | None = None, max_side: int | None = None
+    ) -> Decoded:
+        """Return the film ready for the network, or why not; with a thumbnail.
 
         Args:
             raw: a PNG, JPEG or DICOM file.
             now: see `pipeline.analyse`.
             recipe: of another model than the pool's own.
+            max_side: None leaves the pixels out, else they are no finer than this.
 
         Raises:
             DecoderDied: the child crashed, ran out of time or memory, or was killed repeatedly.
@@ -83,7 +86,7 @@ class DecoderPool:
         recipe = recipe or self._recipe
         if recipe is None:
             raise ValueError("this pool was made to show films, not to prepare them")
-        return self._ask(Request(self._limits, now.isoformat(), recipe), raw, recipe.network_px)
+        return self._ask(Request(self._limits, now.isoformat(), recipe, max_side), raw, recipe.network_px)
 
     def view(self, raw: bytes) -> Radiograph:
         """Return the film with pixels no finer than VIEW_PX a side.

@@ -35,3 +35,10 @@ def large_png(side: int = 5000) -> bytes:
     buffer = io.BytesIO()
     Image.new("L", (side, side)).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
+
+
+def slow_png(side: int = 7990) -> bytes:
+    """A film within every limit that takes seconds to decode: colours and transparency of 64 megapixels."""
+    buffer = io.BytesIO()
+    Image.new("RGBA", (side, side), (1, 2, 3, 7)).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

@@ -17,7 +17,7 @@ from cxr_core.evaluation.site_cases import Cases, Origin
 from cxr_core.evaluation.site_listing import MOST_BYTES, read_listing
 from cxr_core.evaluation.site_verdict import LEAST_FILMS, RULE
 from cxr_core.ui import services
-from cxr_core.worklist import handing, site
+from cxr_core.worklist import handing, site, site_opinions
 from cxr_core.worklist.handing import Handed
 from cxr_core.worklist.model_folders import Folder
 from cxr_core.worklist.service import Service
@@ -85,7 +85,7 @@ def _choose(service: Service, actor: Actor, model: Folder) -> None:
     )
     origin = st.radio("Truth from", list(_ORIGINS), key=ORIGIN, format_func=lambda each: _ORIGINS[each])
     if origin == Origin.OPINIONS:
-        st.caption(BIASED)
+        st.caption(f"{BIASED} At most the {site_opinions.MOST:,} studies of the newest opinions are taken.")
         if model.name != service.model:
             st.caption(f"Readers saw answers of {service.model}, which is in force: choose it above.")
         elif st.button("Use these opinions", key=USE):
@@ -93,6 +93,7 @@ def _choose(service: Service, actor: Actor, model: Folder) -> None:
             remarks: tuple[str, ...] = (
                 f"{found.studies} studies with an opinion; {found.unanswered} of them without an answer of "
                 f"{service.model}; {found.torn} findings on which readers do not agree are left out.",
+                *([f"{found.older:,} studies with older opinions are left out."] if found.older else []),
                 BIASED,
             )
             st.session_state[_STATE] = _State(model.sha256, cases=found.cases, remarks=remarks)

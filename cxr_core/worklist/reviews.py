@@ -25,11 +25,17 @@ SEEN, OF = "seen", "of"
 
 def read(session: Session, study_id: str) -> tuple[Review, ...]:
     """Return everything that people did with the study, in order."""
-    query = select(ReviewRow).where(ReviewRow.study_id == study_id).order_by(ReviewRow.id)
-    return tuple(
-        Review(each.at_utc, each.actor, each.kind, {k: str(v) for k, v in each.data.items()}, each.id)
-        for each in session.scalars(query)
-    )
+    return read_all(session, [study_id])[study_id]
+
+
+def read_all(session: Session, studies: Sequence[str]) -> dict[str, tuple[Review, ...]]:
+    """Return the same of several studies in one query."""
+    query = select(ReviewRow).where(ReviewRow.study_id.in_(studies)).order_by(ReviewRow.id)
+    found: dict[str, list[Review]] = {study_id: [] for study_id in studies}
+    for each in session.scalars(query):
+        data = {k: str(v) for k, v in each.data.items()}
+        found[each.study_id].append(Review(each.at_utc, each.actor, each.kind, data, each.id))
+    return {study_id: tuple(done) for study_id, done in found.items()}
 
 
 def shown(review: Review) -> Review:

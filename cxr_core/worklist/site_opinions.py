@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cxr_core.domain import Analysis
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
     from cxr_core.evaluation.site_cases import Cases
     from cxr_core.worklist.service import Service
 
+MOST = 5_000
+"""Studies taken, those of the newest opinions; older ones are left out."""
+
 _AT_ONCE = 500
+"""Answers read at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,15 +39,17 @@ class Opined:
 
     Attributes:
         cases: films that the model in force answered and somebody holds an opinion of.
-        studies: with an opinion that stands.
+        studies: with an opinion that stands, at most MOST.
         unanswered: of these, studies without an answer of the model in force.
         torn: findings of a study on which readers disagree with each other: unknown there.
+        older: studies with older opinions that were left out.
     """
 
     cases: Cases
     studies: int
     unanswered: int
     torn: int
+    older: int = 0
 
 
 def opined(service: Service) -> Opined:
@@ -64,26 +71,33 @@ def opined(service: Service) -> Opined:
     patients: list[str] = []
     studies = unanswered = torn = 0
     with service.database.read() as session:
-        query = select(ReviewRow.study_id).where(ReviewRow.kind.in_((reviews.AGREE, reviews.DISAGREE)))
-        ids = sorted(set(session.scalars(query)))
-        for start in range(0, len(ids), _AT_ONCE):
-            part = ids[start : start + _AT_ONCE]
-            answers = _answers(session, part, service.model)
-            names = _patients(session, part)
-            for study_id in part:
-                said, split = _truth(reviews.standing(reviews.read(session, study_id)).opinions)
-                torn += split
-                if not said:
-                    continue
-                studies += 1
-                unanswered += not answers.get(study_id)
-                for analysis in answers.get(study_id, ()):
-                    analyses.append(analysis)
-                    truth.append(said)
-                    patients.append(names.get(study_id) or f"study:{study_id}")
+        ids, older = _newest(session)
+        answers = _answers(session, ids, service.model)
+        names = _patients(session, ids)
+        for study_id, done in reviews.read_all(session, ids).items():
+            said, split = _truth(reviews.standing(done).opinions)
+            torn += split
+            if not said:
+                continue
+            studies += 1
+            unanswered += study_id not in answers
+            for analysis in answers.get(study_id, ()):
+                analyses.append(analysis)
+                truth.append(said)
+                patients.append(names.get(study_id) or f"study:{study_id}")
     if not analyses:
         raise DataError("no reader has agreed or disagreed with what the model in force said of a film")
-    return Opined(cases_of(manifest, analyses, truth, patients, Origin.OPINIONS), studies, unanswered, torn)
+    cases = cases_of(manifest, analyses, truth, patients, Origin.OPINIONS)
+    return Opined(cases, studies, unanswered, torn, older)
+
+
+def _newest(session: Session) -> tuple[list[str], int]:
+    """Return the studies of the newest opinions, in the order of their ids, and how many more there are."""
+    opinions = ReviewRow.kind.in_((reviews.AGREE, reviews.DISAGREE))
+    newest = select(ReviewRow.study_id).where(opinions).group_by(ReviewRow.study_id)
+    found = session.scalars(newest.order_by(func.max(ReviewRow.id).desc()).limit(MOST)).all()
+    number = session.scalar(select(func.count(ReviewRow.study_id.distinct())).where(opinions)) or 0
+    return sorted(found), number - len(found)
 
 
 def _truth(opinions: Sequence[Opinion]) -> tuple[dict[str, float], int]:
@@ -104,12 +118,14 @@ def _answers(session: Session, studies: Sequence[str], model: str) -> dict[str, 
         .order_by(ResultRow.id)
     )
     newest = {(study_id, sha256): result_id for study_id, sha256, result_id in session.execute(query)}
-    results = judge.results_of(session, newest.values(), {})
     found: dict[str, list[Analysis]] = {}
-    for (study_id, _), result_id in newest.items():
-        analysis = results.get(result_id)
-        if analysis is not None and analysis.refusal is None:
-            found.setdefault(study_id, []).append(analysis)
+    pairs = iter(newest.items())
+    while part := dict(islice(pairs, _AT_ONCE)):
+        results = judge.results_of(session, part.values(), {})
+        for (study_id, _), result_id in part.items():
+            analysis = results.get(result_id)
+            if analysis is not None and analysis.refusal is None:
+                found.setdefault(study_id, []).append(analysis)
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, insert, select
 
 from cxr_core.access import Actor, Role
 from cxr_core.domain import Notice
@@ -17,12 +17,14 @@ from cxr_core.errors import Conflict, DataError, Forbidden, ModelError, StoreErr
 from cxr_core.evaluation.site_cases import Choice, Origin
 from cxr_core.evaluation.site_listing import read_listing
 from cxr_core.inference import registry
-from cxr_core.worklist import audit, model_check
-from cxr_core.worklist.schema import AuditRow, BatchRow, ImageRow, StudyRow
+from cxr_core.worklist import audit, codec, model_check, site_opinions
+from cxr_core.worklist.schema import AuditRow, BatchRow, ImageRow, ReviewRow, StudyRow
 from cxr_core.worklist.unpack import Turned
 from cxr_core.worklist.values import Incoming, Source
 from tests.evaluation.site_made import site_cases
 from tests.inference.tiny import ALL
+from tests.reports import analyses
+from tests.worklist import rows
 from tests.worklist.calls import World
 from tests.worklist.work import work
 
@@ -77,6 +79,61 @@ def test_answers_of_a_former_model_are_no_cases_and_nobody_s_opinion_is_none(ser
         service.site_opinions(LEAD)
 
 
+@pytest.fixture
+def two_thousand(service):
+    """Studies of one film each, answered by the model in force; somebody opined on each, oldest first."""
+    made = replace(analyses.assessed({"Pneumothorax": 0.9}), abnormal=None)
+    body = codec.encode(
+        replace(
+            made, predictions=tuple(replace(each, members=each.members[:3]) for each in made.predictions)
+        ),
+        ALL,
+        None,
+    )
+    numbers = range(1, 2001)
+    rows.put(
+        service.database,
+        [rows.study(number) for number in numbers],
+        images=[rows.image(number, number, result_id=number) for number in numbers],
+        results=[
+            rows.result(number, number, service.model, service.policy.version, body=body)
+            for number in numbers
+        ],
+    )
+    said = {"finding": "Mass", "said": "negative", "model": service.model}
+    with service.database.write() as session:
+        session.execute(
+            insert(ReviewRow),
+            [
+                {
+                    "study_id": rows.id_of(number),
+                    "at_utc": rows.THEN,
+                    "actor": "Ann",
+                    "kind": "agree",
+                    "data": said,
+                }
+                for number in numbers
+            ],
+        )
+    return numbers
+
+
+def test_two_thousand_opinions_are_read_in_a_handful_of_queries(service, two_thousand):
+    asked = []
+    event.listen(service.database.engine, "before_cursor_execute", lambda *said: asked.append(said[2]))
+    found = service.site_opinions(LEAD)
+    assert (found.studies, found.older, len(found.cases)) == (2000, 0, 2000)
+    selects = [each for each in asked if each.startswith("SELECT")]
+    assert len(selects) <= 12, "eleven, of which four read 500 answers each"
+
+
+def test_of_too_many_opinions_the_newest_are_taken(service, two_thousand, monkeypatch):
+    monkeypatch.setattr(site_opinions, "MOST", 300)
+    found = service.site_opinions(LEAD)
+    assert (found.studies, found.older) == (300, 1700)
+    assert sorted(found.cases.patients) == sorted(f"study:{rows.id_of(n)}" for n in range(1701, 2001))
+
+
 def test_films_of_a_list_are_answered_as_ever_and_none_is_stored(service, films, quick, kit):
     from cxr_core.pipeline import analyse
 
@@ -86,8 +143,8 @@ def test_films_of_a_list_are_answered_as_ever_and_none_is_stored(service, films,
         "broken.png": b"no film",
         "copy.png": films.png(1),
     }
-    rows = "".join(f"{name},{patient},1,\n" for name, patient in zip(raws, "1123", strict=True))
-    listing = read_listing(b"file,patient,Mass,Edema\n" + rows.encode() + b"gone.png,9,0,1\n", "l.csv", ALL)
+    lines = "".join(f"{name},{patient},1,\n" for name, patient in zip(raws, "1123", strict=True))
+    listing = read_listing(b"file,patient,Mass,Edema\n" + lines.encode() + b"gone.png,9,0,1\n", "l.csv", ALL)
     handed = [Incoming(f"zip/{name}", raw) for name, raw in raws.items()]
     handed += [Incoming("unlisted.png", films.png(7)), Turned("gone.png", Notice("zip_ratio", "too packed"))]
     reading = service.read_site(LEAD, "tiny", listing, iter(handed))

@@ -9,6 +9,7 @@ import numpy as np
 
 from cxr_core.domain import Correction, Gate, GateOutcome, Notice, Radiograph, Study, View
 from cxr_core.imaging.preprocess import Recipe
+from cxr_core.imaging.annotations import text_boxes
 from cxr_core.imaging.refusals import note, reject, warning
 
 ADULT_YEARS = 18
@@ -57,6 +58,8 @@ def inspect(radiograph: Radiograph) -> Gate:
         warnings.append(warning("low_resolution", found=short))
     if radiograph.burned_in:
         notes.append(note("burned_in"))
+    if text_boxes(radiograph.pixels):
+        notes.append(note("burned_in_text"))
     return _gate(warnings, notes)
 
 

@@ -8,6 +8,7 @@ import pytest
 from cxr_core.domain import GateOutcome, Radiograph, Study, View
 from cxr_core.errors import Rejected
 from cxr_core.imaging.gate import by_tags, inspect
+from cxr_core.imaging.phantom import make_phantom
 from cxr_core.imaging.refusals import note
 
 PIXELS = np.linspace(0, 1, 256 * 300, dtype=np.float32).reshape(256, 300)
@@ -66,6 +67,14 @@ def test_notes_of_decoding_are_passed_on():
     gate = inspect(radiograph(notes=(note("no_window"),), burned_in=True))
     assert [one.code for one in gate.notes] == ["no_window", "burned_in"]
     assert gate.codes == ()
+
+
+def test_text_in_the_picture_is_a_note_beside_that_of_the_tags():
+    film = make_phantom(0, size=512).image
+    assert [one.code for one in inspect(radiograph(film)).notes] == ["burned_in_text"]
+    both = inspect(radiograph(film, burned_in=True))
+    assert [one.code for one in both.notes] == ["burned_in", "burned_in_text"]
+    assert both.outcome is GateOutcome.ACCEPTED
 
 
 @pytest.mark.parametrize(

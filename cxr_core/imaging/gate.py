@@ -8,8 +8,8 @@ from enum import StrEnum
 import numpy as np
 
 from cxr_core.domain import Correction, Gate, GateOutcome, Notice, Radiograph, Study, View
-from cxr_core.imaging.preprocess import Recipe
 from cxr_core.imaging.annotations import text_boxes
+from cxr_core.imaging.preprocess import Recipe
 from cxr_core.imaging.refusals import note, reject, warning
 
 ADULT_YEARS = 18

@@ -34,6 +34,7 @@ class Scored:
         rules: of the model.
         truth: (N, L) 1, 0, or NaN where unknown.
     """
+        warned: (N,) whether the gate warned; None where no gate was asked, as of a model's own tables.
 
     model: str
     data: str
@@ -45,6 +46,7 @@ class Scored:
     rules: Rules
     truth: Floats
 
+    warned: NDArray[np.bool_] | None = None
     @property
     def labels(self) -> tuple[str, ...]:
         """(L,) in order."""
@@ -72,6 +74,7 @@ class Scored:
             members=self.members[mask],
             truth=self.truth[mask],
         )
+            warned=None if self.warned is None else self.warned[mask],
 
     def column(self, label: str) -> tuple[Floats, Floats]:
         """Return (K,) probabilities and (K,) truth of a label, on the films where it is known."""
@@ -130,3 +133,4 @@ def reports(scored: Scored, policy: Policy) -> Report | None:
         scored.rules.thresholds,
         scored.truth,
     )
+        warned=scored.warned,

@@ -36,6 +36,8 @@ RULE = (
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
+_ACCEPTED, _WARNED = Gate(GateOutcome.ACCEPTED), Gate(GateOutcome.WARNED)
+
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
@@ -190,8 +192,10 @@ def share_report(
     members: NDArray[np.floating] | None,
     thresholds: Thresholds | Sequence[float],
     truth: NDArray[np.floating],
+    *,
+    warned: Flags | None = None,
 ) -> Report:
-    """Return what `decide` makes of every film, each passing an accepting gate.
+    """Return what `decide` makes of every film.
 
     Args:
         policy: the policy.
@@ -200,6 +204,7 @@ def share_report(
         members: (N, M, L) calibrated, of each member; None where there is one, so nothing can disagree.
         thresholds: (L,) in the order of `labels`, or what `choose_thresholds` returned.
         truth: (N, L) 1 present, 0 absent, NaN unknown.
+        warned: (N,) whether the gate warned; None where each film passes an accepting gate.
 
     Raises:
         PolicyError, ValueError: as `choose_thresholds`, and other shapes of members or thresholds.
@@ -213,12 +218,19 @@ def share_report(
     )
     if each.ndim != 3 or (each.shape[0], each.shape[2]) != scores.shape:
         raise ValueError(f"expected members of shape films × members × {len(labels)}, got {each.shape}")
-    decisions = [_decide(policy, labels, points, *film) for film in zip(scores, each, strict=True)]
+    gates = [_WARNED if flag else _ACCEPTED for flag in (np.zeros(len(scores)) if warned is None else warned)]
+    films = zip(gates, scores, each, strict=True)
+    decisions = [_decide(policy, labels, points, *film) for film in films]
     return _report(policy, labels, scores >= np.array(points), known == 1.0, decisions)
 
 
 def _decide(
-    policy: Policy, labels: Sequence[str], thresholds: Sequence[float], scores: Floats, members: Floats
+    policy: Policy,
+    labels: Sequence[str],
+    thresholds: Sequence[float],
+    gate: Gate,
+    scores: Floats,
+    members: Floats,
 ) -> Triage:
     bounded = np.clip(scores, 1e-12, 1.0 - 1e-12)
     logits = np.log(bounded / (1.0 - bounded)).tolist()
@@ -226,7 +238,7 @@ def _decide(
     answers = [Prediction(*column[:4], members=tuple(column[4])) for column in columns]
     abnormal = next((answer for answer in answers if answer.label == ABNORMAL), None)
     findings = [answer for answer in answers if answer.label != ABNORMAL]
-    return decide(policy, Gate(GateOutcome.ACCEPTED), findings, abnormal)
+    return decide(policy, gate, findings, abnormal)
 
 
 def _report(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,19 @@ Flags = NDArray[np.bool_]
 TIERS = tuple(Urgency)
 
 
+class Reason(StrEnum):
+    """Why a film is left to a person; several may hold."""
+
+    ABNORMAL = "abnormal"
+    """It reaches its threshold."""
+    DISAGREEMENT = "disagreement"
+    """Of the members."""
+    WARNED = "warned"
+    """By the gate."""
+    NOT_ASSESSED = "not_assessed"
+    """Something was not."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sorted:
     """The decisions, a place a film; every film is flagged, unable or cleared.
@@ -26,12 +40,14 @@ class Sorted:
         flagged: (N,) a finding is positive.
         unable: (N,) unable to classify.
         cleared: (N,) "No disease detected".
+        reasons: (N,) by reason; `WARNED` only where the gate was asked.
     """
 
     rank: NDArray[np.int64]
     flagged: Flags
     unable: Flags
     cleared: Flags
+    reasons: dict[Reason, Flags]
 
     def shares(self) -> dict[Urgency, float]:
         """Return the share of films in each tier."""
@@ -45,8 +61,10 @@ def sort_films(
     probabilities: Floats,
     members: Floats,
     thresholds: Sequence[float],
+    *,
+    warned: Flags | None = None,
 ) -> Sorted:
-    """Return for every film, each passing an accepting gate, what `decide` would.
+    """Return for every film what `decide` would.
 
     Args:
         policy: the policy.
@@ -54,6 +72,7 @@ def sort_films(
         probabilities: (N, L) calibrated.
         members: (N, M, L) calibrated; M = 1 or 0 where nothing can disagree.
         thresholds: (L,); above 1 is not assessed.
+        warned: (N,) whether the gate warned; None where each passes an accepting gate.
     """
     points = np.asarray(thresholds, dtype=np.float64)
     usable = (points <= 1) & (probabilities >= 0) & (probabilities <= 1)
@@ -62,15 +81,19 @@ def sort_films(
     called = usable & (probabilities >= points)
     place = {label: column for column, label in enumerate(labels)}
     findings = [column for label, column in place.items() if label != ABNORMAL]
-    doubt = _missing(policy, place, usable) | _torn(policy, place, called, usable, members, points)
-    if ABNORMAL in place:
-        doubt |= called[:, place[ABNORMAL]]
+    reasons = {
+        Reason.ABNORMAL: called[:, place[ABNORMAL]] if ABNORMAL in place else np.zeros(len(called), bool),
+        Reason.DISAGREEMENT: _torn(policy, place, called, usable, members, points),
+        **({} if warned is None else {Reason.WARNED: warned}),
+        Reason.NOT_ASSESSED: _missing(policy, place, usable),
+    }
+    doubt: Flags = np.any(list(reasons.values()), axis=0)
     flagged: Flags = np.any(called[:, findings], axis=1)
     rank = np.where(doubt, Urgency.REVIEW.rank, Urgency.ROUTINE.rank)
     for label, column in place.items():
         if label != ABNORMAL:
             rank = np.minimum(rank, np.where(called[:, column], _tier(policy, label, place, called), 99))
-    return Sorted(rank.astype(np.int64), flagged, doubt & ~flagged, ~doubt & ~flagged)
+    return Sorted(rank.astype(np.int64), flagged, doubt & ~flagged, ~doubt & ~flagged, reasons)
 
 
 def _missing(policy: Policy, place: dict[str, int], usable: Flags) -> Flags:

@@ -9,6 +9,7 @@ from plotly.graph_objects import Figure
 from cxr_core.access import Actor
 from cxr_core.domain import ABNORMAL
 from cxr_core.evaluation import metrics
+from cxr_core.evaluation.doubt import Doubt, doubt_of, nearness
 from cxr_core.evaluation.metrics import Curve
 from cxr_core.evaluation.scored import Scored
 from cxr_core.triage.budget import FEW_POSITIVES
@@ -17,7 +18,7 @@ from cxr_core.ui import plots
 from cxr_core.ui.models_curves import LOOKS
 from cxr_core.ui.perf_choice import Chosen, kept
 from cxr_core.ui.perf_numbers import MOST_POINTS, named, sorted_by
-from cxr_core.ui.perf_tables import Table, with_csv
+from cxr_core.ui.perf_tables import NONE, Table, percent, show, with_csv
 from cxr_core.ui.plots import blank
 from cxr_core.worklist.service import Service
 
@@ -29,6 +30,7 @@ def draw(service: Service, actor: Actor, chosen: Chosen) -> None:
         _members(chosen)
     with right:
         _unable(service, chosen)
+    _states(service, chosen)
 
 
 def _members(chosen: Chosen) -> None:
@@ -108,6 +110,34 @@ def _unable(service: Service, chosen: Chosen) -> None:
     with_csv(table, f"{chosen.model.id}-{chosen.split}-risk-coverage", "perf-risk")
 
 
+def _states(service: Service, chosen: Chosen) -> None:
+    policy = service.policy
+    found = kept(chosen, f"states {policy.version}", lambda: doubt_of(chosen.scored, policy))
+    if found is None:
+        return
+    show(states_table(found), f"{chosen.model.id}-{chosen.split}-states", "perf-states")
+    st.caption(
+        f"{'. '.join(found.said)}. By policy {policy.version}; several reasons may hold of one film. 95 % "
+        "limits by Wilson on the effective number of films, below 20 films none."
+    )
+
+
+def states_table(found: Doubt) -> Table:
+    """Return films and diseased ones of each state, and of each reason to be unable to classify."""
+    rows = tuple(
+        (
+            name.replace("  ", "– "),
+            each.films.count,
+            NONE if each.share is None else percent(each.share),
+            each.diseased.count,
+            "not enough data" if each.risk is None else percent(each.risk),
+        )
+        for name, each in found.rows()
+    )
+    heads = ("state", "films", "share of all", "diseased", "share of these")
+    return Table("What each state holds", heads, rows)
+
+
 def left_to_people(scored: Scored, policy: Policy) -> tuple[Curve, float, float] | None:
     """Return share cleared against share of those diseased as doubt rises, and where the model stands.
 
@@ -119,8 +149,7 @@ def left_to_people(scored: Scored, policy: Policy) -> tuple[Curve, float, float]
     if found is None or ABNORMAL not in scored.labels or found.flagged.all():
         return None
     rest = ~found.flagged
-    points = np.array(scored.rules.thresholds)
-    doubt = np.where(points > 1, 0.0, scored.probabilities[rest] / points).max(axis=1)
+    doubt = nearness(scored)[rest]
     wrong = scored.diseased[rest]
     if np.nansum(wrong) < FEW_POSITIVES:
         return None

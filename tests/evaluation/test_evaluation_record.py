@@ -114,6 +114,7 @@ def test_json_gives_back_the_same_evaluation(evaluation):
     again = Evaluation.from_json(json.loads(text))
     assert again.to_json() == evaluation.to_json()
     assert again.worklist.report == evaluation.worklist.report
+    assert again.worklist.doubt.caught.errors == evaluation.worklist.doubt.caught.errors
     assert again.of("Mass").auc.low == pytest.approx(evaluation.of("Mass").auc.low, abs=1e-9)
 
 
@@ -130,6 +131,14 @@ def test_the_documented_keys_are_those_that_are_written(evaluation):
     assert documented("A finding") == list(record["findings"]["Mass"]) == list(record["abnormal"])
     assert documented("An average") == list(record["micro"]) == list(record["macro"])
     assert documented("A worklist") == list(record["worklist"])
+    for keys in (record["worklist"]["doubt"], *record["worklist"]["doubt"]["states"].values()):
+        assert [key for key in keys if f"`{key}`" not in page] == []
+
+
+def test_what_was_kept_before_the_states_were_measured_is_still_read(evaluation):
+    record = evaluation.to_json()
+    del record["worklist"]["doubt"]
+    assert Evaluation.from_json(record).worklist.doubt is None
 
 
 def test_another_schema_is_refused(evaluation):

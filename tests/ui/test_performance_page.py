@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from cxr_core.access import Actor, Role
 from cxr_core.evaluation import metrics
+from cxr_core.evaluation.doubt import doubt_of
 from cxr_core.evaluation.reference import compare
 from cxr_core.evaluation.scored import read_scored
 from cxr_core.inference.manifest import read_manifest
@@ -88,6 +89,18 @@ def chosen(app: AppTest, key: str, value: object) -> AppTest:
 
 def plots_of(app: AppTest) -> list[str]:
     return [json.dumps(json.loads(each.proto.spec), ensure_ascii=False) for each in app.get("plotly_chart")]
+
+
+def test_the_spread_tab_says_what_each_state_holds_and_what_the_rule_is_worth(app_home: Home) -> None:
+    app = opened("Spread")
+    films = read_scored(app_home.settings.models_dir / "one", "test")
+    found = doubt_of(films, load_policy(ROOT / "config" / "policy.toml"))
+    assert found is not None
+    said = html(app)
+    for name, each in found.rows():
+        assert f"<td>{name.replace('  ', '– ')}</td><td>{each.films.count:,}</td>" in said
+    assert found.said[0] in " ".join(caption.value for caption in app.caption)
+    assert "unable to classify</td>" not in html(opened("Spread", perf_model="binary"))
 
 
 # ---- the whole page

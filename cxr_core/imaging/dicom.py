@@ -39,8 +39,8 @@ from cxr_core.imaging.quiet import quiet
 from cxr_core.imaging.refusals import note, reject
 
 _PREAMBLE = 132
-_NATIVE = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian})
-TRANSFER_SYNTAXES = _NATIVE | {
+NATIVE = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian})
+TRANSFER_SYNTAXES = NATIVE | {
     JPEGBaseline8Bit,
     JPEGExtended12Bit,
     JPEGLossless,
@@ -79,7 +79,7 @@ def decode_dicom(raw: bytes, limits: Limits, sha256: str) -> Radiograph:
         notes = check_subject(dataset)
         study, study_notes = read_study(dataset)
         form = check_pixels(dataset, limits)
-        grey, grey_notes = film(_stored_pixels(dataset, form), dataset, form)
+        grey, grey_notes = film(stored_pixels(dataset, form), dataset, form)
         burned_in = code_string(dataset, "BurnedInAnnotation") == "YES"
         return Radiograph(
             pixels=grey,
@@ -152,7 +152,7 @@ def check_pixels(dataset: FileDataset, limits: Limits) -> PixelFormat:
     """
     if _PIXEL_DATA not in dataset:
         raise reject("no_pixels")
-    encapsulated = dataset.file_meta.TransferSyntaxUID not in _NATIVE
+    encapsulated = dataset.file_meta.TransferSyntaxUID not in NATIVE
     form = pixel_format(dataset, encapsulated=encapsulated)
     rows, columns = integer(dataset, "Rows", 0), integer(dataset, "Columns", 0)
     check_size(rows, columns, limits)
@@ -211,14 +211,14 @@ def _check_stream(dataset: FileDataset, rows: int, columns: int) -> None:
         raise reject("broken_pixels", found="the compressed frame is not of the size that the tags state")
 
 
-def _stored_pixels(dataset: FileDataset, form: PixelFormat) -> NDArray[np.integer]:
+def stored_pixels(dataset: FileDataset, form: PixelFormat) -> NDArray[np.integer]:
     """Return (rows, columns) stored values.
 
     Raises:
         Rejected: broken_pixels, if no decoder can read them.
     """
     rows, columns = integer(dataset, "Rows", 0), integer(dataset, "Columns", 0)
-    if form.allocated == 16 and dataset.file_meta.TransferSyntaxUID in _NATIVE:
+    if form.allocated == 16 and dataset.file_meta.TransferSyntaxUID in NATIVE:
         return _native_words(dataset, rows, columns)
     # The Rust decoder for RLE panics on broken segments: an error that no `except Exception` stops.
     plugin = "pydicom" if dataset.file_meta.TransferSyntaxUID == RLELossless else ""

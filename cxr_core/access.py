@@ -32,6 +32,7 @@ class Action(StrEnum):
     VIEW_STUDY = "view a study"
     SUBMIT = "submit films"
     COMPLETE = "complete a study's details"
+    CORRECT = "have a film turned or inverted"
     CLAIM = "claim or release a study"
     ACKNOWLEDGE = "acknowledge a critical result"
     READ = "mark a study read"
@@ -62,6 +63,7 @@ NEEDS: dict[Action, Role] = {
     Action.VIEW_STUDY: Role.VIEWER,
     Action.SUBMIT: Role.CLINICIAN,
     Action.COMPLETE: Role.CLINICIAN,
+    Action.CORRECT: Role.CLINICIAN,
     Action.CLAIM: Role.CLINICIAN,
     Action.ACKNOWLEDGE: Role.CLINICIAN,
     Action.READ: Role.CLINICIAN,

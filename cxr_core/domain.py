@@ -185,6 +185,19 @@ class Correction:
         )
         return ",".join(part for part in parts if part)
 
+    @classmethod
+    def of(cls, key: str) -> Correction:
+        """Return the correction of a key.
+
+        Raises:
+            ValueError: it is no correction's.
+        """
+        for turns in range(4):
+            for each in (cls(turns), cls(turns, inverted=True)):
+                if each.key == key:
+                    return each
+        raise ValueError("not the key of a correction")
+
 
 AS_SENT = Correction()
 """Nothing was changed."""

@@ -1,4 +1,4 @@
-"""Workers' answers written into the database: one result per film, model and policy, whoever comes first."""
+"""Workers' answers written into the database: one result per film, model, policy and correction."""
 
 from __future__ import annotations
 
@@ -49,15 +49,16 @@ def write_answers(
     return known, events
 
 
-_KEY = (ResultRow.sha256, ResultRow.model, ResultRow.policy)
+_KEY = (ResultRow.sha256, ResultRow.model, ResultRow.policy, ResultRow.correction)
 
 
-def _key(row: Any) -> tuple[str, str, str]:  # noqa: ANN401 -- a row of SQLAlchemy, whose columns have no types
-    return row.sha256, row.model, row.policy
+def _key(row: Any) -> tuple[str, ...]:  # noqa: ANN401 -- a row of SQLAlchemy, whose columns have no types
+    return row.sha256, row.model, row.policy, row.correction
 
 
-def _key_of(analysis: Analysis) -> tuple[str, str, str]:
-    return analysis.sha256, analysis.versions.model, analysis.versions.policy
+def _key_of(analysis: Analysis) -> tuple[str, ...]:
+    versions = analysis.versions
+    return analysis.sha256, versions.model, versions.policy, analysis.correction.key
 
 
 def _checked(job: Job, answers: Sequence[Answer]) -> Sequence[Answer]:
@@ -78,6 +79,7 @@ def _result(answer: Answer, now: datetime) -> dict[str, Any]:
         "urgency": analysis.triage.urgency.value,
         "body": codec.encode(analysis, answer.labels, answer.heatmaps),
         "heatmaps": codec.heatmap_bytes(answer.heatmaps),
+        "correction": analysis.correction.key,
     }
 
 
@@ -93,16 +95,13 @@ def _change(answer: Answer, result_id: int) -> dict[str, Any]:
 
 
 def _event(study: StudyRow, analysis: Analysis, worker: str, now: datetime) -> Event:
-    return Event(
-        at=now,
-        actor=worker,
-        event="result",
-        subject=analysis.sha256,
-        detail={
-            "study": study.id,
-            "model": analysis.versions.model,
-            "policy": analysis.versions.policy,
-            "state": analysis.triage.state.value,
-            "urgency": analysis.triage.urgency.value,
-        },
-    )
+    detail: dict[str, str | int] = {
+        "study": study.id,
+        "model": analysis.versions.model,
+        "policy": analysis.versions.policy,
+        "state": analysis.triage.state.value,
+        "urgency": analysis.triage.urgency.value,
+    }
+    if analysis.correction:
+        detail["correction"] = analysis.correction.key
+    return Event(at=now, actor=worker, event="result", subject=analysis.sha256, detail=detail)

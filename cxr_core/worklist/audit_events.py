@@ -49,6 +49,7 @@ EVENTS: dict[str, AuditEvent] = {
     # what people do with a study
     "view": ACCESSED,
     "complete": PATIENT,
+    "correct": PROCEDURE,
     "claim": PROCEDURE,
     "release": PROCEDURE,
     "acknowledge": PROCEDURE,

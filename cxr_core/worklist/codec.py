@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from cxr_core.domain import (
     Analysis,
+    Correction,
     Gate,
     GateOutcome,
     Notice,
@@ -60,6 +61,7 @@ def encode(analysis: Analysis, labels: Sequence[str], heatmaps: NDArray[np.float
         "refusal": _notice(analysis.refusal) if analysis.refusal else None,
         "timings_ms": {step: round(value, 2) for step, value in analysis.timings_ms.items()},
         "heatmaps": {"labels": list(labels), "shape": list(heatmaps.shape)} if heatmaps is not None else None,
+        "correction": analysis.correction.key,
     }
 
 
@@ -119,6 +121,7 @@ def _decoded(sha256: str, body: Mapping[str, Any]) -> Analysis:
         versions=Versions(**body["versions"]),
         refusal=Notice(**refusal) if refusal else None,
         timings_ms=dict(body["timings_ms"]),
+        correction=Correction.of(body.get("correction", "")),  # bodies before 0.6.0 know of none
     )
 
 

@@ -7,11 +7,11 @@ import socket
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import monotonic
 
-from cxr_core.domain import Radiograph
+from cxr_core.domain import AS_SENT, Correction, Radiograph
 from cxr_core.errors import Busy, DecoderDied, Rejected, StoreError
 from cxr_core.imaging.limits import Limits
 from cxr_core.imaging.preprocess import Recipe
@@ -69,7 +69,13 @@ class DecoderPool:
         self._idle: list[Child] = []
 
     def prepare(
-        self, raw: bytes, *, now: datetime, recipe: Recipe | None = None, max_side: int | None = None
+        self,
+        raw: bytes,
+        *,
+        now: datetime,
+        recipe: Recipe | None = None,
+        max_side: int | None = None,
+        correction: Correction = AS_SENT,
     ) -> Decoded:
         """Return the film ready for the network, or why not; with a thumbnail.
 
@@ -78,6 +84,7 @@ class DecoderPool:
             now: see `pipeline.analyse`.
             recipe: of another model than the pool's own.
             max_side: None leaves the pixels out, else they are no finer than this.
+            correction: how the film is to hang.
 
         Raises:
             DecoderDied: the child crashed, ran out of time or memory, or was killed repeatedly.
@@ -86,16 +93,19 @@ class DecoderPool:
         recipe = recipe or self._recipe
         if recipe is None:
             raise ValueError("this pool was made to show films, not to prepare them")
-        return self._ask(Request(self._limits, now.isoformat(), recipe, max_side), raw, recipe.network_px)
+        request = Request(self._limits, now.isoformat(), recipe, max_side, correction)
+        decoded = self._ask(request, raw, recipe.network_px)
+        return replace(decoded, film=replace(decoded.film, correction=correction))
 
-    def view(self, raw: bytes) -> Radiograph:
-        """Return the film with pixels no finer than VIEW_PX a side.
+    def view(self, raw: bytes, correction: Correction = AS_SENT) -> Radiograph:
+        """Return the film as it is to hang, with pixels no finer than VIEW_PX a side.
 
         Raises:
             Rejected: the file cannot be decoded.
             DecoderDied, Busy: see `prepare`.
         """
-        request = Request(self._limits, datetime.now(UTC).isoformat(), max_side=VIEW_PX)
+        now = datetime.now(UTC).isoformat()
+        request = Request(self._limits, now, max_side=VIEW_PX, correction=correction)
         film = self._ask(request, raw, 0).film
         if film.radiograph is None and isinstance(film, Unfit):
             raise Rejected(film.notice.code, film.notice.message, film.notice.hint)

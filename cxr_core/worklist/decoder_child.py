@@ -29,6 +29,7 @@ from cxr_core import pipeline
 from cxr_core.domain import Notice, Radiograph
 from cxr_core.errors import Rejected
 from cxr_core.imaging import overlay
+from cxr_core.imaging.correct import corrected
 from cxr_core.imaging.decode import decode
 from cxr_core.pipeline import Film, Unfit
 from cxr_core.worklist import wire
@@ -113,7 +114,7 @@ def _work(request: wire.Request, raw: bytes, hook: Hook | None) -> wire.Decoded:
         film: Film | Unfit = _only_decoded(raw, request)
     else:
         now = datetime.fromisoformat(request.now)
-        film = pipeline.film_from(raw, request.limits, request.recipe, now=now)
+        film = pipeline.film_from(raw, request.limits, request.recipe, now=now, correction=request.correction)
     if film.radiograph is None:
         return wire.Decoded(film, None)
     small = overlay.png(overlay.grey(_thinned(film.radiograph.pixels), THUMBNAIL_PX))
@@ -123,7 +124,7 @@ def _work(request: wire.Request, raw: bytes, hook: Hook | None) -> wire.Decoded:
 def _only_decoded(raw: bytes, request: wire.Request) -> Unfit:
     """Return a film that nobody asked to be made ready, with what decoding says or an empty notice."""
     try:
-        radiograph = decode(raw, request.limits)
+        radiograph = corrected(decode(raw, request.limits), request.correction)
     except Rejected as exc:
         if isinstance(exc.__cause__, MemoryError):
             raise exc.__cause__ from None

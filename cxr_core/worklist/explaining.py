@@ -118,7 +118,8 @@ class Explaining:
             return b"", MODEL
         try:
             raw = self._service.blobs.get(wanted.sha256)
-            film = self._pool.prepare(raw, now=self._service.clock(), recipe=manifest.recipe).film
+            now, hung = self._service.clock(), wanted.correction
+            film = self._pool.prepare(raw, now=now, recipe=manifest.recipe, correction=hung).film
         except Busy:
             return b"", ""
         except (DecoderDied, CxrError):

@@ -1,7 +1,7 @@
 """Explanations that people asked for: a row each, worked out by a worker while no film waits.
 
 A row is queued, then running under a lease like a study's, then done or failed; whoever asks again for one
-that failed queues it anew. What was made for one model is never shown for another.
+that failed queues it anew. What was made for one model, or for a film as it hung, is never shown for another.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sqlalchemy import Select, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from cxr_core.access import Actor
-from cxr_core.domain import Prediction
+from cxr_core.domain import AS_SENT, Correction, Prediction
 from cxr_core.errors import Invalid, ModelError, Unknown
 from cxr_core.inference.explanation import Method, unpack
 from cxr_core.worklist import audit, codec, model_in_force, queue
@@ -80,7 +80,8 @@ class ExplanationView:
 class Wanted:
     """What a worker is to work out: method and finding, for the film and the model ("id version") named.
 
-    `sha256_of_model` is that of the manifest which answered, empty where it is not known.
+    `sha256_of_model` is that of the manifest which answered, empty where it is not known; `correction` is how
+    the film is to hang.
     """
 
     id: int
@@ -89,6 +90,7 @@ class Wanted:
     method: Method
     model: str
     sha256_of_model: str = ""
+    correction: Correction = AS_SENT
 
 
 # ---- people
@@ -107,6 +109,7 @@ def ask(service: Service, actor: Actor, sha256: str, label: str, method: Method)
         if label not in _labels(image, result):
             raise Invalid("the model said nothing of this finding, so there is nothing to explain")
         wanted = {"sha256": sha256, "label": label, "method": method.value, "model": result.model}
+        wanted |= {"correction": result.correction}
         new = {"study_id": image.study_id, "status": Progress.QUEUED.value, "error": ""}
         by = {"asked_by": actor.name, "asked_utc": now}
         if not insert_missing(session, ExplanationRow, [wanted | new | by], ExplanationRow.id):
@@ -133,7 +136,11 @@ def of_film(service: Service, sha256: str) -> tuple[ExplanationView, ...]:
         query = (
             select(ExplanationRow)
             .join(ResultRow, ResultRow.id == image.result_id)
-            .where(ExplanationRow.sha256 == sha256, ExplanationRow.model == ResultRow.model)
+            .where(
+                ExplanationRow.sha256 == sha256,
+                ExplanationRow.model == ResultRow.model,
+                ExplanationRow.correction == ResultRow.correction,
+            )
             .order_by(ExplanationRow.asked_utc, ExplanationRow.id)
         )
         return tuple(_shown(row) for row in session.scalars(query))
@@ -202,7 +209,8 @@ def claim(service: Service, worker: str) -> Wanted | None:
         row.status = Progress.RUNNING
         row.lease_owner, row.lease_until_utc = worker, now + _lease(service)
         known = model_in_force.known_sha256(session, row.model)
-        return Wanted(row.id, row.sha256, row.label, Method(row.method), row.model, known)
+        hung = Correction.of(row.correction)
+        return Wanted(row.id, row.sha256, row.label, Method(row.method), row.model, known, hung)
 
 
 def must_wait(service: Service) -> bool:

@@ -11,11 +11,12 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from cxr_core.access import Actor
-from cxr_core.domain import Sex, Study, View
+from cxr_core.domain import Correction, Sex, Study, View
 from cxr_core.errors import PolicyError, StoreError, Unknown
 from cxr_core.worklist import audit, codec, listing, reviews
 from cxr_core.worklist.actions import change
 from cxr_core.worklist.aggregate import LOST, notice_of
+from cxr_core.worklist.corrections import offered
 from cxr_core.worklist.filing import identity
 from cxr_core.worklist.intake import header_of
 from cxr_core.worklist.judge import as_typed, completed, counted, outcomes, weigh
@@ -228,4 +229,6 @@ def _film(
         heatmaps=maps,
         notice=LOST if lost else notice_of(status),
         previous=results - (result is not None),
+        correction=Correction.of(image.correction),
+        offer=offered(analysis) if analysis and status is ImageStatus.REFUSED else None,
     )

@@ -22,7 +22,7 @@ from cxr_core.triage.order import max_wait
 from cxr_core.triage.policy import Policy, parse_policy
 from cxr_core.worklist import judge, stored_policy
 from cxr_core.worklist.aggregate import Outcome
-from cxr_core.worklist.schema import PolicyRow, ResultRow, StudyRow
+from cxr_core.worklist.schema import ImageRow, PolicyRow, ResultRow, StudyRow
 from cxr_core.worklist.values import ImageStatus
 
 if TYPE_CHECKING:
@@ -170,8 +170,12 @@ def _kept(
     row = session.scalar(select(PolicyRow).where(PolicyRow.version == policy.version))
     if not stored_policy.same(row, policy):
         return {}
-    query = select(ResultRow.sha256, ResultRow.id).where(
-        ResultRow.sha256.in_(films), ResultRow.model == model, ResultRow.policy == policy.version
+    query = select(ResultRow.sha256, ResultRow.id).join(ImageRow, ImageRow.sha256 == ResultRow.sha256)
+    query = query.where(
+        ResultRow.sha256.in_(films),
+        ResultRow.model == model,
+        ResultRow.policy == policy.version,
+        ResultRow.correction == ImageRow.correction,
     )
     ids = {sha256: id_ for sha256, id_ in session.execute(query)}
     results = judge.results_of(session, ids.values(), {})

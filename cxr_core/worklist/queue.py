@@ -7,13 +7,14 @@ sets both in one transaction, see `put`; a film's `result_id` stays, so the old 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Select, delete, func, literal_column, or_, select, update
 from sqlalchemy.orm import Session
 
+from cxr_core.domain import AS_SENT, Correction
 from cxr_core.worklist import audit, model_in_force, stored_policy
 from cxr_core.worklist.answers import write_answers
 from cxr_core.worklist.judge import judge
@@ -64,14 +65,13 @@ def claim(service: Service, worker: str, limit: int) -> list[Job]:
         _take_back(session, service, worker, now)
         rows = session.scalars(_free(now).limit(limit).with_for_update(skip_locked=True)).all()
         films = _waiting_films(session, [row.id for row in rows])
+        hung = _corrections(session, [sha256 for each in films.values() for sha256 in each])
         for row in rows:
             if row.id in films:
                 row.lease_owner, row.lease_until_utc = worker, service.clock() + _lease(service)
             else:
                 row.queued_utc = row.wanted_model = None
-        return [
-            Job(row.id, films[row.id][:FILMS_AT_ONCE], row.wanted_model) for row in rows if row.id in films
-        ]
+        return [_job(row, films[row.id][:FILMS_AT_ONCE], hung) for row in rows if row.id in films]
 
 
 def renew(service: Service, worker: str, study_ids: Sequence[str]) -> None:
@@ -104,10 +104,11 @@ def record_many(service: Service, worker: str, done: Sequence[tuple[Job, Sequenc
         activated = model_in_force.newest_change(session)
         model = activated.model if activated else None
         rows = _locked(session, [job.study_id for job, _ in done])
+        hung = _corrections(session, [sha256 for job, _ in done for sha256 in job.films])
         ours = [
             (rows[job.study_id], job, answers)
             for job, answers in done
-            if job.study_id in rows and _holds(worker, job, rows[job.study_id])
+            if job.study_id in rows and _holds(worker, job, rows[job.study_id], hung)
         ]
         for row in [row for row, job, answers in ours if _outdated(job, answers, policy, model)]:
             _release(row)
@@ -230,9 +231,10 @@ def _lease(service: Service) -> timedelta:
     return timedelta(seconds=service.settings.lease_s)
 
 
-def _holds(worker: str, job: Job, row: StudyRow) -> bool:
-    """Return whether the lease is still this worker's, and for the model that the job names."""
-    return row.lease_owner == worker and row.wanted_model == job.model
+def _holds(worker: str, job: Job, row: StudyRow, hung: Mapping[str, Correction]) -> bool:
+    """Return whether the lease is still this worker's, for the model that the job names and films so hung."""
+    as_now = all(job.correction(sha256) == hung.get(sha256, AS_SENT) for sha256 in job.films)
+    return row.lease_owner == worker and row.wanted_model == job.model and as_now
 
 
 def _outdated(job: Job, answers: Sequence[Answer], policy: str | None, model: str | None) -> bool:
@@ -284,6 +286,20 @@ def _waiting_films(session: Session, study_ids: Sequence[str]) -> dict[str, tupl
     for study_id, sha256 in session.execute(query):
         found[study_id] = (*found.get(study_id, ()), sha256)
     return found
+
+
+def _corrections(session: Session, films: Sequence[str]) -> dict[str, Correction]:
+    """Return how films are to hang, those left out that hang as they were sent."""
+    if not films:
+        return {}
+    query = select(ImageRow.sha256, ImageRow.correction)
+    query = query.where(ImageRow.sha256.in_(films), ImageRow.correction != "")
+    return {sha256: Correction.of(key) for sha256, key in session.execute(query)}
+
+
+def _job(row: StudyRow, films: tuple[str, ...], hung: Mapping[str, Correction]) -> Job:
+    corrections = {sha256: hung[sha256] for sha256 in films if sha256 in hung}
+    return Job(row.id, films, row.wanted_model, corrections)
 
 
 def _take_back(session: Session, service: Service, worker: str, now: datetime) -> None:

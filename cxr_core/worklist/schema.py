@@ -188,9 +188,11 @@ class ImageRow(Base):
     conflicts_with: Mapped[str | None] = mapped_column(SHA256)
     """The film that had this SOPInstanceUID first, with other pixels."""
     result_id: Mapped[int | None]
-    """The result that counts: of the model and policy last asked for."""
+    """The result that counts: of the model, policy and correction last asked for."""
     thumbnail: Mapped[bytes | None] = mapped_column(LargeBinary)
     """PNG, at most 96 pixels a side."""
+    correction: Mapped[str] = mapped_column(WORD, default="", server_default="")
+    """How a person had it hung anew, as `Correction.key`; empty: as it was sent."""
 
     __table_args__ = (
         Index(
@@ -213,7 +215,7 @@ class ImageRow(Base):
 
 
 class ResultRow(Base):
-    """What one model under one policy said of one film; never changed."""
+    """What one model under one policy said of one film, as it hung then; never changed."""
 
     __tablename__ = "result"
 
@@ -229,8 +231,10 @@ class ResultRow(Base):
     """The Analysis without identity, pixels and feature maps."""
     heatmaps: Mapped[bytes | None] = mapped_column(LargeBinary)
     """float16, shape in `body`."""
+    correction: Mapped[str] = mapped_column(WORD, default="", server_default="")
+    """With which the film was answered, as `ImageRow.correction`."""
 
-    __table_args__ = (UniqueConstraint("sha256", "model", "policy"),)
+    __table_args__ = (UniqueConstraint("sha256", "model", "policy", "correction"),)
 
 
 class ReviewRow(Base):
@@ -417,9 +421,11 @@ class ExplanationRow(Base):
     """Code of why it failed."""
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
     """The map as float16 and what is known of it, packed."""
+    correction: Mapped[str] = mapped_column(WORD, default="", server_default="")
+    """Of the answer that is explained, as `ImageRow.correction`."""
 
     __table_args__ = (
-        UniqueConstraint("sha256", "label", "method", "model"),
+        UniqueConstraint("sha256", "label", "method", "model", "correction"),
         # Few wait at any time; a worker looks for them whenever no film does.
         Index(
             "ix_explanation_waiting",

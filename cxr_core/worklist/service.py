@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 
 from cxr_core.access import Action, Actor, Role
-from cxr_core.domain import Notice, Study, Urgency
+from cxr_core.domain import Correction, Notice, Study, Urgency
 from cxr_core.errors import ModelError, PolicyError, Rejected
 from cxr_core.imaging.limits import Limits
 from cxr_core.inference.explanation import Method
@@ -27,6 +27,7 @@ from cxr_core.worklist import (
     actions,
     audit,
     batches,
+    corrections,
     explanations,
     export,
     films,
@@ -578,6 +579,17 @@ class Service:
         actor = self.check(actor, Action.COMPLETE)
         self.deciding()
         films.complete(self, actor, study_id, typed, version)
+
+    def correct(self, actor: Actor, sha256: str, correction: Correction, version: int) -> None:
+        """Have a film hang as its refusal offers, or as it was sent again, and answered anew at once.
+
+        Raises:
+            Conflict: the film's study is no longer at `version`, or nothing of the kind is offered.
+            Unknown: there is no such film.
+        """
+        actor = self.check(actor, Action.CORRECT)
+        self.deciding()
+        corrections.correct(self, actor, sha256, correction, version)
 
     def claim(self, actor: Actor, study_id: str, version: int) -> None:
         """Note that the actor has the study; raises Conflict where `version` has passed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -9,7 +10,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_core.domain import Analysis, Notice, Sex, State, Study, Urgency, View
+from cxr_core.domain import AS_SENT, Analysis, Correction, Notice, Sex, State, Study, Urgency, View
 
 
 class Source(StrEnum):
@@ -228,7 +229,9 @@ class FilmView:
             None while waiting, and for conflicts and dead letters.
         heatmaps: per label (h, w) float32; empty where there are none.
         notice: why there is no analysis, or None.
-        previous: how many results of other models or policies exist.
+        previous: how many results of other models, policies or corrections exist.
+        correction: how a person had it hung anew; while it waits, `analysis` may be of another.
+        offer: the correction that would set it right by what it was refused for; None where there is none.
     """
 
     sha256: str
@@ -240,6 +243,14 @@ class FilmView:
     heatmaps: dict[str, NDArray[np.float32]] = field(repr=False)
     notice: Notice | None
     previous: int
+    correction: Correction = AS_SENT
+    offer: Correction | None = None
+
+    @property
+    def corrects(self) -> bool:
+        """It waits for its answer as it hangs now."""
+        waits = self.status is ImageStatus.WAITING
+        return waits and self.analysis is not None and self.analysis.correction != self.correction
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -385,11 +396,17 @@ class Job:
     Attributes:
         films: SHA-256 of the films that need an answer.
         model: id of the model asked for, or None for the one in force.
+        corrections: by SHA-256, of the films that a person had hung anew.
     """
 
     study_id: str
     films: tuple[str, ...]
     model: str | None
+    corrections: Mapping[str, Correction] = field(default_factory=dict)
+
+    def correction(self, sha256: str) -> Correction:
+        """Return how the film is to hang."""
+        return self.corrections.get(sha256, AS_SENT)
 
 
 @dataclass(frozen=True, slots=True)

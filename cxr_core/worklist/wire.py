@@ -17,7 +17,7 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_core.domain import Gate, Notice, Radiograph, Study
+from cxr_core.domain import AS_SENT, Correction, Gate, Notice, Radiograph, Study
 from cxr_core.errors import StoreError
 from cxr_core.imaging.limits import Limits
 from cxr_core.imaging.preprocess import Recipe
@@ -38,12 +38,14 @@ class Request:
         recipe: how the network wants the film; None: only show it.
         now: ISO 8601 with offset; see `pipeline.analyse`.
         max_side: None: answer without pixels; else with pixels no finer than this.
+        correction: how the film is to hang.
     """
 
     limits: Limits
     now: str
     recipe: Recipe | None = None
     max_side: int | None = None
+    correction: Correction = AS_SENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -266,13 +266,14 @@ class Worker:
             self.lifeline.drop([job.study_id])
             return None
         self._away.discard(job.model or "")
-        return Task(job, kit, {sha: self._threads.submit(self._decode, sha, kit) for sha in job.films})
+        return Task(job, kit, {sha: self._threads.submit(self._decode, job, sha, kit) for sha in job.films})
 
-    def _decode(self, sha256: str, kit: Kit) -> Decoded:
+    def _decode(self, job: Job, sha256: str, kit: Kit) -> Decoded:
         """Return what a child makes of a stored film; runs in a thread that mostly waits."""
+        now, correction = self.service.clock(), job.correction(sha256)
         raw = self.service.blobs.get(sha256)
         recipe = kit.classifier.manifest.recipe
-        decoded = self.pool.prepare(raw, now=self.service.clock(), recipe=recipe)
+        decoded = self.pool.prepare(raw, now=now, recipe=recipe, correction=correction)
         film = decoded.film
         if (film.radiograph.sha256 if isinstance(film, Film) else film.sha256) != sha256:
             raise DecoderDied(CRASHED)

@@ -17,13 +17,26 @@ from typing import Any
 from sqlalchemy import select
 
 from cxr_core.access import Action, Actor, Role
-from cxr_core.domain import Notice, Study, Urgency
+from cxr_core.domain import (
+    AS_SENT,
+    Analysis,
+    Correction,
+    Gate,
+    GateOutcome,
+    Notice,
+    Study,
+    Urgency,
+    Versions,
+)
 from cxr_core.evaluation.site import SiteFit
 from cxr_core.evaluation.site_cases import Cases, Choice
 from cxr_core.evaluation.site_listing import Listing, read_listing
+from cxr_core.imaging.gate import CORRECTIONS
+from cxr_core.imaging.refusals import refusal
 from cxr_core.inference.explanation import Method
 from cxr_core.inference.manifest import read_manifest
 from cxr_core.settings import Settings
+from cxr_core.triage.decide import refuse
 from cxr_core.triage.edit import edited
 from cxr_core.worklist import accounts, batches, policies, queue
 from cxr_core.worklist.accounts import Claims
@@ -50,6 +63,9 @@ class Nothing:
 
     def patient(self) -> tuple[str, str]:
         return "none", "nothing"
+
+    def hanging(self) -> tuple[str, int]:
+        return "none", 2
 
     def __getattr__(self, name: str) -> Callable[..., str]:
         return lambda *_, **__: "none"
@@ -115,6 +131,21 @@ class World:
         with self.service.database.write() as session:
             session.get_one(ImageRow, sha256).status = "dead"
         return sha256
+
+    def hanging(self) -> tuple[str, int]:
+        """The SHA-256 of a film that was refused because it is upside down, and its study's version."""
+        number, service = next(self._numbers), self.service
+        sha256 = f"{number:064x}"
+        with service.database.write() as session:
+            session.add(StudyRow(**study(number, "review", state=None)))
+            session.flush()
+            session.add(ImageRow(**image(number, number, status="waiting", sha256=sha256)))
+            queue.put(session.get_one(StudyRow, f"{number:032x}"), THEN, INTERACTIVE)
+        (job,) = queue.claim(service, "w1", 1)
+        assert queue.record(
+            service, "w1", job, [Answer(refused(service, sha256, "upside_down"), None, (), None)]
+        )
+        return sha256, 2
 
     def patient(self) -> tuple[str, str]:
         """Two studies of one patient."""
@@ -229,6 +260,27 @@ def signed_in(service: Service, role: Role, subject: str) -> Actor:
     return service.arrive(claims(subject))
 
 
+def refused(service: Service, sha256: str, code: str, correction: Correction = AS_SENT) -> Analysis:
+    """What the model and policy in force say of a film that the gate refuses for this."""
+    notice = refusal(code)
+    return Analysis(
+        sha256=sha256,
+        study=Study(),
+        gate=Gate(GateOutcome.REFUSED, (notice,)),
+        predictions=(),
+        abnormal=None,
+        triage=refuse(service.policy, notice),
+        versions=Versions(service.model, service.policy.version, "0"),
+        refusal=notice,
+        correction=correction,
+    )
+
+
+def _correct(service: Service, actor: Actor, world: Any) -> None:
+    sha256, version = world.hanging()
+    service.correct(actor, sha256, CORRECTIONS["upside_down"], version)
+
+
 def _undo(service: Service, actor: Actor, world: Any) -> None:
     study_id, version, entry = world.note(actor) if isinstance(world, World) else ("none", 1, 1)
     service.undo(actor, study_id, version, entry)
@@ -308,6 +360,7 @@ CALLS: dict[str, Call] = {
     "complete": Call(
         A.COMPLETE, lambda s, a, w: s.complete(a, w.study(), Study(age_years=40), 2), ("complete",)
     ),
+    "correct": Call(A.CORRECT, _correct, ("correct",)),
     "claim": Call(A.CLAIM, lambda s, a, w: s.claim(a, w.study(), 2), ("claim",)),
     "release": Call(
         A.CLAIM, lambda s, a, w: s.release(a, w.study(claimed_by=a.name, status="claimed"), 2), ("release",)

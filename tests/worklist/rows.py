@@ -121,6 +121,7 @@ def image(number: int, study_number: int, received: datetime = THEN, **columns: 
         "conflicts_with": None,
         "result_id": None,
         "thumbnail": None,
+        "correction": "",
     }
     return row | columns
 
@@ -138,6 +139,7 @@ def result(id_: int, film: int, model: str, policy: str, **columns: Any) -> dict
         "urgency": "routine",
         "body": {},
         "heatmaps": None,
+        "correction": "",
     }
     return row | columns
 

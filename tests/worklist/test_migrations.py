@@ -13,13 +13,13 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import func, select, text
 
-from cxr_core.errors import StoreError
+from cxr_core.errors import Busy, StoreError
 from cxr_core.settings import Settings
 from cxr_core.worklist import audit, migrations
 from cxr_core.worklist.backup import restore
 from cxr_core.worklist.blobs import Blobs
 from cxr_core.worklist.database import BLOBS_FOLDER, SQLITE_FILE, Database, connect, open_database
-from cxr_core.worklist.schema import Base, ImageRow
+from cxr_core.worklist.schema import Base, ImageRow, ResultRow
 from tests.worklist.conftest import BOTH
 
 RELEASED = Path(__file__).parent / "released"
@@ -111,6 +111,29 @@ def test_r8_a_backup_of_every_released_schema_restores_and_upgrades(nothing, rev
     assert restore(RELEASED / revision, nothing).sound
     database = open_database(nothing)
     sound(database, nothing, revision)
+    database.close()
+
+
+@pytest.mark.parametrize("revision", [each for each in REVISIONS if each < "0004"])
+def test_what_an_older_version_answered_is_of_the_film_as_it_was_sent(nothing, revision):
+    restore(RELEASED / revision, nothing)
+    database = open_database(nothing)
+    with database.write() as session:
+        old = session.scalars(select(ResultRow)).one()
+        assert {old.correction, *session.scalars(select(ImageRow.correction))} == {""}
+        columns = {each.key: getattr(old, each.key) for each in ResultRow.__table__.columns}
+        session.add(ResultRow(**(columns | {"id": 2, "correction": "turn=2"})))
+    with pytest.raises(Busy), database.write() as session:
+        session.add(ResultRow(**(columns | {"id": 3})))
+    database.close()
+
+
+def test_a_backup_keeps_how_films_were_hung(nothing):
+    restore(RELEASED / "0004", nothing)
+    database = open_database(nothing)
+    with database.read() as session:
+        assert set(session.scalars(select(ImageRow.correction))) == {"", "turn=2"}
+        assert session.scalars(select(ResultRow.correction)).all() == ["turn=2"]
     database.close()
 
 

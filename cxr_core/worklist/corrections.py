@@ -1,0 +1,85 @@
+"""A film that was refused because it hangs wrong: what would set it right, and a person who says do so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from cxr_core.access import Actor
+from cxr_core.domain import AS_SENT, Analysis, Correction
+from cxr_core.errors import Conflict, StoreError, Unknown
+from cxr_core.imaging.gate import CORRECTIONS
+from cxr_core.worklist import codec, queue
+from cxr_core.worklist.actions import change
+from cxr_core.worklist.schema import ImageRow, ResultRow
+from cxr_core.worklist.values import INTERACTIVE, ImageStatus
+
+if TYPE_CHECKING:
+    from cxr_core.worklist.service import Service
+
+CORRECT = "correct"
+"""Kind of the entry in a study's history, and word of the audit trail."""
+
+FILM, NOW, BEFORE = "film", "correction", "before"
+"""Members of both: SHA-256, and how the film was to hang from then on and until then (`Correction.key`)."""
+
+
+def offered(analysis: Analysis) -> Correction | None:
+    """Return how the film would have to hang not to be refused for it; None where nothing is offered."""
+    more = CORRECTIONS.get(analysis.refusal.code) if analysis.refusal else None
+    return analysis.correction.then(more) if more else None
+
+
+def correct(service: Service, actor: Actor, sha256: str, correction: Correction, version: int) -> None:
+    """Hang a film anew and queue it before all others; its old answer counts until the new one is there.
+
+    A film that is to hang so already is left alone, whatever the version: to ask twice is to ask once.
+
+    Args:
+        service: whose list it is.
+        actor: who has looked at the film.
+        sha256: of the film.
+        correction: whole, not in addition to one that was made before: what its refusal offers, or AS_SENT.
+        version: of its study, that was on the screen.
+
+    Raises:
+        Conflict: its study is no longer at `version`, the film waits, was given up or contradicts another,
+            or nothing of the kind is offered.
+        Unknown: there is no such film.
+    """
+    with service.database.read() as session:
+        found = session.execute(
+            select(ImageRow.study_id, ImageRow.correction).where(ImageRow.sha256 == sha256)
+        ).one_or_none()
+    if found is None:
+        raise Unknown("there is no such film")
+    study_id, before = found
+    if before == correction.key:
+        return
+    said = {FILM: sha256, NOW: correction.key, BEFORE: before}
+    with change(service, actor, CORRECT, study_id, version, said, said) as (study, now, session):
+        image = session.get_one(ImageRow, sha256, with_for_update=True)
+        _refuse(session, image, correction)
+        image.correction, image.status, image.attempts = correction.key, ImageStatus.WAITING, 0
+        queue.put(study, now, INTERACTIVE)
+
+
+def _refuse(session: Session, image: ImageRow, correction: Correction) -> None:
+    """Return if the film may be hung so now.
+
+    Raises:
+        Conflict: it may not.
+    """
+    if image.status not in (ImageStatus.ASSESSED, ImageStatus.REFUSED):
+        raise Conflict("this film has no answer just now, so there is nothing to correct")
+    if correction == AS_SENT:
+        return
+    result = session.get(ResultRow, image.result_id) if image.result_id else None
+    try:
+        offer = offered(codec.decode(image.sha256, result.body)) if result else None
+    except StoreError:
+        offer = None
+    if offer != correction:
+        raise Conflict("this film was not refused for what that would correct; look again, then act")

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from cxr_core.data.index import Index
-from cxr_core.domain import Analysis
+from cxr_core.domain import Analysis, GateOutcome
 from cxr_core.errors import DataError
 from cxr_core.evaluation.scored import Scored, scored_of
 from cxr_core.evaluation.tables import Answers, facts_of
@@ -30,25 +31,32 @@ class Answered:
     sha256: tuple[str, ...]
 
 
-def answered(index: Index, split: str, manifest: Manifest, results: Iterable[Analysis]) -> Answered:
+def answered(
+    whole: Index,
+    split: str,
+    manifest: Manifest,
+    results: Iterable[Analysis],
+    usual: pd.DataFrame | None = None,
+) -> Answered:
     """Return the answers beside what the index says is true.
 
     A label that the data set does not have is unknown on every film; one that the model knows within one
-    source only is judged within it, or on all films where the data set names no sources.
+    source only is judged within it where the data set has that source, else on all films.
 
     Args:
-        index: films of one split.
-        split: its name.
+        whole: the data set.
+        split: which of its films were answered.
         manifest: of the model.
-        results: of the pipeline, in the order of the index.
+        results: of the pipeline, in the order of the split.
+        usual: the model's own table of val, by which the naive model goes; None goes by these films.
 
     Raises:
         DataError: the data set has none of the model's labels, or every film was refused.
     """
-    labels = manifest.labels
+    labels, index = manifest.labels, whole.of(split)
     if not set(labels) & set(index.labels):
         raise DataError(f"{index.name}: has none of the labels of {manifest.id}: {', '.join(labels)}")
-    kept, rows, members, digests = [], [], [], []
+    kept, rows, members, warned, digests = [], [], [], [], []
     for number, result in enumerate(results):
         digests.append(result.sha256)
         if result.refusal is not None:
@@ -59,12 +67,17 @@ def answered(index: Index, split: str, manifest: Manifest, results: Iterable[Ana
         kept.append(number)
         rows.append([said[label].probability for label in labels])
         members.append([said[label].members for label in labels])
+        warned.append(result.gate.outcome is GateOutcome.WARNED)
     if not kept:
         raise DataError(f"{index.name}: every film of {split} was refused, or there is none")
-    table = facts_of(index).iloc[kept].reset_index(drop=True)
+    within = manifest.data.known_within
+    table = facts_of(index, whole, told=set(within.values())).iloc[kept].reset_index(drop=True)
     table = table.assign(**{label: np.nan for label in labels if label not in index.labels})
-    known = manifest.data.known_within if (table["source"] != "").any() else {}
-    told = replace(manifest, data=replace(manifest.data, known_within=known))
+    sources = set(whole.table["source"])
+    known = {label: source for label, source in within.items() if source in sources}
     answers = Answers(table, np.array(rows), np.array(members).transpose(0, 2, 1))
-    scored = scored_of(told, index.name, split, answers, table)
+    if usual is None:
+        manifest, usual = replace(manifest, data=replace(manifest.data, known_within=known)), table
+    scored = scored_of(manifest, index.name, split, answers, usual, within=known)
+    scored = replace(scored, warned=np.array(warned))
     return Answered(scored, len(digests) - len(kept), tuple(digests))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,8 +34,8 @@ class Scored:
         members: (N, M, L) calibrated, of each member.
         rules: of the model.
         truth: (N, L) 1, 0, or NaN where unknown.
-    """
         warned: (N,) whether the gate warned; None where no gate was asked, as of a model's own tables.
+    """
 
     model: str
     data: str
@@ -45,8 +46,8 @@ class Scored:
     members: Floats
     rules: Rules
     truth: Floats
-
     warned: NDArray[np.bool_] | None = None
+
     @property
     def labels(self) -> tuple[str, ...]:
         """(L,) in order."""
@@ -73,8 +74,8 @@ class Scored:
             probabilities=self.probabilities[mask],
             members=self.members[mask],
             truth=self.truth[mask],
-        )
             warned=None if self.warned is None else self.warned[mask],
+        )
 
     def column(self, label: str) -> tuple[Floats, Floats]:
         """Return (K,) probabilities and (K,) truth of a label, on the films where it is known."""
@@ -96,7 +97,13 @@ def read_scored(folder: Path, split: str) -> Scored:
 
 
 def scored_of(
-    manifest: Manifest, data: str, split: str, answers: tables.Answers, usual: pd.DataFrame
+    manifest: Manifest,
+    data: str,
+    split: str,
+    answers: tables.Answers,
+    usual: pd.DataFrame,
+    *,
+    within: Mapping[str, str] | None = None,
 ) -> Scored:
     """Return answers beside what is true.
 
@@ -106,8 +113,11 @@ def scored_of(
         split: val, test, or the id of an external set.
         answers: of the model on these films.
         usual: the model's table of val, by which the naive model goes.
+        within: label → the only source of these films in which it is known; None: as in the manifest.
     """
     rules = rules_of(manifest, usual)
+    if within is not None:
+        rules = replace(rules, within=within)
     return Scored(
         model=f"{manifest.id} {manifest.version}",
         data=data,
@@ -132,5 +142,5 @@ def reports(scored: Scored, policy: Policy) -> Report | None:
         scored.members if scored.members.shape[1] > 1 else None,
         scored.rules.thresholds,
         scored.truth,
-    )
         warned=scored.warned,
+    )

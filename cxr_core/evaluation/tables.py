@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 FOLDER = "evaluation"
 HISTORY = "history.csv"
 FACTS = ("file", "patient", "age", "sex", "view", "source")
+TEXTS = ("sex", "view", "source")
+"""Of these, what may be unknown of every film."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +37,24 @@ class Answers:
     members: Floats
 
 
-def facts_of(index: Index) -> pd.DataFrame:
+def facts_of(index: Index, whole: Index | None = None, *, told: Collection[str] = ()) -> pd.DataFrame:
     """Return what the tables may say of the films.
 
-    Films and patients of a data set that nobody published are numbered: a model folder is handed on,
-    and file names and patient numbers of a hospital are not.
+    Films, patients and sources of a data set that nobody published are numbered: a model folder is handed
+    on, and names and patient numbers of a hospital are not.
+
+    Args:
+        index: the films.
+        whole: all films of the data set, which are numbered together, so that a film or a patient in two
+            splits is seen; None: `index` is all that is looked at.
+        told: sources that keep their names, because the manifest says them.
     """
     table = index.table[[*FACTS, *index.labels]].copy()
     if not index.url:
-        table["file"] = [f"film-{number:06d}" for number in range(1, len(table) + 1)]
-        patients = pd.factorize(table["patient"])[0] + 1
-        table["patient"] = [f"patient-{number:06d}" for number in patients]
-        table["source"] = pd.factorize(table["source"])[0].astype(str)
+        every, said = (index if whole is None else whole).table, {"", *told}
+        table["file"] = _numbered(every["path"], "film-{:06d}", index.table["path"])
+        table["patient"] = _numbered(every["patient"], "patient-{:06d}", table["patient"])
+        table["source"] = _numbered(every["source"], "source-{}", table["source"], kept=said)
     return table
 
 
@@ -115,9 +123,17 @@ def write_history(folder: Path, members: Sequence[Path]) -> None:
     joined.to_csv(folder / FOLDER / HISTORY, index=False, lineterminator="\n")
 
 
+def _numbered(every: Iterable[str], form: str, names: Iterable[str], kept: Collection[str] = ()) -> list[str]:
+    """Return names as numbers, each the same wherever it stands in `every`."""
+    others = (name for name in dict.fromkeys(every) if name not in kept)
+    numbers = {name: form.format(number) for number, name in enumerate(others, 1)}
+    return [name if name in kept else numbers[name] for name in names]
+
+
 def _table(folder: Path, kind: str, split: str) -> pd.DataFrame:
-    return pd.read_csv(folder / FOLDER / f"{kind}-{split}.csv", keep_default_na=False, na_values=[""])
+    path = folder / FOLDER / f"{kind}-{split}.csv"
+    return pd.read_csv(path, keep_default_na=False, na_values=[""], dtype=dict.fromkeys(TEXTS, str))
 
 
 def _facts(table: pd.DataFrame) -> pd.DataFrame:
-    return table.fillna({"sex": "", "view": "", "source": ""})
+    return table.fillna(dict.fromkeys(TEXTS, ""))

@@ -232,10 +232,13 @@ def _write(
     shutil.copyfile(job.run / COPY, folder / f"{recipe.name}.toml")
     runs = [job.run / f"member-{number}" for number in range(len(recipe.members))]
     tables.write_history(folder, [runs[number] for number in recipe.served])
+    within = set(within_of(recipe, index).values())
     for split, each in scored.items():
         together = fitted.calibration.probability(each.logits.mean(axis=1))
         answers = tables.Answers(
-            tables.facts_of(each.index), together, fitted.calibration.probability(each.logits)
+            tables.facts_of(each.index, index, told=within),
+            together,
+            fitted.calibration.probability(each.logits),
         )
         tables.write(folder, split, recipe.labels, answers)
     manifest = _manifest(folder, job, recipe, network, index, fitted)

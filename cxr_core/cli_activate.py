@@ -9,7 +9,7 @@ import typer
 
 from cxr_core import settings
 from cxr_core.cli_models import failures
-from cxr_core.cli_service import opened
+from cxr_core.cli_service import in_force, opened
 from cxr_core.errors import CxrError
 
 if TYPE_CHECKING:
@@ -88,15 +88,11 @@ def strip_model(
 
 
 def _in_force(chosen: Settings) -> str:
-    """Return the id of the model in force; no worklist is made by looking for it."""
+    """Return the id of the model in force, that of the settings where it cannot be read."""
     from cxr_core.files import printable
-    from cxr_core.worklist.database import SQLITE_FILE
 
-    if not chosen.database_url and not (chosen.home / SQLITE_FILE).exists():
-        return chosen.model
     try:
-        with opened() as (service, _):
-            return service.model_in_force.id
+        return in_force(chosen).id
     except CxrError as error:  # what is listed below may be just what has to be seen
         typer.echo(f"cxr: which model is in force is not known: {printable(str(error))}", err=True)
         return chosen.model

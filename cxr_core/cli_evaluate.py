@@ -13,6 +13,7 @@ import typer
 
 from cxr_core import settings
 from cxr_core.cli_models import failures, progress
+from cxr_core.cli_service import refuse_in_force
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -65,8 +66,8 @@ def evaluate(
     """Measure a model: AUC, average precision and what its thresholds do, with 95 % intervals by patient.
 
     Without --data it needs no film. Patients, films and copies in two splits are named on stderr.
-    --boxes, --noise and --external look at the films of --data, or of CXR_DATA, instead. With --write the
-    manifest changes: a model in force must be activated again, under another version.
+    --boxes, --noise and --external look at the films of --data, or of CXR_DATA, instead. --write changes the
+    manifest and is refused for a model that a lead activated: it would answer no film any more.
     """
     from cxr_core import cli_evaluate_films as films
     from cxr_core.errors import ModelError
@@ -75,6 +76,8 @@ def evaluate(
     with failures():
         chosen = settings.load()
         folder = chosen.models_dir / (model_id or chosen.model)
+        if write:
+            refuse_in_force(chosen, folder.name)
         if asked := films.Asked(boxes, noise, external, most):
             for line in films.look(folder, films.root_of(data or chosen.data), asked, chosen, write=write):
                 typer.echo(line)
@@ -120,14 +123,15 @@ def _warn(problems: Iterable[Problem]) -> None:
 
 
 def _write(folder: Path, chosen: Settings, resamples: int) -> None:
+    from cxr_core.evaluation import keep
     from cxr_core.evaluation.report import write_all
-    from cxr_core.inference import registry
+    from cxr_core.inference.manifest import read_manifest
     from cxr_core.triage.policy import load_policy
 
-    manifest = registry.verify(folder)
-    with _bar("evaluate") as tell:
-        write_all(folder, manifest, load_policy(chosen.policy), resamples=resamples, on_progress=tell)
-    registry.seal(folder, manifest)
+    policy = load_policy(chosen.policy)
+    with keep.aside(folder, beside=True) as made, _bar("evaluate") as tell:
+        write_all(made, read_manifest(made), policy, resamples=resamples, on_progress=tell)
+        keep.put(made, folder)
 
 
 def _evaluated(folder: Path, scored: Scored, chosen: Settings, resamples: int, *, kept: bool) -> Evaluation:
@@ -152,6 +156,7 @@ def _answered(folder: Path, data: Path, split: str, chosen: Settings, *, look: b
     from cxr_core.data.readers import read
     from cxr_core.evaluation.answered import answered
     from cxr_core.evaluation.leaks import same_bytes
+    from cxr_core.evaluation.tables import read_labels, splits_in
     from cxr_core.pipeline import load_kit
 
     whole = read(data, checked=not look)
@@ -161,7 +166,8 @@ def _answered(folder: Path, data: Path, split: str, chosen: Settings, *, look: b
     answers = analyse_files(files, kit, now=datetime.now(UTC), threads=chosen.threads)
     with progress() as bar:
         results = (result for _, result in bar.track(answers, total=len(files), description="predict"))
-        found = answered(index, split, kit.classifier.manifest, results)
+        usual = read_labels(folder, own[0]) if (own := splits_in(folder)) else None
+        found = answered(whole, split, kit.classifier.manifest, results, usual)
     if found.refused:
         typer.echo(f"cxr: {found.refused} films were refused and are left out", err=True)
     _warn(same_bytes(found.sha256))

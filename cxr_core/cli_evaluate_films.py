@@ -51,8 +51,8 @@ def root_of(data: Path | None) -> Path:
 def look(folder: Path, data: Path, asked: Asked, chosen: Settings, *, write: bool) -> list[str]:
     """Ask the model of a folder about films and return the lines that say what came of it.
 
-    With `write` the tables go into the folder's `evaluation/`, and the manifest is bound to them; without,
-    into a copy of the folder's figures that is thrown away.
+    With `write` the tables go into the folder's `evaluation/` once all are made, and the manifest is bound
+    to them; without they are thrown away.
 
     Args:
         folder: of the model.
@@ -64,17 +64,12 @@ def look(folder: Path, data: Path, asked: Asked, chosen: Settings, *, write: boo
     Raises:
         CxrError: the model, or the films, are not what they should be.
     """
-    from tempfile import TemporaryDirectory
+    from cxr_core.evaluation import keep
 
-    from cxr_core.evaluation.keep import rebind
-    from cxr_core.inference import registry
-
-    registry.verify(folder)  # before anything is written that changes it
-    with TemporaryDirectory() as aside:
-        to = folder if write else _figures_aside(folder, Path(aside))
-        lines = [*_lines(folder, to, data, asked, chosen)]
+    with keep.aside(folder, beside=write) as made:
+        lines = [*_lines(folder, made, data, asked, chosen)]
         if write:
-            rebind(folder)
+            keep.put(made, folder)
     return lines
 
 
@@ -138,14 +133,6 @@ def _kit(folder: Path, chosen: Settings) -> Kit:
 def _nih(data: Path) -> Path:
     """Return the folder of ChestX-ray14: the one named, or the one in it."""
     return data / "nih" if (data / "nih").is_dir() else data
-
-
-def _figures_aside(folder: Path, aside: Path) -> Path:
-    """Return a copy of the folder without its network, for tables that are not kept."""
-    import shutil
-
-    heavy = shutil.ignore_patterns("*.onnx", "*.safetensors")
-    return Path(shutil.copytree(folder, aside / folder.name, ignore=heavy))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import typer
 
 from cxr_core import settings
 from cxr_core.cli_models import failures
+from cxr_core.cli_service import refuse_in_force
 
 Version = Annotated[str, typer.Option(help="Version of the model, as its card and every result name it.")]
 
@@ -77,6 +78,7 @@ def figures(
         chosen = settings.load()
         folder, policy = chosen.models_dir / (model_id or chosen.model), load_policy(chosen.policy)
         if write:
+            refuse_in_force(chosen, folder.name)
             write_anew(folder, policy, recipe=recipe, baseline=baseline)
         else:
             typer.echo(card_of(folder, policy, baseline=baseline))

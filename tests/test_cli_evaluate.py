@@ -31,6 +31,7 @@ def models(tmp_path, monkeypatch):
     """A folder of models with a sound copy of the bundled one."""
     shutil.copytree(FOLDER, tmp_path / "models" / ID)
     monkeypatch.setenv("CXR_MODELS_DIR", str(tmp_path / "models"))
+    monkeypatch.setenv("CXR_HOME", str(tmp_path / "home"))
     return tmp_path / "models"
 
 

@@ -42,6 +42,7 @@ def folder(tmp_path, monkeypatch):
     made = make_tiny_model(tmp_path / "models")
     (made / "evaluation").mkdir()
     monkeypatch.setenv("CXR_MODELS_DIR", str(made.parent))
+    monkeypatch.setenv("CXR_HOME", str(tmp_path / "home"))
     return made
 
 
@@ -83,3 +84,11 @@ def test_nothing_is_asked_of_a_set_that_is_not_there_or_of_no_folder(folder, dat
     assert (missing.exit_code, "holds none of the sets kermany, covid" in missing.stderr) == (1, True)
     assert "CXR_DATA" in run("--boxes").stderr
     assert files(folder) == before
+
+
+def test_what_ends_half_way_leaves_the_model_as_it_was(folder, data):
+    before = files(folder)
+    done = run("--data", str(data), "--boxes", "--external", "--write")
+    assert (done.exit_code, "holds none of the sets" in done.stderr) == (1, True)
+    assert files(folder) == before
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]

@@ -8,12 +8,14 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from cxr_core.errors import ModelError
+from cxr_core.inference import distance
 from cxr_core.inference.calibration import Calibration
 from cxr_core.inference.heads import Heads
 from cxr_core.inference.manifest import MANIFEST, Manifest, read_manifest, write_manifest
@@ -57,6 +59,9 @@ def load(folder: Path, *, threads: int = 0) -> Classifier:
         heads=_heads(folder / WEIGHTS, manifest),
         session=open_session(folder / NETWORK, threads),
     )
+    if manifest.distance is not None:
+        width = manifest.model.members * classifier.heads.channels
+        classifier = replace(classifier, distance=distance.read(folder, manifest.distance, width))
     _check_ports(classifier)
     _check_labels(folder, classifier)
     check_self_test(classifier)
@@ -98,6 +103,7 @@ def verify(folder: Path) -> Manifest:
     for table, network in (
         ("calibration", manifest.calibration.network),
         ("thresholds", manifest.thresholds.network),
+        ("distance", manifest.distance.network if manifest.distance else ""),
     ):
         if network and network != manifest.files[NETWORK]:
             raise ModelError(
@@ -128,14 +134,12 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def seal(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest into its folder with the SHA-256 of every file as it lies there now.
-
-    A folder of figures only goes on naming the network that it does without.
-    """
-    files = hashes(folder)
-    if files.pop(ELSEWHERE, None) and elsewhere(folder):
-        files |= {name: manifest.files[name] for name in NETWORK_FILES}
-    write_manifest(replace(manifest, files=files), folder / MANIFEST)
+    """Write the manifest into its folder with `hashes`; who reads it meanwhile meets the old or the new."""
+    whole = replace(manifest, files=hashes(folder))
+    with TemporaryDirectory(prefix=".seal-", dir=folder.parent) as space:
+        made = Path(space) / "made.toml"  # no model folder, not for a moment
+        write_manifest(whole, made)
+        made.replace(folder / MANIFEST)
 
 
 def labels_text(labels: Sequence[str]) -> str:

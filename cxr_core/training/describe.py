@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxr_core.errors import ModelError
-from cxr_core.evaluation import localise, report, tables
+from cxr_core.evaluation import keep, localise, report, tables
 from cxr_core.evaluation.bootstrap import Interval
 from cxr_core.evaluation.measure import RESAMPLES, Measured, known_truth, measure, paired_difference, rules_of
 from cxr_core.inference import registry
@@ -95,8 +95,6 @@ def write_anew(
             f"{manifest.id} has {manifest.model.members} members and {len(manifest.labels)} labels, "
             f"the recipe {given.name} has {len(given.served)} and {len(given.labels)}, or others"
         )
-    if recipe is not None:
-        shutil.copyfile(recipe, folder / f"{given.name}.toml")
     own = manifest.files[registry.NETWORK]
     bound = replace(
         manifest,
@@ -107,9 +105,12 @@ def write_anew(
     figures = figures_of(folder, bound, policy, baseline=baseline)
     kept = {name: value for name, value in manifest.evaluation.items() if name in TRAINING}
     kept |= localise.stated(folder)
-    (folder / "card.md").write_text(written_card(bound, given, figures), encoding="utf-8")
-    report.write_all(folder, bound, policy)
-    registry.seal(folder, replace(bound, evaluation=figures.evaluation | kept))
+    with keep.aside(folder, beside=True) as made:
+        if recipe is not None:
+            shutil.copyfile(recipe, made / f"{given.name}.toml")
+        (made / "card.md").write_text(written_card(bound, given, figures), encoding="utf-8")
+        report.write_all(made, bound, policy)
+        keep.put(made, folder, replace(bound, evaluation=figures.evaluation | kept))
 
 
 def written_card(manifest: Manifest, recipe: TrainingRecipe, figures: Figures) -> str:

@@ -14,6 +14,7 @@ from cxr_core.cli import app
 from cxr_core.settings import Settings
 from cxr_core.worklist.database import SQLITE_FILE
 from cxr_core.worklist.service import open_service
+from tests.evaluation.tabled import with_tables
 from tests.worklist.test_models import made
 
 
@@ -85,3 +86,24 @@ def test_a_network_is_moved_out_and_the_folder_stays_sound(cxr, settings, tmp_pa
     )
     refused = cxr("strip", "two", "--to", tmp_path / "away")
     assert (refused.exit_code, "figures only" in refused.output) == (1, True)
+
+
+def test_figures_are_not_written_under_a_model_that_was_activated(cxr, settings):
+    def evaluate(*arguments: str) -> Result:
+        return CliRunner().invoke(app, ["evaluate", *arguments])
+
+    with_tables(settings.models_dir / "two")
+    assert cxr("activate", "two", "--note", "why").exit_code == 0
+    before = (settings.models_dir / "two" / "manifest.toml").read_bytes()
+    for refused in (
+        evaluate("two", "--split", "test", "--write"),
+        evaluate("two", "--noise", "--data", str(settings.home), "--write"),
+        cxr("figures", "two", "--write"),
+    ):
+        assert refused.exit_code == 1
+        assert "two 2.0.0 is in force" in refused.output
+        assert "Leave out --write" in refused.output
+    assert (settings.models_dir / "two" / "manifest.toml").read_bytes() == before
+    assert evaluate("two", "--split", "test", "--resamples", "5").exit_code == 0
+    assert cxr("activate", "one", "--note", "back").exit_code == 0
+    assert evaluate("two", "--split", "test", "--write", "--resamples", "5").exit_code == 0

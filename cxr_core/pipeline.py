@@ -235,19 +235,24 @@ def _classified(films: Sequence[Film], kit: Kit) -> list[Analysis]:
 def _concluded(
     film: Film, logits: NDArray[np.float32], features: NDArray[np.float32], kit: Kit, share: dict[str, float]
 ) -> Analysis:
-    """Return the result of one film from its (M, L) logits: calibrate, decide."""
-    timings = film.timings_ms | share
+    """Return the result of one film from its (M, L) logits and features: distance, calibrate, decide."""
+    timings, verdict = film.timings_ms | share, film.gate
     try:
+        if kit.classifier.distance is not None:
+            with _timed(timings, "distance"):
+                verdict = kit.classifier.distance.judged(film.gate, features)
         with _timed(timings, "decide"):
             predictions, abnormal = kit.classifier.predictions(logits)
-            triage = decide(kit.policy, film.gate, predictions, abnormal)
+            triage = decide(kit.policy, verdict, predictions, abnormal)
+    except Rejected as exc:
+        return _refused_film(film, kit, Notice(exc.code, exc.message, exc.hint), timings)
     except Exception as exc:
         _log_fault("decide", exc)
         return _refused_film(film, kit)
     return Analysis(
         sha256=film.radiograph.sha256,
         study=film.radiograph.study,
-        gate=film.gate,
+        gate=verdict,
         predictions=predictions,
         abnormal=abnormal,
         triage=triage,
@@ -259,9 +264,12 @@ def _concluded(
     )
 
 
-def _refused_film(film: Film, kit: Kit) -> Analysis:
-    unfit = Unfit(INTERNAL, film.radiograph.sha256, film.radiograph, film.timings_ms, film.correction)
-    return refused(unfit, kit)
+def _refused_film(
+    film: Film, kit: Kit, notice: Notice = INTERNAL, timings: dict[str, float] | None = None
+) -> Analysis:
+    radiograph = film.radiograph
+    spent = film.timings_ms if timings is None else timings
+    return refused(Unfit(notice, radiograph.sha256, radiograph, spent, film.correction), kit)
 
 
 def _dated(verdict: Gate, study: Study, now: datetime) -> Gate:

@@ -1,7 +1,8 @@
-"""A TOML table read into a frozen dataclass, key for key: nothing missing, unknown or coerced."""
+"""A TOML table read into a frozen dataclass, nothing missing, unknown or coerced; and one written."""
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -71,3 +72,29 @@ def _plain(hint: Any, value: object, where: str, error: type[CxrError]) -> Any: 
     if not fits:
         raise error(f"{where}: expected {hint.__name__}, got {type(value).__name__}")
     return value
+
+
+def table_lines(name: str, table: dict[str, Any]) -> list[str]:
+    """Return the lines of a TOML table that `build` reads again, its tables beneath it."""
+    plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    heading = [] if table and not plain else ["", f"[{name}]"]  # tables of tables alone need none
+    lines = [*heading, *(f"{_key(key)} = {_toml(value)}" for key, value in plain.items())]
+    for key, value in table.items():
+        if isinstance(value, dict):
+            lines += table_lines(f"{name}.{_key(key)}", value)
+    return lines
+
+
+def _key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
+
+
+def _toml(value: Any) -> str:  # noqa: ANN401 -- any value that TOML knows
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, float):
+        return repr(float(value))
+    # TOML's escapes are JSON's, and it forbids one character more.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import tomllib
@@ -10,17 +9,18 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from cxr_core.domain import ABNORMAL, FINDINGS
 from cxr_core.errors import ModelError
 from cxr_core.imaging.preprocess import Recipe
 from cxr_core.inference.calibration import Method
 from cxr_core.inference.heads import Pooling
-from cxr_core.strict import build
+from cxr_core.strict import build, table_lines
 
 MANIFEST = "manifest.toml"
 NETWORK, WEIGHTS = "model.onnx", "weights.safetensors"
+DISTANCE = "distance.safetensors"
+"""What the features of films that count as seen look like; see `distance`."""
 LOOSEST = 0.01
 """Largest self-test tolerance in logits; more would let changed weights through."""
 
@@ -137,6 +137,23 @@ class SelfTest:
 
 
 @dataclass(frozen=True, slots=True)
+class DistanceTable:
+    """When a film is unlike what the model has seen: by the distance of its features to the nearest group.
+
+    `components` axes of each group are kept. A film beyond `warn` is sent to a person, one beyond `refuse` is
+    not answered. `network` is the SHA-256 of the network whose features they are.
+    """
+
+    method: str
+    components: int
+    groups: tuple[str, ...]
+    warn: float
+    refuse: float
+    fitted_on: str
+    network: str
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """The whole of `manifest.toml`."""
 
@@ -150,6 +167,7 @@ class Manifest:
     self_test: SelfTest
     files: dict[str, str]
     evaluation: dict[str, float]
+    distance: DistanceTable | None = None
 
     @property
     def id(self) -> str:
@@ -194,7 +212,7 @@ def write_manifest(manifest: Manifest, path: Path) -> None:
     """Write `manifest.toml` in the form that `read_manifest` reads; equal manifests give equal bytes."""
     lines: list[str] = []
     for name, table in asdict(manifest).items():
-        lines += _table(name, table)
+        lines += [] if table is None else table_lines(name, table)
     path.write_text("\n".join(lines).lstrip("\n") + "\n", encoding="utf-8")
 
 
@@ -267,30 +285,10 @@ def _check_figures(manifest: Manifest, folder: str) -> None:
         raise ModelError(f"{folder}: calibration by softmax has one slope, the same for all labels")
     if not all(0 < value <= 1.01 for value in manifest.thresholds.values):
         raise ModelError(f"{folder}: thresholds must lie above 0 and at most at 1")
+    if (far := manifest.distance) is not None:
+        if not (0 < far.warn <= far.refuse < math.inf and far.components > 0 and far.groups):
+            raise ModelError(f"{folder}: distance must have groups, components and 0 < warn <= refuse")
+        if DISTANCE not in manifest.files:
+            raise ModelError(f"{folder}: distance without {DISTANCE}")
     if not 0 < manifest.self_test.tolerance <= LOOSEST:
         raise ModelError(f"{folder}: self_test.tolerance must lie above 0 and at most at {LOOSEST}")
-
-
-def _table(name: str, table: dict[str, Any]) -> list[str]:
-    plain = {key: value for key, value in table.items() if not isinstance(value, dict)}
-    heading = [] if table and not plain else ["", f"[{name}]"]  # tables of tables alone need none
-    lines = [*heading, *(f"{_key(key)} = {_toml(value)}" for key, value in plain.items())]
-    for key, value in table.items():
-        if isinstance(value, dict):
-            lines += _table(f"{name}.{_key(key)}", value)
-    return lines
-
-
-def _key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
-
-
-def _toml(value: Any) -> str:  # noqa: ANN401 -- any value that TOML knows
-    if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, date):
-        return value.isoformat()
-    if isinstance(value, float):
-        return repr(float(value))
-    # TOML's escapes are JSON's, and it forbids one character more.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cxr_core.domain import ABNORMAL, Prediction
 from cxr_core.errors import ModelError
 from cxr_core.inference.calibration import Calibration
+from cxr_core.inference.distance import Distance
 from cxr_core.inference.heads import Heads
 from cxr_core.inference.manifest import Manifest
 
@@ -40,12 +41,14 @@ class Classifier:
         calibration: from logits to probabilities.
         heads: from feature maps to logits, for heatmaps.
         session: ONNX Runtime session; safe to call from several threads.
+        distance: what tells films that the model has not seen the like of, or None: it was not measured.
     """
 
     manifest: Manifest
     calibration: Calibration
     heads: Heads = field(repr=False)
     session: ort.InferenceSession = field(repr=False)
+    distance: Distance | None = field(default=None, repr=False)
 
     def run(self, films: Floats) -> Output:
         """Return logits and feature maps of films (N, 1, S, S) float32.

@@ -29,12 +29,13 @@ from pydicom.uid import (
 
 from cxr_core.domain import Notice, Radiograph, Study
 from cxr_core.errors import Rejected
+from cxr_core.imaging import rle
 from cxr_core.imaging.dicom_grey import PixelFormat, film, pixel_format
 from cxr_core.imaging.dicom_study import read_study, spacing_mm
 from cxr_core.imaging.dicom_subject import check_subject
 from cxr_core.imaging.dicom_values import code_string, integer, raw_value
-from cxr_core.imaging.headers import stream_size
-from cxr_core.imaging.limits import Limits, check_frames, check_size
+from cxr_core.imaging.headers import jpeg_parts, stream_size
+from cxr_core.imaging.limits import Limits, check_frames, check_parts, check_size
 from cxr_core.imaging.quiet import quiet
 from cxr_core.imaging.refusals import note, reject
 
@@ -158,7 +159,7 @@ def check_pixels(dataset: FileDataset, limits: Limits) -> PixelFormat:
     check_size(rows, columns, limits)
     check_frames(integer(dataset, "NumberOfFrames", 1), limits)
     if encapsulated and dataset.file_meta.TransferSyntaxUID != RLELossless:
-        _check_stream(dataset, rows, columns)
+        _check_stream(_frame(dataset), rows, columns, limits)
     return form
 
 
@@ -198,12 +199,17 @@ def _syntax_name(syntax: str) -> str:
     return name if name != syntax and syntax.startswith("1.2.840.10008.") else "of this file"
 
 
-def _check_stream(dataset: FileDataset, rows: int, columns: int) -> None:
-    """Raise Rejected(broken_pixels) unless the compressed header says what the tags say."""
+def _frame(dataset: FileDataset) -> bytes:
+    """Return the compressed frame, its fragments joined."""
     try:
-        stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
+        return get_frame(dataset.PixelData, 0, number_of_frames=1)
     except Exception as exc:  # see transfer_syntax
         raise reject("broken_pixels", found="no compressed frame") from exc
+
+
+def _check_stream(stream: bytes, rows: int, columns: int, limits: Limits) -> None:
+    """Raise Rejected(broken_pixels, too_many_parts) unless the compressed header says what the tags say."""
+    check_parts(jpeg_parts(stream, limits.max_elements), limits)
     size = stream_size(stream)
     if size is None:
         raise reject("broken_pixels", found="no header in the compressed frame")
@@ -220,10 +226,10 @@ def stored_pixels(dataset: FileDataset, form: PixelFormat) -> NDArray[np.integer
     rows, columns = integer(dataset, "Rows", 0), integer(dataset, "Columns", 0)
     if form.allocated == 16 and dataset.file_meta.TransferSyntaxUID in NATIVE:
         return _native_words(dataset, rows, columns)
-    # The Rust decoder for RLE panics on broken segments: an error that no `except Exception` stops.
-    plugin = "pydicom" if dataset.file_meta.TransferSyntaxUID == RLELossless else ""
+    if dataset.file_meta.TransferSyntaxUID == RLELossless:
+        return rle.unpack(_frame(dataset), rows, columns, form.allocated)
     try:
-        pixels: NDArray[np.integer] = pixel_array(dataset, index=0, decoding_plugin=plugin)
+        pixels: NDArray[np.integer] = pixel_array(dataset, index=0)
     except Exception as exc:  # each decoder has errors of its own
         raise reject("broken_pixels", found="no decoder can read the frame") from exc
     if pixels.shape != (rows, columns) or pixels.dtype.itemsize * 8 != form.allocated:

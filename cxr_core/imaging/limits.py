@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cxr_core.errors import SettingsError
+from cxr_core.imaging.headers import Parts
 from cxr_core.imaging.refusals import reject
 
 _MIB = 1024 * 1024
@@ -22,7 +23,9 @@ class Limits:
         max_megapixels: rows × columns in millions; at most PILLOW_MEGAPIXELS.
         max_side, min_side: pixels of the long and of the short side.
         max_frames: NumberOfFrames, or frames of an animated PNG.
-        max_elements: DICOM elements, items and fragments that are read; a film has a few hundred.
+        max_elements: DICOM elements, items and fragments, PNG chunks or JPEG segments that are read; a film
+            has a few hundred.
+        max_scans: passes of a JPEG over the whole picture; encoders make about ten.
 
     Raises:
         SettingsError: a bound below 1, min_side above max_side, or too many megapixels.
@@ -34,11 +37,12 @@ class Limits:
     min_side: int = 64
     max_frames: int = 1
     max_elements: int = 20_000
+    max_scans: int = 50
 
     def __post_init__(self) -> None:
         """Refuse bounds that contradict each other."""
         sizes = (self.max_bytes, self.max_side, self.min_side, self.max_frames)
-        if min(*sizes, self.max_elements) < 1:
+        if min(*sizes, self.max_elements, self.max_scans) < 1:
             raise SettingsError("limits: every bound must be 1 or more")
         if self.min_side > self.max_side:
             raise SettingsError("limits: min_side must not exceed max_side")
@@ -72,3 +76,10 @@ def check_frames(frames: int, limits: Limits) -> None:
     """Raise Rejected(too_many_frames) if the file holds more than max_frames."""
     if frames > limits.max_frames:
         raise reject("too_many_frames", found=frames, limit=limits.max_frames)
+
+
+def check_parts(parts: Parts, limits: Limits) -> None:
+    """Raise Rejected(too_many_parts) if a picture is of more pieces or scans than are read."""
+    for found, limit in ((parts.pieces, limits.max_elements), (parts.scans, limits.max_scans)):
+        if found > limit:
+            raise reject("too_many_parts", limit=limit)

@@ -11,7 +11,8 @@ from PIL import Image
 
 from cxr_core.domain import Notice, Radiograph
 from cxr_core.errors import Rejected
-from cxr_core.imaging.limits import Limits, check_frames, check_size
+from cxr_core.imaging.headers import jpeg_parts, png_parts
+from cxr_core.imaging.limits import Limits, check_frames, check_parts, check_size
 from cxr_core.imaging.quiet import quiet
 from cxr_core.imaging.refusals import note, reject
 
@@ -47,8 +48,10 @@ def decode_raster(raw: bytes, kind: str, limits: Limits, sha256: str) -> Radiogr
         sha256: of `raw`, kept in the result.
 
     Raises:
-        Rejected: broken_image, or the size or number of frames is out of bounds.
+        Rejected: broken_image, or the size or number of frames or parts is out of bounds.
     """
+    counted = png_parts if kind == "PNG" else jpeg_parts
+    check_parts(counted(raw, limits.max_elements), limits)
     with quiet():
         try:
             with Image.open(BytesIO(raw), formats=(kind,)) as image:
@@ -70,14 +73,14 @@ def _film(image: Image.Image) -> tuple[NDArray[np.float32], tuple[Notice, ...]]:
     notes: list[Notice] = []
     image.load()
     grey = _grey(image, notes)
-    turn = _TURNS.get(_orientation(image, notes))
+    turn = _TURNS.get(orientation(image, notes))
     if turn is not None:
         grey = np.ascontiguousarray(turn(grey))
         notes.append(note("turned_by_exif"))
     return grey, tuple(notes)
 
 
-def _orientation(image: Image.Image, notes: list[Notice]) -> int:
+def orientation(image: Image.Image, notes: list[Notice]) -> int:
     """Return the EXIF orientation, 1 if there is none; a damaged EXIF block does not cost the film."""
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
@@ -116,9 +119,14 @@ def _sixteen_bit(values: NDArray[np.integer]) -> NDArray[np.float32]:
     tells how many bits are in use.
     """
     clipped: NDArray[np.integer] = np.clip(values, 0, 65535)
-    bits = next(depth for depth in (8, 10, 12, 14, 16) if int(clipped.max()) < 2**depth)
-    grey: NDArray[np.float32] = np.multiply(clipped, np.float32(1 / (2**bits - 1)), dtype=np.float32)
+    top = 2 ** sixteen_bit_depth(clipped) - 1
+    grey: NDArray[np.float32] = np.multiply(clipped, np.float32(1 / top), dtype=np.float32)
     return grey
+
+
+def sixteen_bit_depth(values: NDArray[np.integer]) -> int:
+    """Return how many bits of 16 are in use."""
+    return next(depth for depth in (8, 10, 12, 14, 16) if int(values.max()) < 2**depth)
 
 
 def _is_coloured(image: Image.Image) -> bool:

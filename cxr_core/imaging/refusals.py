@@ -42,6 +42,7 @@ REFUSALS: dict[str, tuple[str, str]] = {
         "The file holds {found} frames; at most {limit} can be read.",
         "Send single films, not a cine loop.",
     ),
+    "too_many_parts": ("The picture comes in more than {limit} parts; no film does.", _EXPORT),
     "unsupported_transfer_syntax": (
         "The DICOM transfer syntax {found} is not accepted.",
         "Store the film uncompressed or as JPEG, JPEG-LS, JPEG 2000 or RLE.",

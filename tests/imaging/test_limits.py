@@ -6,15 +6,19 @@ import struct
 import time
 import tracemalloc
 import zlib
+from io import BytesIO
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom.uid import JPEG2000, DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit
 
 from cxr_core.errors import Rejected, SettingsError
 from cxr_core.imaging.decode import decode
 from cxr_core.imaging.limits import Limits, check_bytes, check_frames, check_size
+from tests.films import png
 from tests.imaging.dicom_files import as_bytes, compressed_file, dataset, film_file, ramp
+from tests.worklist.hostile import endless_jpeg
 
 DEFAULT = Limits()
 
@@ -77,6 +81,7 @@ def test_too_many_bytes_and_frames_are_refused():
         {"min_side": 300, "max_side": 200},
         {"max_megapixels": 90},
         {"max_megapixels": 0},
+        {"max_scans": 0},
     ],
 )
 def test_contradictory_limits_are_a_setting_error(wrong):
@@ -172,3 +177,46 @@ def test_an_element_of_millions_of_values_is_left_out_quickly():
     film = decode(as_bytes(made), DEFAULT)
     assert time.process_time() - started < 1
     assert np.ptp(film.pixels) == 1
+
+
+def jpeg_with(more: bytes) -> bytes:
+    """A sound JPEG with `more` behind its first marker."""
+    stream = BytesIO()
+    Image.fromarray(ramp("uint8", 8)).save(stream, "JPEG")
+    return stream.getvalue()[:2] + more + stream.getvalue()[2:]
+
+
+PIECES = {
+    "chunks": png(1)[:33] + chunk(b"tEXt", b"a\0b") * 500_000 + png(1)[33:],
+    "empty pixels": png(1)[:33] + chunk(b"IDAT", b"") * 500_000 + png(1)[33:],
+    "chunks behind the pixels": png(1)[:-12] + chunk(b"tEXt", b"a\0b") * 500_000 + png(1)[-12:],
+    "comments": jpeg_with(b"\xff\xfe\0\3x" * 500_000),
+    "fill bytes": jpeg_with(b"\xff" * 9_000_000),
+    "junk": jpeg_with(b"\xff\xfe\0\3x" + b"\0" * 9_000_000),
+    "ends": jpeg_with((b"\xff\xd9\xff\xfe" + b"\0" * 60_000) * 200),
+    "scans": endless_jpeg(),
+    "scans of a small film": endless_jpeg(1000, 60_000),
+}
+"""Megabytes of very little, which decoders would look at for seconds or minutes."""
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_a_picture_of_endless_small_parts_is_refused_quickly(name):
+    started = time.process_time()
+    assert code_of(PIECES[name]) == "too_many_parts"
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("name", ["comments", "fill bytes", "scans of a small film"])
+def test_so_is_such_a_stream_in_a_dicom_file(name):
+    side = 1000 if "film" in name else 100
+    raw = compressed_file(np.zeros((side, side), np.uint8), PIECES[name], JPEGBaseline8Bit)
+    started = time.process_time()
+    assert code_of(raw) == "too_many_parts"
+    assert time.process_time() - started < 1
+
+
+def test_a_progressive_jpeg_of_an_encoder_is_read():
+    stream = BytesIO()
+    Image.fromarray(ramp("uint8", 8)).convert("CMYK").save(stream, "JPEG", progressive=True)
+    assert decode(stream.getvalue(), DEFAULT).pixels.shape == (100, 100)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 
-ABORT = b"test-only: abort"
+ABORT, STALL = b"test-only: abort", b"test-only: stall"
 
 
-def abort(raw: bytes) -> None:
-    """End the process as a decoder's memory fault would."""
+def fail(raw: bytes) -> None:
+    """End the process as a decoder's memory fault would, or keep it for ever."""
     if ABORT in raw:
         os.abort()
+    while STALL in raw:
+        signal.pause()

@@ -26,8 +26,8 @@ from cxr_core.worklist import wire
 from cxr_core.worklist.decoder import DecoderPool
 from tests.films import blobs, png
 from tests.imaging.dicom_files import as_bytes, dataset
-from tests.worklist.hooks import ABORT
-from tests.worklist.hostile import endless_jpeg, large_png
+from tests.worklist.hooks import ABORT, STALL
+from tests.worklist.hostile import large_png
 from tests.worklist.processes import alive, children, wait_for
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -36,7 +36,8 @@ SCRIPT = (
     "import sys, time\n"
     "from cxr_core.imaging.limits import Limits\n"
     "from cxr_core.worklist.decoder import DecoderPool\n"
-    "pool = DecoderPool(Limits(), None, processes=1, timeout_s=60, memory_mb=1024)\n"
+    "hook = 'tests.worklist.hooks:fail'\n"
+    "pool = DecoderPool(Limits(), None, processes=1, timeout_s=60, memory_mb=1024, hook=hook)\n"
     "pool.view(open(sys.argv[1], 'rb').read())\n"
 )
 
@@ -44,7 +45,7 @@ SCRIPT = (
 @pytest.fixture(scope="module")
 def pool():
     with DecoderPool(
-        Limits(), RECIPE, processes=2, timeout_s=30, memory_mb=256, hook="tests.worklist.hooks:abort"
+        Limits(), RECIPE, processes=2, timeout_s=30, memory_mb=256, hook="tests.worklist.hooks:fail"
     ) as made:
         yield made
 
@@ -53,7 +54,8 @@ def pool():
 def new_pool(timeout_s: float = 30.0, memory_mb: int = 1024, processes: int = 1):
     """Yield a pool that has answered once, and the process that forks its children."""
     before = set(children(os.getpid()))
-    with DecoderPool(Limits(), RECIPE, processes=processes, timeout_s=timeout_s, memory_mb=memory_mb) as pool:
+    bounds = {"processes": processes, "timeout_s": timeout_s, "memory_mb": memory_mb}
+    with DecoderPool(Limits(), RECIPE, **bounds, hook="tests.worklist.hooks:fail") as pool:
         pool.prepare(png(1), now=NOW)
         (nursery,) = set(children(os.getpid())) - before
         yield pool, nursery
@@ -136,7 +138,7 @@ def test_a_film_that_stalls_its_decoder_is_stopped_in_time():
     with new_pool(timeout_s=1.5) as (pool, nursery):
         start = time.monotonic()
         with pytest.raises(DecoderDied) as died:
-            pool.prepare(endless_jpeg(), now=NOW)
+            pool.prepare(png(1) + STALL, now=NOW)
         assert died.value.code == "decoder_timeout"
         assert time.monotonic() - start < 4
         assert isinstance(pool.prepare(png(1), now=NOW).film, Film)
@@ -165,8 +167,8 @@ def test_children_that_others_kill_cost_no_film_its_answer():
 
 
 def test_children_end_with_whoever_asked_them_however_it_ends(tmp_path):
-    film = tmp_path / "film.jpg"
-    film.write_bytes(endless_jpeg())
+    film = tmp_path / "film.png"
+    film.write_bytes(png(1) + STALL)
     asker = subprocess.Popen([sys.executable, "-c", SCRIPT, str(film)])
     wait_for(lambda: any(children(pid) for pid in children(asker.pid)), 60, "a child at work")
     (nursery,) = children(asker.pid)

@@ -43,7 +43,7 @@ from cxr_core.worklist.service import open_service
 from cxr_core.worklist.worker import Worker, open_pool
 logging.basicConfig(level=logging.DEBUG)
 service = open_service(settings.load())
-with open_pool(service, hook="tests.worklist.hooks:abort") as pool:
+with open_pool(service, hook="tests.worklist.hooks:fail") as pool:
     Worker(service, pool, threading.Event()).work(once=True)
 """
 

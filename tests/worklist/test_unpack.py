@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import stat
 import struct
 import tracemalloc
-import warnings
 import zipfile
-import zlib
 from pathlib import Path
 
 import pytest
@@ -17,17 +14,7 @@ from cxr_core.errors import Rejected
 from cxr_core.worklist.unpack import Archive, Turned, ZipLimits, is_zip
 from cxr_core.worklist.values import Incoming
 from tests.films import png
-
-MIB = 1024 * 1024
-
-
-def pack(*entries: tuple[str | zipfile.ZipInfo, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
-    buffer = io.BytesIO()
-    with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w", method) as archive:
-        warnings.simplefilter("ignore")  # of duplicate names
-        for name, content in entries:
-            archive.writestr(name, content, compress_type=method)
-    return buffer.getvalue()
+from tests.worklist.zips import MIB, changed, linked, overlapping, pack
 
 
 def unpacked(source: bytes | Path, limits: ZipLimits | None = None) -> tuple[dict[str, bytes], list[tuple]]:
@@ -43,25 +30,6 @@ def code_of(source: bytes | Path, limits: ZipLimits | None = None) -> str:
     with pytest.raises(Rejected) as refused:
         Archive(source, limits)
     return refused.value.code
-
-
-def linked(name: str, kind: int) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name)
-    info.create_system = 3
-    info.external_attr = (kind | 0o777) << 16
-    return info
-
-
-def changed(raw: bytes, name: bytes, at: int, value: bytes, local: int | None = None) -> bytes:
-    """Return the zip with bytes of one directory entry (and of its local header) replaced."""
-    data = bytearray(raw)
-    where = data.rindex(name) - 46
-    assert data[where : where + 4] == b"PK\x01\x02"
-    data[where + at : where + at + len(value)] = value
-    if local is not None:
-        where = data.index(name) - 30
-        data[where + local : where + local + len(value)] = value
-    return bytes(data)
 
 
 def test_films_come_out_whole_and_in_order_from_bytes_and_from_disk(tmp_path):
@@ -135,16 +103,7 @@ def test_a_bomb_that_lies_about_its_size_is_cut_off_where_it_said_it_ends():
 
 
 def test_entries_that_share_their_packed_bytes_are_refused_at_once():
-    """The bomb of overlapping files (Fifield 2019): one kernel, named many times in the directory."""
-    kernel = zlib.compress(bytes(MIB), 9)[2:-4]
-    local = struct.pack(
-        "<4s5H3L2H", b"PK\x03\x04", 20, 0, 8, 0, 33, zlib.crc32(bytes(MIB)), len(kernel), MIB, 5, 0
-    )
-    body = local + b"1.png" + kernel
-    fields = (20, 20, 0, 8, 0, 33, zlib.crc32(bytes(MIB)), len(kernel), MIB, 5, 0, 0, 0, 0, 0, 0)
-    entry = struct.pack("<4s6H3L5H2L", b"PK\x01\x02", *fields) + b"1.png"
-    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 900, 900, 900 * len(entry), len(body), 0)
-    assert code_of(body + 900 * entry + end) == "broken_zip"
+    assert code_of(overlapping()) == "broken_zip"
 
 
 def test_a_zip_in_a_zip_is_refused():

@@ -25,8 +25,8 @@ from cxr_core.worklist.service import Service, open_service
 from cxr_core.worklist.values import Incoming, Receipt, Source
 from cxr_core.worklist.worker import Worker, open_pool
 from tests.films import png
-from tests.worklist.hooks import ABORT
-from tests.worklist.hostile import endless_jpeg, large_png
+from tests.worklist.hooks import ABORT, STALL
+from tests.worklist.hostile import large_png, slow_png
 from tests.worklist.processes import children, end_workers, rss_mb, start_worker, wait_for
 
 SENDER = Actor("a sender", Role.LEAD)
@@ -124,11 +124,11 @@ def test_r1_kill_9_loses_nothing_and_doubles_nothing(store_settings, films, tmp_
 
 @pytest.mark.slow
 def test_r6_one_poison_film_stops_nothing(store_settings):
-    """One crashes its decoder, one keeps it busy for minutes, one needs more memory than there is."""
+    """One crashes its decoder, one keeps it for ever, one needs more memory than there is."""
     settings = replace(store_settings, decode_timeout_s=3, decode_memory_mb=256, worker_processes=2)
-    poison = {"decoder_crashed": png(90) + ABORT, "decoder_timeout": endless_jpeg(),
+    poison = {"decoder_crashed": png(90) + ABORT, "decoder_timeout": png(91) + STALL,
               "decoder_memory": large_png()}  # fmt: skip
-    with opened(settings) as service, open_pool(service, hook="tests.worklist.hooks:abort") as pool:
+    with opened(settings) as service, open_pool(service, hook="tests.worklist.hooks:fail") as pool:
         raws = [*poison.values(), *(png(seed) for seed in range(20))]
         receipts = service.submit_many(SENDER, [Incoming("x", raw) for raw in raws], source=Source.CLI)
         assert all(isinstance(receipt, Receipt) for receipt in receipts)
@@ -161,10 +161,10 @@ def test_r6_one_poison_film_stops_nothing(store_settings):
 
 
 def test_r6_a_lost_lease_is_not_a_failed_attempt(store_settings, tmp_path):
-    """The worker is killed while it decodes a film that takes minutes."""
+    """The worker is killed while it decodes a film that takes seconds."""
     settings = replace(store_settings, lease_s=1, worker_processes=1)
     with opened(settings) as service:
-        service.submit(SENDER, Incoming("x.jpg", endless_jpeg()), source=Source.CLI)
+        service.submit(SENDER, Incoming("x.png", slow_png()), source=Source.CLI)
         worker = start_worker(settings, log=tmp_path / "log")
         wait_for(lambda: any(children(pid) for pid in children(worker.pid)), 120, "a decoder at work")
         worker.kill()

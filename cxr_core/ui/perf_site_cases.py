@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import streamlit as st
 
 from cxr_core.access import Actor
 from cxr_core.domain import Notice
-from cxr_core.errors import CxrError, DataError, Rejected
+from cxr_core.errors import Rejected
 from cxr_core.evaluation.site_card import BIASED, plain
 from cxr_core.evaluation.site_cases import Cases, Origin
 from cxr_core.evaluation.site_listing import MOST_BYTES, read_listing
@@ -22,6 +21,7 @@ from cxr_core.worklist.handing import Handed
 from cxr_core.worklist.model_folders import Folder
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.site_films import Reading
+from cxr_core.worklist.site_readings import Background
 from cxr_core.worklist.unpack import Archive, Turned, is_zip
 from cxr_core.worklist.values import Incoming
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 ORIGIN, LIST, FILMS, WHOLE, READ = "site-origin", "site-list", "site-films", "site-whole", "site-read"
 STOP, ANEW, USE = "site-stop", "site-anew", "site-use"
-_STATE, _TURN = "site-state", "site-turn"
+_TAKEN, _TURN = "site-taken", "site-turn"
 SHOWN = 200
 """Refused films listed."""
 
-SLICE_S = 2.0
-"""How long films are read before the page is shown anew."""
+EVERY_S = 1.0
+"""How often it is shown how far the films are read."""
 
 _ORIGINS = {
     Origin.FILES: "A list of labelled films and the films",
@@ -43,43 +43,60 @@ _ORIGINS = {
 }
 
 
-@dataclass(slots=True)
-class _State:
-    """What this session has read, of which model; `cases` once that is done."""
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """Readers' opinions as this session took them, answered by the model of that manifest."""
 
     model: str
-    reading: Reading | None = None
-    announced: int = 0
-    cases: Cases | None = None
-    remarks: tuple[str, ...] = ()
+    cases: Cases
+    remarks: tuple[str, ...]
 
 
 def cases(service: Service, actor: Actor, model: Folder) -> Cases | None:
-    """Return the cases of this session; None while there are none, and then the ways to them are shown."""
+    """Return the person's cases; None while there are none, and then the ways to them are shown."""
     st.subheader("1 · Cases")
-    state: _State | None = st.session_state.get(_STATE)
-    if state is not None and state.model != model.sha256:
-        forget()
-        state = None
-    if state is None:
+    found = _found(service, actor, model)
+    if isinstance(found, Background) and found.ended is not None and found.cases is None:
+        service.drop_site_reading(actor)
+        st.warning("No film was read that can be used.")
+        st.text(found.fault)
+        found = None
+    if found is None:
         _choose(service, actor, model)
-        state = st.session_state.get(_STATE)
-    if state is not None and state.cases is None:
-        _go_on(state)
-    if state is None or state.cases is None:
         return None
-    _say(state)
-    return state.cases
+    reading = None
+    if isinstance(found, Background):
+        if found.ended is None:
+            _watch(found)
+            return None
+        reading = found.reading
+    if found.cases is not None:
+        _say(service, actor, found.cases, found.remarks, reading)
+    return found.cases
 
 
-def forget() -> None:
+def _found(service: Service, actor: Actor, model: Folder) -> Background | _Taken | None:
+    """Return what there is of this model, in whatever session of the person's it was begun."""
+    taken: _Taken | None = st.session_state.get(_TAKEN)
+    if taken is not None and taken.model == model.sha256:
+        return taken
+    reading = service.site_reading(actor)
+    return reading if reading is not None and reading.model == model.sha256 else None
+
+
+def _forget(service: Service, actor: Actor) -> None:
     """Forget the cases; the decoding processes end."""
-    state: _State | None = st.session_state.pop(_STATE, None)
-    if state is not None and state.reading is not None:
-        state.reading.close()
+    st.session_state.pop(_TAKEN, None)
+    with services.plainly():
+        service.drop_site_reading(actor)
 
 
 def _choose(service: Service, actor: Actor, model: Folder) -> None:
+    if (other := service.site_reading(actor)) is not None:
+        st.text(
+            f"You are having films read by {other.name}: choose it above to go on. Reading films by "
+            f"{model.name} ends that."
+        )
     st.caption(
         f"{RULE} Better are some hundred films in a row, as they came, of {LEAST_FILMS} patients or more."
     )
@@ -96,7 +113,8 @@ def _choose(service: Service, actor: Actor, model: Folder) -> None:
                 *([f"{found.older:,} studies with older opinions are left out."] if found.older else []),
                 BIASED,
             )
-            st.session_state[_STATE] = _State(model.sha256, cases=found.cases, remarks=remarks)
+            st.session_state[_TAKEN] = _Taken(model.sha256, found.cases, remarks)
+            st.rerun()
         return
     turn = st.session_state.setdefault(_TURN, 0)
     left, right = st.columns(2)
@@ -121,61 +139,32 @@ def _choose(service: Service, actor: Actor, model: Folder) -> None:
             return
         lines = read_listing(listing.getvalue(), "the list", site.manifest_of(service, model.id).labels)
         with st.spinner("Checking the model"):
-            reading = service.read_site(actor, model.id, lines, _handed(films))
-        remarks = lines.remarks
-        st.session_state[_STATE] = _State(model.sha256, reading, _announced(films), remarks=remarks)
+            service.begin_site_reading(actor, model.id, lines, _handed(list(films)), _announced(films))
+        st.session_state[_TURN] = turn + 1  # the reading alone holds the uploaded bytes from now on
+        st.rerun()
 
 
-def _go_on(state: _State) -> None:
-    """Read on for a moment, then show the page anew: a click counts, alerts ring, an idle page locks."""
-    reading = state.reading
-    if reading is None:
-        return
-    bar = st.progress(0.0)
-    st.button("Stop", key=STOP, on_click=_stop, args=(state,), help="What was read until then is kept.")
-    until, more = time.monotonic() + SLICE_S, True
-    try:
-        while more:
-            more = reading.step()
-            done = reading.read.films
-            bar.progress(min(done / max(state.announced, 1), 1.0), f"{done} of {state.announced} films read")
-            if time.monotonic() >= until:
-                break
-        if not more:
-            _keep(state)
-    except CxrError as exc:
-        if not reading.read.found:
-            forget()
-            raise
-        _keep(state, f"Stopped early: {exc}")
-    except Exception:
-        forget()
-        raise
-    services.anew()
+@st.fragment(run_every=EVERY_S)
+def _watch(reading: Background) -> None:
+    """Show how far it is; nobody need be there, so an idle page locks, and the reading goes on."""
+    if reading.ended is not None:
+        services.anew()
+    done = reading.reading.read.films
+    st.progress(min(done / max(reading.films, 1), 1.0), f"{done} of {reading.films} films read")
+    st.button(
+        "Stop",
+        key=STOP,
+        on_click=reading.stop,
+        disabled=reading.stopping,
+        help="What was read until then is kept.",
+    )
+    st.caption("It goes on while you look at something else, and also where this page is locked or closed.")
 
 
-def _keep(state: _State, remark: str = "") -> None:
-    """Take what was read for the cases and let go of the uploaded bytes."""
-    if state.reading is None:
-        return
-    state.reading.close()
-    state.cases = state.reading.cases()
-    state.remarks = (*state.remarks, *([remark] if remark else []))
-    st.session_state[_TURN] = st.session_state.get(_TURN, 0) + 1
-
-
-def _stop(state: _State) -> None:
-    try:
-        _keep(state, "Stopped before the last film.")
-    except DataError:  # none could be assessed so far
-        forget()
-
-
-def _say(state: _State) -> None:
+def _say(
+    service: Service, actor: Actor, found: Cases, remarks: Sequence[str], reading: Reading | None
+) -> None:
     """Show what was read."""
-    found = state.cases
-    if found is None:
-        return
     mask = found.fitted_on()
     st.html(
         f'<div class="muted"><b>{len(found):,} films of {found.number_of_patients():,} patients.</b> '
@@ -194,11 +183,11 @@ def _say(state: _State) -> None:
         hide_index=True,
         key="site-counts",
     )
-    for remark in state.remarks:
+    for remark in remarks:
         st.text(f"• {remark}")
-    if state.reading is not None:
-        _say_refused(state.reading)
-    st.button("Other cases", key=ANEW, on_click=forget)
+    if reading is not None:
+        _say_refused(reading)
+    st.button("Other cases", key=ANEW, on_click=_forget, args=(service, actor))
 
 
 def _say_refused(reading: Reading) -> None:
@@ -225,9 +214,10 @@ def _say_refused(reading: Reading) -> None:
         )
 
 
-def _handed(files: Sequence[UploadedFile]) -> Iterator[Handed]:
-    """Yield the films of files and zips, one in memory at a time beside what the browser sent."""
-    for file in files:
+def _handed(files: list[UploadedFile]) -> Iterator[Handed]:
+    """Yield the films of files and zips, letting go of each as it is done."""
+    while files:
+        file = files.pop(0)
         raw = file.getvalue()
         if not is_zip(file.name, raw[:4]):
             yield Incoming(file.name, raw)

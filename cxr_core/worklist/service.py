@@ -52,6 +52,7 @@ from cxr_core.worklist.database import SQLITE_FILE, Database, open_database
 from cxr_core.worklist.model_folders import Curve, Folder
 from cxr_core.worklist.model_in_force import ModelInForce
 from cxr_core.worklist.schema import WorkerRow
+from cxr_core.worklist.site_readings import Background, Readings
 from cxr_core.worklist.turnaround import Turnaround, turnaround
 from cxr_core.worklist.values import (
     BATCH,
@@ -94,6 +95,7 @@ class Service:
         limits: what is refused at the door.
         clock: aware time now.
         untouched: sign-ins whose use could not be written down, and when that was last tried.
+        site_readings: films of a site that are being read for a person.
     """
 
     def __init__(
@@ -114,9 +116,11 @@ class Service:
         self.clock = clock
         self.limits = Limits()
         self.untouched: dict[str, datetime] = {}
+        self.site_readings = Readings()
 
     def close(self) -> None:
-        """Close the database; whoever opened the service does this at the end."""
+        """End what goes on by itself and close the database; whoever opened the service does this."""
+        self.site_readings.close()
         self.database.close()
 
     @property
@@ -505,6 +509,27 @@ class Service:
         """
         self.check(actor, Action.FIT)
         return site.read(self, model_id, listing, handed)
+
+    def begin_site_reading(
+        self, actor: Actor, model_id: str, listing: Listing, handed: Iterator[Handed], films: int
+    ) -> Background:
+        """Return the same as it goes on by itself, `films` in all; the actor's former one ends.
+
+        Raises:
+            ModelError, DataError, Busy: see `read_site`.
+        """
+        actor = self.check(actor, Action.FIT)
+        return site.begin_reading(self, actor, model_id, listing, handed, films)
+
+    def site_reading(self, actor: Actor) -> Background | None:
+        """Return what the actor began to read, in whatever session; None where that is nothing."""
+        actor = self.check(actor, Action.FIT)
+        return self.site_readings.of(actor.name, self.clock())
+
+    def drop_site_reading(self, actor: Actor) -> None:
+        """End and forget what the actor began to read."""
+        actor = self.check(actor, Action.FIT)
+        self.site_readings.drop(actor.name)
 
     def site_opinions(self, actor: Actor) -> Opined:
         """Return what readers agreed and disagreed with as cases, as the model in force answered them.

@@ -14,6 +14,7 @@ from cxr_core.errors import Conflict, ModelError
 from cxr_core.worklist import audit, model_check, model_folders, models, stored_policy
 from cxr_core.worklist.model_folders import Folder
 from cxr_core.worklist.schema import AuditRow, ModelChangeRow
+from cxr_core.worklist.site_readings import Background
 
 if TYPE_CHECKING:
     from cxr_core.evaluation.site import SiteFit
@@ -39,6 +40,18 @@ def read(service: Service, model_id: str, listing: Listing, handed: Iterator[Han
 
     models.tried(service, model_id)
     return site_films.Reading(service, site_films.load(service, model_id), listing, handed)
+
+
+def begin_reading(
+    service: Service, actor: Actor, model_id: str, listing: Listing, handed: Iterator[Handed], films: int
+) -> Background:
+    """Return the actor's reading as it goes on by itself; raises as `read`."""
+    found = models.sound(service, model_id)
+    made = Background(
+        found.sha256, found.name, read(service, model_id, listing, handed), films, listing.remarks
+    )
+    service.site_readings.begin(actor.name, made, service.clock)
+    return made
 
 
 def opinions(service: Service) -> Opined:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -13,8 +15,8 @@ from streamlit.testing.v1 import AppTest
 from cxr_core.access import Actor, Role
 from cxr_core.inference import registry
 from cxr_core.inference.manifest import read_manifest
-from cxr_core.ui import perf_site_cases, services
 from cxr_core.worklist import model_check
+from cxr_core.worklist.site_films import Reading
 from cxr_core.worklist.site_opinions import Opined
 from tests.evaluation.site_made import site_cases
 from tests.ui.conftest import Home
@@ -89,7 +91,7 @@ def test_a_zip_of_films_and_a_list_are_read_and_what_is_refused_is_said(app_home
     )
     app.file_uploader[1].upload("films.zip", packed.getvalue(), "application/zip")
     app.file_uploader[1].upload("5.dcm", films.dicom(7), "application/octet-stream").run()
-    press(app, "Read the films")
+    ended(press(app, "Read the films"))
     assert "<b>5 films of 3 patients.</b>" in html(app), texts(app)
     said = texts(app)
     assert "1 films were refused" in said
@@ -116,41 +118,63 @@ def test_a_list_that_is_none_is_said(app_home: Home, films: Films) -> None:
     assert "no column of files" in texts(app)
 
 
+def uploaded(app: AppTest, films: Films, number: int) -> AppTest:
+    rows = "".join(f"{each}.png,p{each},1\n" for each in range(number))
+    app.file_uploader[0].upload("list.csv", b"file,patient,Mass\n" + rows.encode(), "text/csv")
+    for each in range(number):
+        app.file_uploader[1].upload(f"{each}.png", films.png(each), "image/png")
+    return app.run()
+
+
+def ended(app: AppTest) -> AppTest:
+    """The page once the films are read, as the part that shows itself anew would show it."""
+    for _ in range(600):
+        if "Stop" not in labels(app):
+            return app
+        time.sleep(0.1)
+        app.run()
+    raise AssertionError("the films are not read")
+
+
 def test_a_reading_that_is_stopped_keeps_what_was_read(
     app_home: Home, films: Films, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the button does, between two groups of films."""
-    app = opened()
-    monkeypatch.setattr(perf_site_cases, "_go_on", lambda state: None)
-    rows = "".join(f"{number}.png,p{number},1\n" for number in range(4))
-    app.file_uploader[0].upload("list.csv", b"file,patient,Mass\n" + rows.encode(), "text/csv")
-    for number in range(4):
-        app.file_uploader[1].upload(f"{number}.png", films.png(number), "image/png")
-    press(app.run(), "Read the films")
-    reading = app.session_state["site-state"]
-    monkeypatch.undo()
-    assert reading.reading.step(2)
-    perf_site_cases._stop(reading)
-    assert len(reading.cases) == 2
-    assert not reading.reading.step()
-    assert reading.remarks[-1] == "Stopped before the last film."
+    gate, step = Event(), Reading.step
+
+    def slow(self: Reading) -> bool:
+        more = step(self, 1)
+        gate.wait(60)
+        return more
+
+    monkeypatch.setattr(Reading, "step", slow)
+    app = press(uploaded(opened(), films, 4), "Read the films")
+    assert "films read" in app.get("progress")[0].proto.text
+    app.button(key="site-stop").click().run()
+    assert app.button(key="site-stop").disabled
+    gate.set()
+    ended(app)
+    assert "<b>1 films of 1 patients.</b>" in html(app)
+    assert "Stopped before the last film." in texts(app)
 
 
-def test_films_are_read_a_moment_at_a_time_so_that_the_page_stays_awake(
-    app_home: Home, films: Films, monkeypatch: pytest.MonkeyPatch
+def test_films_are_read_on_while_the_page_is_locked_and_found_again_by_the_same_person(
+    app_home: Home, films: Films
 ) -> None:
-    shown = []
-    anew = services.anew
-    monkeypatch.setattr(services, "anew", lambda: (shown.append(1), anew()))
-    monkeypatch.setattr(perf_site_cases, "SLICE_S", 0.0)
-    monkeypatch.setattr(perf_site_cases.Reading.step, "__defaults__", (1,))
+    """Another session of the same person, as after signing in again or in another tab."""
+    press(uploaded(opened(), films, 4), "Read the films")
+    again = ended(opened())
+    assert "<b>4 films of 4 patients.</b>" in html(again)
+    press(again, "Other cases")
+    assert "Read the films" in labels(again)
+
+
+def test_what_came_of_no_film_is_said_and_other_films_can_be_chosen(app_home: Home, films: Films) -> None:
     app = opened()
-    app.file_uploader[0].upload("list.csv", b"file,patient,Mass\n0.png,a,1\n1.png,b,0\n", "text/csv")
-    for number in range(2):
-        app.file_uploader[1].upload(f"{number}.png", films.png(number), "image/png")
-    press(app.run(), "Read the films")
-    assert len(shown) == 3, "after each film, and at the end"
-    assert len(app.session_state["site-state"].cases) == 2
+    app.file_uploader[0].upload("list.csv", b"file,patient,Mass\n1.png,p,1\n", "text/csv")
+    app.file_uploader[1].upload("1.png", b"no film", "image/png").run()
+    ended(press(app, "Read the films"))
+    assert "none of the films that the list names could be assessed" in texts(app)
+    assert "Read the films" in labels(app)
 
 
 def test_opinions_fitted_judged_named_and_saved(with_cases: AppTest, app_home: Home, monkeypatch) -> None:

@@ -343,6 +343,11 @@ CALLS: dict[str, Call] = {
     "measure": Call(A.MEASURE, lambda s, a, w: s.measure(a, w.tabled(), "val", resamples=2)),
     "export_model": Call(A.MODELS, lambda s, a, w: s.export_model(a, w.model()), ("model_export",)),
     "read_site": Call(A.FIT, lambda s, a, w: s.read_site(a, w.model(), w.listing(), iter(())).close()),
+    "begin_site_reading": Call(
+        A.FIT, lambda s, a, w: s.begin_site_reading(a, w.model(), w.listing(), iter(()), 0).wait()
+    ),
+    "site_reading": Call(A.FIT, lambda s, a, w: s.site_reading(a)),
+    "drop_site_reading": Call(A.FIT, lambda s, a, w: s.drop_site_reading(a)),
     "site_opinions": Call(A.FIT, lambda s, a, w: s.site_opinions(a) if w.opinion() else None),
     "fit_site": Call(A.FIT, lambda s, a, w: s.fit_site(a, w.model(), w.cases(), w.choice())),
     "save_site_model": Call(

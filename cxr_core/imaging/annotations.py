@@ -31,6 +31,8 @@ _HEIGHTS = (5, 0.06)
 _MANY = 400
 """Glyphs that are compared with one another; of more, those that stand out most."""
 
+_LOOKS = 3
+
 _GLYPHS = 4
 _RUNS = 1.0
 """Strokes that a row of the picture cuts in each glyph, on average; arcs and wires stay below it."""
@@ -78,7 +80,39 @@ def text_boxes(pixels: NDArray[np.float32]) -> tuple[TextBox, ...]:
     coarser = -(-max(grey.shape) // (WORK_PX // 2))
     half = grey if coarser == 1 else np.asarray(Image.fromarray(grey).reduce(coarser))
     dark = [_box(line, scale * coarser, pixels.shape) for line in _lines(255 - half)]
-    return (*bright, *dark)
+    return joined([*bright, *dark])
+
+
+def every_text(pixels: NDArray[np.float32]) -> tuple[TextBox, ...]:
+    """Return `text_boxes`, and those of what is left once they are black: of faint text beside bright."""
+    found: tuple[TextBox, ...] = ()
+    left = pixels.copy()
+    for _ in range(_LOOKS):
+        found = joined([*found, *text_boxes(left)])
+        for box in found:
+            left[box.top : box.bottom, box.left : box.right] = 0
+    return found
+
+
+def joined(boxes: Iterable[TextBox]) -> tuple[TextBox, ...]:
+    """Return boxes of which none overlap: those that do become the one around them."""
+    apart: list[TextBox] = []
+    for box in boxes:
+        while met := next((each for each in apart if _overlap(each, box)), None):
+            apart.remove(met)
+            box = TextBox(
+                min(met.top, box.top),
+                min(met.left, box.left),
+                max(met.bottom, box.bottom),
+                max(met.right, box.right),
+            )
+        apart.append(box)
+    return tuple(apart)
+
+
+def _overlap(one: TextBox, other: TextBox) -> bool:
+    rows = one.top < other.bottom and other.top < one.bottom
+    return rows and one.left < other.right and other.left < one.right
 
 
 def _levels(pixels: NDArray[np.float32], scale: int) -> NDArray[np.uint8]:

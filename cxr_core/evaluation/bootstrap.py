@@ -18,6 +18,8 @@ Figure = Callable[[Floats, Floats, Floats], Floats]
 BLOCK = 128
 """Resamples at a time: what is summed stays in the processor's cache."""
 THREADS = 2
+FEWEST = 2
+"""Patients: drawing one again and again says nothing of how far an area may be off."""
 EXACT = 2**24
 """Whole numbers up to here are exact in float32."""
 
@@ -95,7 +97,7 @@ def drawn(patients: NDArray[np.generic], *, resamples: int = 2000, seed: int = 0
 
 
 def areas(scores: Floats, truth: Floats, resamples: Resamples) -> Areas:
-    """Return both areas of each column with intervals; scores and truth as `column_aucs`.
+    """Return both areas of each column with intervals, NaN of one patient; scores and truth as `column_aucs`.
 
     Each column is sorted once. Only the places between its positives matter, so what is summed anew for
     every resample is the films of each patient in each of those places: a sparse matrix.
@@ -115,6 +117,8 @@ def areas(scores: Floats, truth: Floats, resamples: Resamples) -> Areas:
 
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(one, product(resamples.blocks(), range(len(columns)))))
+    if len(counts) < FEWEST:
+        found[:] = np.nan
     (auc, auc_draws), (ap, ap_draws) = ((each[0], each[1:]) for each in found)
     return Areas(limits(auc, auc_draws), limits(ap, ap_draws), auc_draws, ap_draws)
 
@@ -139,7 +143,7 @@ def intervals(
         return (both.auc, both.auc_draws) if figure is column_aucs else (both.ap, both.ap_draws)
     rows = [figure(scores, truth, times[again.index].astype(np.float64)) for times in again.counts.T]
     draws = np.array(rows[1:]).reshape(resamples, scores.shape[1])
-    return limits(rows[0], draws), draws
+    return limits(rows[0] if len(again.counts) >= FEWEST else np.full(scores.shape[1], np.nan), draws), draws
 
 
 def limits(values: Sequence[float] | Floats, draws: Floats) -> list[Interval]:

@@ -11,11 +11,11 @@ import pandas as pd
 from cxr_core.domain import State
 from cxr_core.evaluation import external, tables
 from cxr_core.evaluation.bootstrap import Interval, column_aucs, intervals
+from cxr_core.evaluation.measure import is_enough
 from cxr_core.evaluation.metrics import ece
 from cxr_core.evaluation.populations import POPULATIONS, Contrast, Population
 from cxr_core.evaluation.rates import share
 from cxr_core.evaluation.scored import Scored, read_scored
-from cxr_core.triage.budget import FEW_POSITIVES
 
 STATES = (State.FLAGGED, State.NO_DISEASE_DETECTED, State.UNABLE_TO_CLASSIFY, State.REFUSED)
 
@@ -40,7 +40,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class ToldApart:
-    """How well a label tells two kinds apart; the AUC is NaN below `FEW_POSITIVES` of either."""
+    """How well a label tells two kinds apart; the AUC is NaN where there is not enough data."""
 
     contrast: Contrast
     positives: int
@@ -163,7 +163,7 @@ def _told(contrast: Contrast, rows: pd.DataFrame, resamples: int) -> ToldApart:
     of = rows[rows["kind"].isin((*contrast.positive, *contrast.negative)) & rows[contrast.label].notna()]
     truth = np.asarray(of["kind"].isin(contrast.positive), dtype=np.float64)[:, None]
     positives, auc = int(truth.sum()), Interval(float("nan"), float("nan"), float("nan"))
-    if min(positives, len(of) - positives) >= FEW_POSITIVES:
+    if is_enough(truth[:, 0], of["patient"].to_numpy()):
         scores = of[[contrast.label]].to_numpy(dtype=np.float64)
         (auc,), _ = intervals(column_aucs, scores, truth, of["patient"].to_numpy(), resamples=resamples)
     return ToldApart(contrast, positives, len(of) - positives, auc)

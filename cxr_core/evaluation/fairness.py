@@ -20,6 +20,7 @@ from scipy.stats import false_discovery_control
 
 from cxr_core.domain import ABNORMAL
 from cxr_core.evaluation.bootstrap import Interval, column_aucs, intervals
+from cxr_core.evaluation.measure import is_enough
 from cxr_core.evaluation.rates import LEVEL, Difference, Flags, Share, difference, share
 from cxr_core.evaluation.scored import Scored
 from cxr_core.evaluation.subgroups import By, Subgroup, subgroups
@@ -28,8 +29,6 @@ from cxr_core.triage.budget import FEW_POSITIVES
 from cxr_core.triage.policy import Policy
 from cxr_core.triage.sorting import sort_films
 
-FEW_PATIENTS = 10
-"""With fewer on either side, drawing patients again gives areas that look too certain."""
 RESAMPLES = 1000
 NONE = Interval(float("nan"), float("nan"), float("nan"))
 
@@ -131,15 +130,13 @@ def by_finding(scored: Scored, by: By) -> dict[str, tuple[Row, ...]]:
 def areas(scored: Scored, by: By, label: str, *, resamples: int = RESAMPLES) -> tuple[Interval, ...]:
     """Return each group's area under the ROC curve, all NaN where there is not enough data.
 
-    Enough are FEW_POSITIVES films of FEW_PATIENTS patients with the finding, and as many without.
+    See `measure.is_enough`.
     """
     column = scored.labels.index(label)
     found = []
     for group in subgroups(scored.table, by):
         truth, patients = scored.truth[group.mask, column], scored.patients[group.mask]
-        sides = [patients[truth == side] for side in (0, 1)]
-        enough = all(len(side) >= FEW_POSITIVES and len(np.unique(side)) >= FEW_PATIENTS for side in sides)
-        if not enough:
+        if not is_enough(truth, patients):
             found.append(NONE)
             continue
         scores = scored.probabilities[group.mask, column, None]

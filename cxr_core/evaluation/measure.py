@@ -29,6 +29,8 @@ from cxr_core.triage.budget import FEW_POSITIVES, Rate
 RESAMPLES = 2000
 NOT_AVERAGED = ("Hernia",)
 """Too few films of ChestX-ray14 for an area: left out of every mean."""
+FEW_PATIENTS = 10
+"""With fewer on either side, drawing patients again gives areas that look too certain."""
 LEAST_TO_AVERAGE = 5
 """Films with and without a label that it takes to be part of a mean."""
 
@@ -40,6 +42,7 @@ class One:
     Attributes:
         films, positives: how many.
         auc, ap: areas under the ROC and the precision–recall curve.
+        few: whether there is not enough data for an area, see `is_enough`.
         error: share of films on the wrong side of the threshold; NaN where that cannot be reached.
         naive_error: of the model that says of every film what most films of val are.
         sensitivity, specificity, precision: at the threshold.
@@ -47,6 +50,7 @@ class One:
 
     films: int
     positives: int
+    few: bool
     auc: Interval
     ap: Interval
     error: Interval
@@ -54,11 +58,6 @@ class One:
     sensitivity: Rate
     specificity: Rate
     precision: Rate
-
-    @property
-    def few(self) -> bool:
-        """Whether there is not enough data for an area."""
-        return min(self.positives, self.films - self.positives) < FEW_POSITIVES
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +175,26 @@ def rules_of(manifest: Manifest, val: pd.DataFrame) -> Rules:
 
 def averaged(rules: Rules, truth: Floats) -> tuple[str, ...]:
     """Return the findings of the mean figures: known in every source, frequent enough; all if none is."""
+    return _averaged(rules, truth, (*NOT_AVERAGED, ABNORMAL, *rules.within)) or rules.labels
+
+
+def with_hernia(rules: Rules, truth: Floats) -> tuple[str, ...]:
+    """Return the same with Hernia where that is frequent enough too."""
+    return _averaged(rules, truth, (ABNORMAL, *rules.within))
+
+
+def _averaged(rules: Rules, truth: Floats, apart: Sequence[str]) -> tuple[str, ...]:
     enough = np.minimum(np.nansum(truth == 1, axis=0), np.nansum(truth == 0, axis=0)) >= LEAST_TO_AVERAGE
-    kept = [
-        label
-        for k, label in enumerate(rules.labels)
-        if enough[k] and label not in (*NOT_AVERAGED, ABNORMAL, *rules.within)
-    ]
-    return tuple(kept) or rules.labels
+    return tuple(label for k, label in enumerate(rules.labels) if enough[k] and label not in apart)
+
+
+def is_enough(truth: Floats, patients: NDArray[np.generic]) -> bool:
+    """Return whether there is enough data for an area: (N,) films with the label and without, and patients.
+
+    FEW_POSITIVES films of FEW_PATIENTS patients are, on either side.
+    """
+    sides = [patients[truth == side] for side in (0, 1)]
+    return all(len(side) >= FEW_POSITIVES and len(np.unique(side)) >= FEW_PATIENTS for side in sides)
 
 
 def paired_difference(
@@ -236,18 +248,25 @@ def _each(
     points = np.array(rules.thresholds)
     errors = [each.error for each in at_points(probabilities, truth, rules.thresholds, again.index)]
     return {
-        label: _one(truth[:, k], probabilities[:, k] >= points[k], rules.usual[k], at)
+        label: _one(truth[:, k], again.index, probabilities[:, k] >= points[k], rules.usual[k], at)
         for k, (label, *at) in enumerate(zip(rules.labels, found.auc, found.ap, errors, strict=True))
     }
 
 
-def _one(truth: Floats, called: NDArray[np.bool_], usual: float, at: Sequence[Interval]) -> One:
+def _one(
+    truth: Floats,
+    patients: NDArray[np.int64],
+    called: NDArray[np.bool_],
+    usual: float,
+    at: Sequence[Interval],
+) -> One:
     present, absent = truth == 1, truth == 0
     films, positives = int(present.sum() + absent.sum()), int(present.sum())
     auc, ap, error = at
     return One(
         films=films,
         positives=positives,
+        few=not is_enough(truth, patients),
         auc=auc,
         ap=ap,
         error=error,

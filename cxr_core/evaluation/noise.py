@@ -18,6 +18,7 @@ from cxr_core.data.index import Index
 from cxr_core.errors import DataError, ModelError
 from cxr_core.evaluation import tables
 from cxr_core.evaluation.bootstrap import Floats, Interval, column_aucs, interval, intervals
+from cxr_core.evaluation.measure import is_enough
 from cxr_core.evaluation.rates import share
 from cxr_core.evaluation.scored import Scored, read_scored
 from cxr_core.triage.budget import FEW_POSITIVES
@@ -52,7 +53,7 @@ class Noise:
             below `FEW_POSITIVES` films with, or without, the finding.
         scored: films among these that the model has answered and not learned from.
         scored_adjudicated, scored_mined: those of them with it by each kind of label.
-        auc_adjudicated, auc_mined: of the model's answer by each kind; NaN below `FEW_POSITIVES`.
+        auc_adjudicated, auc_mined: of the model's answer by each kind; NaN where there is not enough data.
         gap: the former minus the latter, the same patients drawn for both.
     """
 
@@ -194,7 +195,7 @@ def _areas(
 ) -> tuple[Interval, Interval, Interval]:
     """Return the AUC by each kind of label and their difference, NaN where films are too few."""
     both = np.stack([true, mined], axis=1)
-    enough = [min(column.sum(), len(column) - column.sum()) >= FEW_POSITIVES for column in both.T]
+    enough = [is_enough(column, patients) for column in both.T]
     if not any(enough):
         return _NONE, _NONE, _NONE
     areas, draws = intervals(column_aucs, np.stack([said, said], 1), both, patients, resamples=resamples)

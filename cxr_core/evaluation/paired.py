@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from cxr_core.errors import ModelError
 from cxr_core.evaluation.bootstrap import Interval, areas, drawn, limits
-from cxr_core.evaluation.measure import RESAMPLES, averaged, mean_of
+from cxr_core.evaluation.measure import RESAMPLES, averaged, is_enough, mean_of
 from cxr_core.evaluation.scored import Scored
-from cxr_core.triage.budget import FEW_POSITIVES
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ def compare(ours: Scored, theirs: Scored, *, resamples: int = RESAMPLES) -> Comp
     findings = {}
     for k, label in enumerate(labels):
         n_pos, n = int((truth[:, k] == 1).sum()), int((~np.isnan(truth[:, k])).sum())
-        enough = min(n_pos, n - n_pos) >= FEW_POSITIVES
+        enough = is_enough(truth[:, k], films.patients)
         findings[label] = Difference(n, n_pos, auc[k] if enough else None, ap[k] if enough else None)
     means = [labels.index(label) for label in averaged(films.rules, films.truth) if label in labels]
     macro = None

@@ -84,7 +84,7 @@ class Evaluation:
         micro: over the cells of all findings.
         macro: mean over the findings that the card averages: without Hernia, and without those that are
             known in one source only.
-        macro_with_hernia: the same with Hernia, None where the model has no such finding.
+        macro_with_hernia: the same with Hernia, None where the model has no such finding, or too few films.
         top: of a multiclass model, films whose label has the largest probability.
         worklist: of a multilabel model, where a policy was given.
         risk_coverage: (coverage, risk, doubt) among films without a positive finding, see `report`.

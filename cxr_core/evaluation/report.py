@@ -13,7 +13,16 @@ from cxr_core.domain import ABNORMAL
 from cxr_core.evaluation import metrics, tables
 from cxr_core.evaluation.bootstrap import Areas, Floats, areas, drawn
 from cxr_core.evaluation.doubt import doubt_of
-from cxr_core.evaluation.measure import NOT_AVERAGED, RESAMPLES, averaged, mean_of, naive_error, top_of
+from cxr_core.evaluation.measure import (
+    NOT_AVERAGED,
+    RESAMPLES,
+    averaged,
+    is_enough,
+    mean_of,
+    naive_error,
+    top_of,
+    with_hernia,
+)
 from cxr_core.evaluation.operating import Rates, at_points
 from cxr_core.evaluation.record import FEW, NO_THRESHOLD, Average, Evaluation, Finding, Worklist, said
 from cxr_core.evaluation.scored import Scored, reports, scored_of
@@ -56,7 +65,7 @@ def evaluate(
     tell(0.9)
     worklist = None if policy is None else reports(scored, policy)
     names = averaged(scored.rules, scored.truth)
-    hernia = tuple(x for x in scored.labels if x in names or x in NOT_AVERAGED)
+    hernia = with_hernia(scored.rules, scored.truth)
     evaluation = Evaluation(
         model=scored.model,
         data=scored.data,
@@ -155,7 +164,7 @@ def _findings(scored: Scored, found: Areas, rates: Sequence[Rates]) -> dict[str,
         scores, truth = scored.column(label)
         n, n_pos = len(truth), int((truth == 1).sum())
         reached = at <= 1
-        if min(n_pos, n - n_pos) < FEW_POSITIVES:
+        if not is_enough(scored.truth[:, k], scored.patients):
             each[label] = Finding(n, n_pos, at if reached else None, reason=FEW)
             continue
         each[label] = Finding(

@@ -29,7 +29,7 @@ def draw(service: Service, actor: Actor, chosen: Chosen) -> None:
         st.html('<div class="empty">Nothing is known of these films.</div>')
         return
     if st.session_state.get(FINDING) not in labels:
-        st.session_state[FINDING] = found.worst.label if found.worst.label in labels else labels[0]
+        st.session_state[FINDING] = labels[0] if found.worst is None else found.worst.label
     left, right = st.columns((1.2, 1), gap="small")
     with left:
         label = st.selectbox("Finding", labels, key=FINDING, format_func=named, width=230)

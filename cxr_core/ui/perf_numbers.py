@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cxr_core.domain import ABNORMAL
 from cxr_core.evaluation import metrics
 from cxr_core.evaluation.bootstrap import Interval, column_aps, column_aucs
-from cxr_core.evaluation.measure import averaged
+from cxr_core.evaluation.measure import averaged, is_enough
 from cxr_core.evaluation.scored import Scored
 from cxr_core.inference.manifest import Task
 from cxr_core.triage.budget import FEW_POSITIVES
@@ -35,6 +35,7 @@ class Row:
 
     Attributes:
         films, positives: how many.
+        few: whether there is not enough data for a figure, see `measure.is_enough`.
         auc, ap: with limits where somebody computed them, else NaN.
         ece, brier: of its probabilities.
     """
@@ -42,22 +43,20 @@ class Row:
     label: str
     films: int
     positives: int
+    few: bool
     auc: Interval
     ap: Interval
     ece: float
     brier: float
 
     @property
-    def few(self) -> bool:
-        """Whether there is not enough data for a figure."""
-        return min(self.positives, self.films - self.positives) < FEW_POSITIVES
-
-    @property
     def why(self) -> str:
         """What there is too little of: `not enough data (n+ = 3)`."""
         if self.positives < FEW_POSITIVES:
             return f"not enough data (n+ = {self.positives})"
-        return f"not enough data (n− = {self.films - self.positives})"
+        if self.films - self.positives < FEW_POSITIVES:
+            return f"not enough data (n− = {self.films - self.positives})"
+        return "not enough data (too few patients)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +86,10 @@ class Numbers:
         return float(np.mean([self.row(label).ece for label in self.averaged]))
 
     @property
-    def worst(self) -> Row:
-        """The label that is calibrated worst, of those with enough data."""
-        return max(
-            (self.row(label) for label in self.averaged), key=lambda each: np.nan_to_num(each.ece, nan=-1)
-        )
+    def worst(self) -> Row | None:
+        """The label of the macro figures that is calibrated worst, of those with enough data."""
+        rows = (self.row(label) for label in self.averaged)
+        return max((row for row in rows if not row.few), key=lambda row: row.ece, default=None)
 
 
 def named(label: str) -> str:
@@ -115,6 +113,7 @@ def numbers_of(scored: Scored, evaluation: Evaluation | None) -> Numbers:
             label=label,
             films=int((~np.isnan(truth)).sum()),
             positives=int((truth == 1).sum()),
+            few=not is_enough(truth, scored.patients),
             auc=_alone(aucs[k]),
             ap=_alone(aps[k]),
             ece=metrics.ece(scored.probabilities[:, k], truth),

@@ -42,9 +42,8 @@ def _micro(found: Numbers, beside: Comparison | None) -> str:
 
 def _ece(found: Numbers) -> str:
     worst = found.worst
-    return _tile(
-        "ECE", _three(found.ece), f"mean over findings · worst: {named(worst.label)} {_three(worst.ece)}"
-    )
+    said = "not enough data of any" if worst is None else f"worst: {named(worst.label)} {_three(worst.ece)}"
+    return _tile("ECE", _three(found.ece), f"mean over findings · {said}")
 
 
 def _missed(chosen: Chosen, policy: Policy) -> str:

@@ -96,6 +96,17 @@ def test_few_films_and_thresholds_out_of_reach_say_so(scored, evaluation):
     assert mass.auc is not None
 
 
+def test_few_films_of_hernia_are_in_no_mean_and_one_patient_gives_no_figure(scored):
+    rare = scored.pick((scored.truth[:, scored.labels.index("Hernia")] != 1) | (scored.table.index % 3 == 0))
+    rare.truth[np.flatnonzero(rare.truth[:, scored.labels.index("Hernia")] == 1)[4:], :] = np.nan
+    assert report.evaluate(rare, resamples=5).macro_with_hernia is None
+    alone = replace(scored, table=scored.table.assign(patient=1))
+    found = report.evaluate(alone, resamples=5)
+    assert (found.macro.auc, found.micro.ap, found.macro_with_hernia.auc) == (None, None, None)
+    assert {each.reason for each in found.findings.values()} == {FEW}
+    json.dumps(found.to_json(), allow_nan=False)
+
+
 def test_what_is_cleared_more_boldly_misses_more(evaluation):
     coverage, risk, doubt = np.array(evaluation.risk_coverage).T
     assert coverage[0] == 1

@@ -6,7 +6,15 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from cxr_core.domain import ABNORMAL, FINDINGS
-from cxr_core.evaluation.measure import Rules, averaged, known_truth, measure, paired_difference
+from cxr_core.evaluation.measure import (
+    Rules,
+    averaged,
+    is_enough,
+    known_truth,
+    measure,
+    paired_difference,
+    with_hernia,
+)
 from cxr_core.training import card_tables
 
 ALL = (*FINDINGS, ABNORMAL)
@@ -139,3 +147,29 @@ def test_a_label_that_every_film_has_is_not_judged_by_its_errors():
     measured = measure(table, np.zeros((60, 2)), rules(("Effusion", "Mass")), resamples=3)
     row = next(line for line in card_tables.at_thresholds(measured).splitlines() if line.startswith("| Mass"))
     assert row == "| Mass | 0.0% (0 of 60) | not enough data |  |  |  |"
+
+
+def test_twenty_films_of_nine_patients_are_not_enough_data():
+    truth, films = np.repeat([1.0, 0.0, np.nan], 40), np.arange(120)
+    assert is_enough(truth, films)
+    assert is_enough(truth, films // 4)
+    assert not is_enough(truth, films // 5), "eight patients with it"
+    assert not is_enough(np.where(films < 19, 1.0, 0.0), films)
+
+
+def test_films_of_one_patient_give_no_interval_and_no_certainty():
+    table, scores = table_of(300).assign(patient=1), np.random.default_rng(1).random((300, 2))
+    told = rules(("Effusion", "Mass"))
+    measured = measure(table, scores, told, resamples=20)
+    assert np.isnan([measured.auc.value, measured.auc.low, measured.each["Mass"].auc.high]).all()
+    assert measured.each["Mass"].few
+    assert "not enough data" in card_tables.areas(measured)
+    assert np.isnan(paired_difference(table, scores, scores**2, told, resamples=20).low)
+
+
+def test_hernia_is_averaged_only_where_it_is_as_frequent_as_any_other():
+    truth = (np.random.default_rng(0).random((200, 15)) < 0.3).astype(float)
+    told = rules(ALL, within={"Pneumonia": "enriched"})
+    assert set(with_hernia(told, truth)) - set(averaged(told, truth)) == {"Hernia"}
+    truth[:, ALL.index("Hernia")] = np.arange(200) < 4
+    assert with_hernia(told, truth) == averaged(told, truth)

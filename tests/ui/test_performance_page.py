@@ -304,6 +304,16 @@ def test_hostile_words_of_a_model_stay_words(app_home: Home) -> None:
 # ---- pure
 
 
+def test_of_films_of_one_patient_nothing_is_worst_and_every_finding_says_why() -> None:
+    films = read_scored(BUNDLED, "test")
+    found = numbers_of(replace(films, table=films.table.assign(patient=1)), None)
+    assert found.worst is None
+    assert {row.why for row in found.rows if row.positives >= 20} == {"not enough data (too few patients)"}
+    assert found.row("Hernia").why == "not enough data (n+ = 9)"
+    few = numbers_of(films.pick(films.table.index < 60), None)
+    assert few.worst is None or not few.worst.few
+
+
 def test_curves_are_thin_enough_to_draw_and_keep_their_ends() -> None:
     films = read_scored(BUNDLED, "test")
     for curve in perf_curves.curves_of(films, "Effusion"):

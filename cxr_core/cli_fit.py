@@ -115,8 +115,8 @@ def _read(reading: Reading, cases: Cases, remarks: Sequence[str]) -> Iterator[st
     yield from remarks
     for each in read.refused[:SHOWN]:
         yield f"refused {each.name}: {each.notice.code}: {each.notice.message}"
-    if more := len(read.refused) - SHOWN:
-        yield f"and {more} more" if more > 0 else ""
+    if (more := len(read.refused) - SHOWN) > 0:
+        yield f"and {more} more"
 
 
 def _tell(fit: SiteFit, choice: Choice) -> None:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from cxr_core.domain import State
 from cxr_core.evaluation.bootstrap import Interval
-from cxr_core.evaluation.rates import difference, share
+from cxr_core.evaluation.measure import FEW_PATIENTS
+from cxr_core.evaluation.rates import Share, difference, share
 from cxr_core.evaluation.scored import Scored
 from cxr_core.inference.manifest import Task
 from cxr_core.triage.budget import FEW_POSITIVES, Rate
@@ -44,7 +45,7 @@ class Held:
         films: so many of all.
         share: of all films; None of no films.
         diseased: so many of those where it is known.
-        risk: share of the diseased among them; None below `FEW_POSITIVES` films.
+        risk: share of the diseased among them; None below `FEW_POSITIVES` films of `FEW_PATIENTS` patients.
     """
 
     films: Rate
@@ -60,7 +61,7 @@ class Caught:
     Attributes:
         films: sent to a person, of all of them.
         errors: diseased ones sent to a person, of all diseased ones: without the rule all would be missed.
-        share: of these errors; None below `FEW_POSITIVES` of them.
+        share: of these errors; None below `FEW_POSITIVES` of them, of `FEW_PATIENTS` patients.
         gain: that share minus the share of films sent, which is what a random rule of the same size catches;
             None also where fewer films than that are sent.
     """
@@ -146,12 +147,12 @@ def doubt_from(
             films=Rate(of_all.count, of_all.of),
             share=of_all.interval if of_all.of else None,
             diseased=Rate(sick.count, sick.of),
-            risk=sick.interval if sick.of >= FEW_POSITIVES else None,
+            risk=sick.interval if _enough(sick) else None,
         )
 
     def caught(flags: Flags) -> Caught:
         sent, found = share(flags, quiet, patients), share(flags, quiet & ill, patients)
-        enough = found.of >= FEW_POSITIVES
+        enough = _enough(found)
         return Caught(
             films=Rate(sent.count, sent.of),
             errors=Rate(found.count, found.of),
@@ -169,6 +170,10 @@ def doubt_from(
         caught=caught(made.unable),
         nearest=caught(_highest(near, quiet, round(budget * len(quiet)))),
     )
+
+
+def _enough(part: Share) -> bool:
+    return part.of >= FEW_POSITIVES and part.patients >= FEW_PATIENTS
 
 
 def _highest(near: Floats, among: Flags, count: int) -> Flags:

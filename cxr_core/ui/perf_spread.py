@@ -118,7 +118,7 @@ def _states(service: Service, chosen: Chosen) -> None:
     show(states_table(found), f"{chosen.model.id}-{chosen.split}-states", "perf-states")
     st.caption(
         f"{'. '.join(found.said)}. By policy {policy.version}; several reasons may hold of one film. 95 % "
-        "limits by Wilson on the effective number of films, below 20 films none."
+        "limits by Wilson on the effective number of films, none below 20 films of 10 patients."
     )
 
 

@@ -119,6 +119,25 @@ class Study:
     SOPInstanceUID: str = ""
 
 
+class Hanging(StrEnum):
+    """How PatientOrientation (0020,0020) says that the film hangs."""
+
+    UNKNOWN = "unknown"
+    USUAL = "usual"
+    MIRRORED = "mirrored"
+    TURNED = "turned"
+    """On its side or upside down."""
+    LATERAL = "lateral"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the tags say of the picture itself, to be held against it."""
+
+    hanging: Hanging = Hanging.UNKNOWN
+    square_pixels: bool = True
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Radiograph:
     """A decoded film.
@@ -131,6 +150,7 @@ class Radiograph:
         spacing_mm: (row, column) distance of pixel centres, or None.
         burned_in: BurnedInAnnotation says YES.
         notes: what decoding had to assume, for the card.
+        said: what the tags say of the picture as it is stored.
     """
 
     pixels: NDArray[np.float32] = field(repr=False)
@@ -140,6 +160,7 @@ class Radiograph:
     spacing_mm: tuple[float, float] | None = None
     burned_in: bool = False
     notes: tuple[Notice, ...] = ()
+    said: Said = Said()
 
 
 @dataclass(frozen=True, slots=True)

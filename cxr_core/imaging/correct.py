@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from cxr_core.domain import Correction, Radiograph
+from cxr_core.domain import Correction, Hanging, Radiograph
 from cxr_core.imaging.refusals import note
 
 _TURNS = ("", "turned a quarter anticlockwise", "turned by half", "turned a quarter clockwise")
@@ -26,6 +26,9 @@ def corrected(radiograph: Radiograph, correction: Correction) -> Radiograph:
         radiograph,
         pixels=np.ascontiguousarray(pixels, dtype=np.float32),
         spacing_mm=(spacing[1], spacing[0]) if spacing and correction.quarter_turns % 2 else spacing,
+        said=replace(radiograph.said, hanging=Hanging.UNKNOWN)
+        if correction.quarter_turns
+        else radiograph.said,
         notes=(*radiograph.notes, note("corrected", found=in_words(correction))),
     )
 

@@ -27,12 +27,12 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from cxr_core.domain import Notice, Radiograph, Study
+from cxr_core.domain import Notice, Radiograph, Said, Study
 from cxr_core.errors import Rejected
 from cxr_core.imaging import rle
 from cxr_core.imaging.dicom_grey import PixelFormat, film, pixel_format
-from cxr_core.imaging.dicom_study import read_study, spacing_mm
-from cxr_core.imaging.dicom_subject import check_subject
+from cxr_core.imaging.dicom_study import has_square_pixels, read_study, spacing_mm
+from cxr_core.imaging.dicom_subject import check_subject, hanging
 from cxr_core.imaging.dicom_values import code_string, integer, raw_value
 from cxr_core.imaging.headers import jpeg_parts, stream_size
 from cxr_core.imaging.limits import Limits, check_frames, check_parts, check_size
@@ -90,6 +90,7 @@ def decode_dicom(raw: bytes, limits: Limits, sha256: str) -> Radiograph:
             spacing_mm=spacing_mm(dataset),
             burned_in=burned_in,
             notes=(*notes, *study_notes, *_polarity(dataset), *grey_notes),
+            said=Said(hanging(dataset), has_square_pixels(dataset)),
         )
 
 

@@ -28,6 +28,8 @@ _OFFSET = re.compile(r"([+-])(\d\d)(\d\d)")
 
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 _SPACING_MM = (0.01, 10.0)
+_SQUARE = 1.1
+"""Height to width of a pixel, or width to height, up to which a picture is shown as it is."""
 
 
 @dataclass(slots=True)
@@ -83,6 +85,14 @@ def spacing_mm(dataset: Dataset) -> tuple[float, float] | None:
         if len(found) == 2 and all(_SPACING_MM[0] <= value <= _SPACING_MM[1] for value in found):
             return found[0], found[1]
     return None
+
+
+def has_square_pixels(dataset: Dataset) -> bool:
+    """Return whether pixels are about as high as wide, by their spacing, else by PixelAspectRatio."""
+    ratio = spacing_mm(dataset) or numbers(dataset, "PixelAspectRatio")
+    if len(ratio) != 2 or min(ratio) <= 0:
+        return True
+    return max(ratio) <= _SQUARE * min(ratio)
 
 
 def _uid(dataset: Dataset, keyword: str) -> str:

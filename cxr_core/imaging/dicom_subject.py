@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pydicom import Dataset
 
-from cxr_core.domain import Notice, View
+from cxr_core.domain import Hanging, Notice, View
 from cxr_core.imaging.dicom_values import clean, code_string, items, meanings, text, values
 from cxr_core.imaging.refusals import note, reject
 
@@ -137,8 +137,29 @@ def is_supine(dataset: Dataset) -> bool:
 
 def is_hung_as_usual(dataset: Dataset, projection: View) -> bool:
     """Return False if a frontal film is not L, F: rows towards the left, columns towards the feet."""
-    found = tuple(clean(str(value)).upper()[:1] for value in values(dataset, "PatientOrientation"))
+    found = _orientation(dataset)
     return projection is View.LATERAL or len(found) != 2 or "" in found or found == ("L", "F")
+
+
+def hanging(dataset: Dataset) -> Hanging:
+    """Return how the film hangs by PatientOrientation (PS3.3 C.7.6.1.1.1)."""
+    directions = _orientation(dataset)
+    if len(directions) == 2 and set(directions) & {"A", "P"}:
+        return Hanging.LATERAL
+    match directions:
+        case ("L", "F"):
+            return Hanging.USUAL
+        case ("R", "F"):
+            return Hanging.MIRRORED
+        case ("L" | "R", "H") | ("H" | "F", "L" | "R"):
+            return Hanging.TURNED
+        case _:
+            return Hanging.UNKNOWN
+
+
+def _orientation(dataset: Dataset) -> tuple[str, ...]:
+    """Return the first letter of each value of PatientOrientation: where rows and columns run to."""
+    return tuple(clean(str(value)).upper()[:1] for value in values(dataset, "PatientOrientation"))
 
 
 def _is_unusual_view(dataset: Dataset) -> bool:

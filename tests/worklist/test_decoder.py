@@ -72,12 +72,13 @@ def lateral() -> bytes:
         as_bytes(dataset(blobs(3), PatientID="P-1", PatientAge="071Y", ViewPosition="AP")),
         as_bytes(dataset(blobs(3), PatientName="Ä^Ö", StudyDate="20990101", StudyTime="101112.5")),
         as_bytes(dataset(blobs(3), PixelSpacing=[0.14, 0.15], BurnedInAnnotation="YES")),
+        as_bytes(dataset(blobs(3), PixelAspectRatio=[1, 2], PatientOrientation=["R", "F"])),
         lateral(),
         png(1)[:-60],
         b"hello",
         b"",
     ],
-    ids=["png", "dicom", "dates", "spacing", "lateral", "broken", "no film", "empty"],
+    ids=["png", "dicom", "dates", "spacing", "hanging", "lateral", "broken", "no film", "empty"],
 )
 def test_a_child_answers_what_decoding_in_this_process_answers(pool, raw):
     here, there = film_from(raw, Limits(), RECIPE, now=NOW), pool.prepare(raw, now=NOW)
@@ -91,7 +92,7 @@ def test_a_child_answers_what_decoding_in_this_process_answers(pool, raw):
         assert (film.notice, film.sha256) == (here.notice, here.sha256)
     assert (film.radiograph is None) == (here.radiograph is None) == (there.thumbnail is None)
     if here.radiograph is not None:
-        for field in ("sha256", "source", "study", "spacing_mm", "burned_in", "notes"):
+        for field in ("sha256", "source", "study", "spacing_mm", "burned_in", "notes", "said"):
             assert getattr(film.radiograph, field) == getattr(here.radiograph, field)
         assert film.radiograph.pixels.size == 0
 
@@ -198,6 +199,7 @@ def test_a_child_knows_no_settings_holds_no_other_file_and_leaves_no_core_dump(m
         (b"no json", [b"", b"", b""]),
         (b'{"sha256": "0", "timings_ms": {}}', [b"", b"", b""]),
         (b'{"sha256": "0", "timings_ms": {}, "run": "me"}', [b"", b"", b""]),
+        (b'{"sha256": "0", "timings_ms": {}, "said": {"hanging": "askew"}}', [b"", b"", b""]),
         (b'{"sha256": "0", "timings_ms": {}, "source": "PNG", "study": {}, "gate": {"outcome": "accepted"},'
          b' "shape": [0, 0]}', [b"1234", b"", b""]),
     ],

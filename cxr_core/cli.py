@@ -13,6 +13,7 @@ import typer
 from cxr_core import (
     cli_activate,
     cli_data,
+    cli_distance,
     cli_evaluate,
     cli_explain,
     cli_export,
@@ -60,6 +61,7 @@ app.command()(cli_evaluate.evaluate)
 app.command()(cli_export.export)
 app.command()(cli_fit.fit_site)
 cli_models.app.command("figures")(cli_export.figures)
+cli_models.app.command("distance")(cli_distance.distance)
 cli_models.app.command("import")(cli_export.import_model)
 app.command()(cli_store.backup)
 app.command()(cli_store.restore)

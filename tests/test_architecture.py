@@ -27,6 +27,7 @@ LEVELS: tuple[frozenset[str], ...] = (
         {
             "cli_activate",
             "cli_data",
+            "cli_distance",
             "cli_evaluate",
             "cli_export",
             "cli_fit",

@@ -63,7 +63,7 @@ def ask(
     Raises:
         DataError: the set is not there, or holds other words than its kinds.
     """
-    films = sampled(_films(root / population.id, population), most)
+    films = sampled(films_of(root / population.id, population), most)
     paths = [root / population.id / "images" / file for file in films["file"]]
     labels = kit.classifier.manifest.labels
     rows = [_row(result, labels) for result in answers(paths, kit, now=now, on_progress=on_progress)]
@@ -155,7 +155,12 @@ def sampled(films: pd.DataFrame, most: int) -> pd.DataFrame:
     return films.iloc[order[:most] if most else order].reset_index(drop=True)
 
 
-def _films(folder: Path, population: Population) -> pd.DataFrame:
+def films_of(folder: Path, population: Population) -> pd.DataFrame:
+    """Return a population's films as its folder lists them: file, film, patient, kind, source.
+
+    Raises:
+        DataError: the set is not there, or holds other words than its kinds.
+    """
     try:
         listed = pd.read_csv(folder / "labels.csv", keep_default_na=False)
         said, owner, terms = (listed[name] for name in ("labels", "patient_id", "licence"))

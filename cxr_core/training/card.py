@@ -38,6 +38,7 @@ class Content:
         measured: by split.
         worklist: by split, what the policy makes of its films; empty for tasks that are no worklist.
         gain: val: mean AUC over that of another model on the same films, or None.
+        outside: the section on films unlike those it has seen, see `evaluation.outside`.
     """
 
     manifest: Manifest
@@ -45,6 +46,7 @@ class Content:
     measured: Mapping[str, Measured]
     worklist: Mapping[str, Report]
     gain: Interval | None = None
+    outside: tuple[str, ...] = ()
 
 
 def write_card(content: Content) -> str:
@@ -58,6 +60,7 @@ def write_card(content: Content) -> str:
         f"## What it is for\n\n{recipe.card.intended.strip()}\n",
         f"## What it is not for\n\n{recipe.card.avoid.strip()}\n",
         f"## What it sees\n\n{_sees(manifest)}\n",
+        *content.outside,
         f"## How it was made\n\n{_made(recipe)}\n\n{_figures(manifest)}\n",
         *_blind(content),
         "## How well it does\n",

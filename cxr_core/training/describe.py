@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxr_core.errors import ModelError
-from cxr_core.evaluation import keep, localise, report, tables
+from cxr_core.evaluation import keep, localise, outside, report, tables
 from cxr_core.evaluation.bootstrap import Interval
 from cxr_core.evaluation.measure import RESAMPLES, Measured, known_truth, measure, paired_difference, rules_of
 from cxr_core.inference import registry
@@ -34,11 +34,13 @@ class Figures:
         measured: by split.
         worklist: by split, for multilabel models.
         gain: over another model on val, or None.
+        outside: how many films are taken for unlike those it has seen, as the card says it.
     """
 
     measured: dict[str, Measured]
     worklist: dict[str, Report]
     gain: Interval | None = None
+    outside: tuple[str, ...] = ()
 
     @property
     def evaluation(self) -> dict[str, float]:
@@ -115,7 +117,9 @@ def write_anew(
 
 def written_card(manifest: Manifest, recipe: TrainingRecipe, figures: Figures) -> str:
     """Return the text of `card.md`."""
-    return write_card(Content(manifest, recipe, figures.measured, figures.worklist, figures.gain))
+    return write_card(
+        Content(manifest, recipe, figures.measured, figures.worklist, figures.gain, figures.outside)
+    )
 
 
 def recipe_of(folder: Path) -> TrainingRecipe:
@@ -171,7 +175,7 @@ def figures_of(
         gain = paired_difference(
             val.table, val.probabilities, theirs.to_numpy(np.float64), rules, resamples=resamples
         )
-    return Figures(measured, worklist, gain)
+    return Figures(measured, worklist, gain, tuple(outside.lines(folder, manifest)))
 
 
 def _within(folder: Path, recipe: TrainingRecipe) -> dict[str, str]:

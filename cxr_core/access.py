@@ -43,6 +43,7 @@ class Action(StrEnum):
     UNDO = "undo an opinion, an override, a note or a reading"
     REANALYSE = "have studies analysed again"
     EXPORT = "export the worklist"
+    DEIDENTIFY = "take films away without their identity"
     RETRY = "retry a dead letter"
     AUDIT = "search, verify or export the audit trail"
     TURNAROUND = "see how long studies waited"
@@ -73,6 +74,7 @@ NEEDS: dict[Action, Role] = {
     Action.EXPLAIN: Role.CLINICIAN,
     Action.UNDO: Role.CLINICIAN,
     Action.EXPORT: Role.LEAD,
+    Action.DEIDENTIFY: Role.LEAD,
     Action.REANALYSE: Role.LEAD,
     Action.RETRY: Role.LEAD,
     Action.AUDIT: Role.LEAD,

@@ -13,6 +13,7 @@ import typer
 from cxr_core import (
     cli_activate,
     cli_data,
+    cli_deidentify,
     cli_distance,
     cli_evaluate,
     cli_explain,
@@ -51,6 +52,7 @@ cli_models.app.command("strip")(cli_activate.strip_model)
 app.command()(cli_explain.explain)
 app.command()(cli_submit.submit)
 app.command()(cli_worker.worker)
+app.command()(cli_deidentify.deidentify)
 app.command()(cli_list.worklist)
 app.add_typer(cli_store.audit_app, name="audit")
 app.add_typer(cli_users.app, name="users")

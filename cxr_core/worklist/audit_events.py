@@ -64,6 +64,7 @@ EVENTS: dict[str, AuditEvent] = {
     "retry": PROCEDURE,
     # what leaves, what comes back
     "export": EXPORT,
+    "deidentify": EXPORT,
     "backup": EXPORT,
     "restore": IMPORT,
     "audit_verify": USED_LOG,

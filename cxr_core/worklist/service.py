@@ -16,6 +16,7 @@ from sqlalchemy import func, select
 from cxr_core.access import Action, Actor, Role
 from cxr_core.domain import Correction, Notice, Study, Urgency
 from cxr_core.errors import ModelError, PolicyError, Rejected
+from cxr_core.imaging.deidentify import Anonymous, Text
 from cxr_core.imaging.limits import Limits
 from cxr_core.inference.explanation import Method
 from cxr_core.inference.manifest import read_manifest
@@ -28,6 +29,7 @@ from cxr_core.worklist import (
     audit,
     batches,
     corrections,
+    deidentifying,
     explanations,
     export,
     films,
@@ -594,6 +596,18 @@ class Service:
         """Note that the actor takes a film's result away as a file; raises StoreError for an unknown film."""
         actor = self.check(actor, Action.VIEW_STUDY)
         films.note_download(self, actor, sha256, kind)
+
+    def deidentify(self, actor: Actor, sha256: str, text: Text) -> Anonymous:
+        """Return a film without identity, to leave the house; audited.
+
+        Raises:
+            Conflict: text is, or may be, burnt into the picture, and `text` does not say what to do with it.
+            DecoderDied: the process that was to make it did not survive the film.
+            Rejected: the film cannot be decoded.
+            StoreError: unknown, missing or altered.
+        """
+        actor = self.check(actor, Action.DEIDENTIFY)
+        return deidentifying.deidentified(self, actor, sha256, text)
 
     def complete(self, actor: Actor, study_id: str, typed: Study, version: int) -> None:
         """Keep what a person says of the study, and decide anew with it; what is left open the films say.

@@ -31,6 +31,7 @@ from cxr_core.domain import (
 from cxr_core.evaluation.site import SiteFit
 from cxr_core.evaluation.site_cases import Cases, Choice
 from cxr_core.evaluation.site_listing import Listing, read_listing
+from cxr_core.imaging.deidentify import Text
 from cxr_core.imaging.gate import CORRECTIONS
 from cxr_core.imaging.refusals import refusal
 from cxr_core.inference.explanation import Method
@@ -46,6 +47,7 @@ from cxr_core.worklist.trail import EVERYTHING, Form
 from cxr_core.worklist.values import INTERACTIVE, Answer, Incoming, Query, Source
 from tests.evaluation.site_made import site_cases
 from tests.evaluation.tabled import with_tables
+from tests.films import png
 from tests.inference.tiny import rewrite
 from tests.reports import analyses
 from tests.worklist.rows import THEN, identity, image, study
@@ -120,6 +122,14 @@ class World:
     def film(self) -> str:
         """The SHA-256 of a film whose bytes are there."""
         raw = f"film {next(self._numbers)}".encode()
+        sha256 = hashlib.sha256(raw).hexdigest()
+        self.service.blobs.put_many({sha256: raw})
+        self.study(film=sha256)
+        return sha256
+
+    def decodable(self) -> str:
+        """The same of a film that can be decoded, once for each world."""
+        raw = png(next(self._numbers))
         sha256 = hashlib.sha256(raw).hexdigest()
         self.service.blobs.put_many({sha256: raw})
         self.study(film=sha256)
@@ -362,6 +372,9 @@ CALLS: dict[str, Call] = {
     "priors": Call(A.VIEW_STUDY, lambda s, a, w: s.priors(a, w.patient()[0])),
     "beside": Call(A.VIEW_STUDY, lambda s, a, w: s.beside(a, *w.patient()), ("view",)),
     "note_download": Call(A.VIEW_STUDY, lambda s, a, w: s.note_download(a, w.film(), "pdf"), ("export",)),
+    "deidentify": Call(
+        A.DEIDENTIFY, lambda s, a, w: s.deidentify(a, w.decodable(), Text.CHECKED), ("deidentify",)
+    ),
     "complete": Call(
         A.COMPLETE, lambda s, a, w: s.complete(a, w.study(), Study(age_years=40), 2), ("complete",)
     ),

@@ -62,12 +62,19 @@ def evaluate(
     most: Annotated[
         int, typer.Option(metavar="N", help="Films of each other population at most; 0: all.")
     ] = 0,
+    robustness: Annotated[
+        bool, typer.Option("--robustness", help="What do noise, blur, tilt, writing do to films of val?")
+    ] = False,
+    changed: Annotated[
+        int, typer.Option("--films", metavar="N", min=0, help="With --robustness: films at most; 0: all.")
+    ] = 400,
 ) -> None:
     """Measure a model: AUC, average precision and what its thresholds do, with 95 % intervals by patient.
 
     Without --data it needs no film. Patients, films and copies in two splits are named on stderr.
-    --boxes, --noise and --external look at the films of --data, or of CXR_DATA, instead. --write changes the
-    manifest and is refused for a model that a lead activated: it would answer no film any more.
+    --boxes, --noise, --external and --robustness look at the films of --data, or of CXR_DATA, instead; the
+    last goes on where it was ended. --write changes the manifest and is refused for a model that a lead
+    activated: it would answer no film any more.
     """
     from cxr_core import cli_evaluate_films as films
     from cxr_core.errors import ModelError
@@ -78,7 +85,7 @@ def evaluate(
         folder = chosen.models_dir / (model_id or chosen.model)
         if write:
             refuse_in_force(chosen, folder.name)
-        if asked := films.Asked(boxes, noise, external, most):
+        if asked := films.Asked(boxes, noise, external, robustness, most, changed):
             for line in films.look(folder, films.root_of(data or chosen.data), asked, chosen, write=write):
                 typer.echo(line)
             return
@@ -129,7 +136,7 @@ def _write(folder: Path, chosen: Settings, resamples: int) -> None:
     from cxr_core.triage.policy import load_policy
 
     policy = load_policy(chosen.policy)
-    with keep.aside(folder, beside=True) as made, _bar("evaluate") as tell:
+    with keep.aside(folder) as made, _bar("evaluate") as tell:
         write_all(made, read_manifest(made), policy, resamples=resamples, on_progress=tell)
         keep.put(made, folder)
 

@@ -1,4 +1,4 @@
-"""The parts of `cxr evaluate` that look at films: drawn boxes, adjudicated labels, other populations."""
+"""The parts of `cxr evaluate` that look at films: boxes, adjudicated labels, other populations, changes."""
 
 from __future__ import annotations
 
@@ -23,18 +23,21 @@ class Asked:
     """What is to be looked at.
 
     Attributes:
-        boxes, noise, external: which parts.
+        boxes, noise, external, robustness: which parts.
         most: films of another population; 0: all.
+        films: of val to be changed; 0: all.
     """
 
     boxes: bool = False
     noise: bool = False
     external: bool = False
+    robustness: bool = False
     most: int = 0
+    films: int = 0
 
     def __bool__(self) -> bool:
         """Whether anything was asked for."""
-        return self.boxes or self.noise or self.external
+        return self.boxes or self.noise or self.external or self.robustness
 
 
 def root_of(data: Path | None) -> Path:
@@ -56,7 +59,8 @@ def look(folder: Path, data: Path, asked: Asked, chosen: Settings, *, write: boo
 
     Args:
         folder: of the model.
-        data: the folder that holds `nih`, `kermany`, `covid`, or that of ChestX-ray14 itself.
+        data: the folder that holds `nih`, `kermany`, `covid`, or that of ChestX-ray14 itself; for changed
+            films any data set.
         asked: what to look at.
         chosen: for the policy.
         write: whether to keep it.
@@ -66,7 +70,7 @@ def look(folder: Path, data: Path, asked: Asked, chosen: Settings, *, write: boo
     """
     from cxr_core.evaluation import keep
 
-    with keep.aside(folder, beside=write) as made:
+    with keep.aside(folder) as made:
         lines = [*_lines(folder, made, data, asked, chosen)]
         if write:
             keep.put(made, folder)
@@ -74,13 +78,15 @@ def look(folder: Path, data: Path, asked: Asked, chosen: Settings, *, write: boo
 
 
 def _lines(folder: Path, to: Path, data: Path, asked: Asked, chosen: Settings) -> Iterator[str]:
-    kit = _kit(folder, chosen) if asked.boxes or asked.external else None
+    kit = _kit(folder, chosen) if asked.boxes or asked.external or asked.robustness else None
     if asked.boxes and kit:
         yield from _boxes(to, _nih(data), kit)
     if asked.noise:
         yield from _noise(to, _nih(data))
     if asked.external and kit:
         yield from _external(to, data, kit, asked.most)
+    if asked.robustness and kit:
+        yield from _robustness(to, _nih(data), kit, asked.films, _kept(folder, kit, chosen.home))
 
 
 def _boxes(to: Path, root: Path, kit: Kit) -> Iterator[str]:
@@ -122,6 +128,33 @@ def _external(to: Path, data: Path, kit: Kit, most: int) -> Iterator[str]:
             table = external.ask(root, population, kit, now=now, most=most, on_progress=told)
         external.write(to, population.id, table)
         yield from str(elsewhere(to, population.id)).splitlines()
+
+
+def _robustness(to: Path, root: Path, kit: Kit, films: int, kept: Path) -> Iterator[str]:
+    from cxr_core.data import readers
+    from cxr_core.evaluation import robustness, robustness_asking
+
+    whole = readers.read(root)
+    index = robustness_asking.films_of(whole, films)
+    with _bar("changed films") as told:
+        now = datetime.now(UTC)
+        asked = robustness_asking.ask(index, whole, kit, kept, now=now, on_progress=told)
+    found = robustness.effects(asked, kit.classifier.manifest)
+    robustness.write(to, found)
+    yield f"{len(index):,} films of {robustness_asking.SPLIT}, {index.patients:,} patients, one change each"
+    yield from robustness.said(found)
+
+
+def _kept(folder: Path, kit: Kit, home: Path) -> Path:
+    """Return where answers on changed films are kept, so that a run that ended goes on."""
+    from hashlib import sha256
+
+    from cxr_core.inference.manifest import MANIFEST
+
+    made = f"{kit.versions} {sha256((folder / MANIFEST).read_bytes()).hexdigest()}"
+    place = home / "robustness"
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return place / f"{folder.name}-{sha256(made.encode()).hexdigest()[:12]}.csv"
 
 
 def _kit(folder: Path, chosen: Settings) -> Kit:

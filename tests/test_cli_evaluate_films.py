@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from cxr_core.cli import app
 from cxr_core.evaluation import localise, noise
+from cxr_core.evaluation.robustness import robustness
 from cxr_core.imaging.phantom import make_phantom, phantom_png
 from cxr_core.inference import registry
 from tests.inference.tiny import make_tiny_model
@@ -92,3 +93,19 @@ def test_what_ends_half_way_leaves_the_model_as_it_was(folder, data):
     assert (done.exit_code, "holds none of the sets" in done.stderr) == (1, True)
     assert files(folder) == before
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_changed_films_are_asked_once_and_their_table_is_bound(folder, data, tmp_path):
+    (data / "nih" / "train_list.txt").rename(data / "nih" / "val_list.txt")
+    before = files(folder)
+    done = run("--data", str(data), "--robustness", "--films", "1")
+    assert done.exit_code == 0, done.output
+    assert "1 films of val, 1 patients, one change each" in done.stdout
+    assert "burnt in a side marker    not enough data; flagged" in done.stdout
+    assert files(folder) == before
+    (kept,) = (tmp_path / "home" / "robustness").iterdir()
+    answers = kept.read_bytes()
+    assert run("--data", str(data), "--robustness", "--films", "1", "--write").exit_code == 0
+    assert kept.read_bytes() == answers, "what was answered is not asked again"
+    assert "evaluation/robustness.csv" in registry.load(folder).manifest.files
+    assert {each.label for each in robustness(folder)} == {"", *registry.load(folder).manifest.labels}

@@ -54,8 +54,7 @@ def answered(
         DataError: the data set has none of the model's labels, or every film was refused.
     """
     labels, index = manifest.labels, whole.of(split)
-    if not set(labels) & set(index.labels):
-        raise DataError(f"{index.name}: has none of the labels of {manifest.id}: {', '.join(labels)}")
+    facts, known = facts_and_sources(index, whole, manifest)
     kept, rows, members, warned, digests = [], [], [], [], []
     for number, result in enumerate(results):
         digests.append(result.sha256)
@@ -70,14 +69,25 @@ def answered(
         warned.append(result.gate.outcome is GateOutcome.WARNED)
     if not kept:
         raise DataError(f"{index.name}: every film of {split} was refused, or there is none")
-    within = manifest.data.known_within
-    table = facts_of(index, whole, told=set(within.values())).iloc[kept].reset_index(drop=True)
-    table = table.assign(**{label: np.nan for label in labels if label not in index.labels})
-    sources = set(whole.table["source"])
-    known = {label: source for label, source in within.items() if source in sources}
+    table = facts.iloc[kept].reset_index(drop=True)
     answers = Answers(table, np.array(rows), np.array(members).transpose(0, 2, 1))
     if usual is None:
         manifest, usual = replace(manifest, data=replace(manifest.data, known_within=known)), table
     scored = scored_of(manifest, index.name, split, answers, usual, within=known)
     scored = replace(scored, warned=np.array(warned))
     return Answered(scored, len(digests) - len(kept), tuple(digests))
+
+
+def facts_and_sources(index: Index, whole: Index, manifest: Manifest) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return what may be said of films, labels that nobody knows as NaN, and label → its only source here.
+
+    Raises:
+        DataError: the data set has none of the model's labels.
+    """
+    labels, within = manifest.labels, manifest.data.known_within
+    if not set(labels) & set(index.labels):
+        raise DataError(f"{index.name}: has none of the labels of {manifest.id}: {', '.join(labels)}")
+    table = facts_of(index, whole, told=set(within.values()))
+    table = table.assign(**{label: np.nan for label in labels if label not in index.labels})
+    sources = set(whole.table["source"])
+    return table, {label: source for label, source in within.items() if source in sources}

@@ -18,31 +18,25 @@ from cxr_core.inference.stripped import NETWORK_FILES
 
 
 @contextmanager
-def aside(folder: Path, *, beside: bool = False) -> Iterator[Path]:
+def aside(folder: Path) -> Iterator[Path]:
     """Yield a copy of a sound model's figures, without its network, to write tables into; then throw it away.
 
-    Args:
-        folder: of the model.
-        beside: make it beside the folder, so that `put` only has to move files.
-
     Raises:
-        ModelError: the folder is not sound, or no copy can be made there.
+        ModelError: the folder is not sound, or cannot be copied.
     """
     registry.verify(folder)
     with ExitStack() as stack:
         with _plainly(folder):
-            place = folder.parent if beside else None
-            space = stack.enter_context(TemporaryDirectory(prefix=".figures-", dir=place))
-            copy = Path(space) / folder.name
+            copy = Path(stack.enter_context(TemporaryDirectory(prefix="cxr-"))) / folder.name
             shutil.copytree(folder, copy, ignore=shutil.ignore_patterns(*NETWORK_FILES))
         yield copy
 
 
 def put(made: Path, folder: Path, manifest: Manifest | None = None) -> None:
-    """Move what differs in a copy made by `aside` into its folder, and name it in the manifest.
+    """Put what differs in a copy made by `aside` into its folder, and name it in the manifest.
 
     Args:
-        made: the copy, beside the folder.
+        made: the copy.
         folder: of the model.
         manifest: to be sealed; None: as it is, but for what the tables say of the heatmaps.
 
@@ -50,13 +44,20 @@ def put(made: Path, folder: Path, manifest: Manifest | None = None) -> None:
         ModelError: the folder cannot be written.
     """
     whole = _restated(made) if manifest is None else manifest
-    with _plainly(folder):
-        for path in sorted(path for path in made.rglob("*") if path.is_file() and path.name != MANIFEST):
-            target = folder / path.relative_to(made)
-            if not target.is_file() or not filecmp.cmp(path, target, shallow=False):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                path.replace(target)
+    names = [path.relative_to(made) for path in sorted(made.rglob("*")) if path.is_file()]
+    other = [name for name in names if str(name) != MANIFEST and not _same(made / name, folder / name)]
+    with _plainly(folder), TemporaryDirectory(prefix=".figures-", dir=folder.parent) as space:
+        for name in other:
+            (Path(space) / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(made / name, Path(space) / name)
+        for name in other:  # all lie on the folder's disk
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(space) / name).replace(folder / name)
         registry.seal(folder, whole)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.is_file() and filecmp.cmp(one, other, shallow=False)
 
 
 def _restated(made: Path) -> Manifest:

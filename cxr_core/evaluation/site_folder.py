@@ -38,7 +38,7 @@ LEFTOVER_S = 3600.0
 
 _KEPT = re.compile(r"(val|test)_(auc|ap|labels|gain)(_.*)?|epochs|minutes")
 """Figures that depend on the order of films alone, which calibration leaves as it is."""
-_STALE = ("evaluation-", "external-", "fairness-", "readers-")
+_STALE = ("evaluation-", "external-", "fairness-", "readers-", "robustness")
 """Tables under `evaluation/` of former probabilities; they are not carried over."""
 
 

@@ -107,7 +107,7 @@ def write_anew(
     figures = figures_of(folder, bound, policy, baseline=baseline)
     kept = {name: value for name, value in manifest.evaluation.items() if name in TRAINING}
     kept |= localise.stated(folder)
-    with keep.aside(folder, beside=True) as made:
+    with keep.aside(folder) as made:
         if recipe is not None:
             shutil.copyfile(recipe, made / f"{given.name}.toml")
         (made / "card.md").write_text(written_card(bound, given, figures), encoding="utf-8")

@@ -25,6 +25,7 @@ TABS: tuple[tuple[str, str, Role], ...] = (
     ("perf_classes", "Classes", Role.VIEWER),
     ("perf_heatmaps", "Heatmaps", Role.VIEWER),
     ("perf_elsewhere", "Elsewhere", Role.VIEWER),
+    ("perf_robustness", "Robustness", Role.VIEWER),
     ("perf_fairness", "Fairness", Role.VIEWER),
     ("perf_readers", "Readers", Role.LEAD),
     ("perf_simulator", "Simulator", Role.VIEWER),

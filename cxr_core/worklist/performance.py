@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cxr_core.evaluation.localise import HitRate
     from cxr_core.evaluation.noise import Noise
     from cxr_core.evaluation.record import Evaluation
+    from cxr_core.evaluation.robustness import Effect
     from cxr_core.evaluation.scored import Scored
     from cxr_core.worklist.service import Service
 
@@ -42,11 +43,13 @@ class Evidence:
         hits: label → how often a heatmap's peak lay in the radiologist's box.
         noise: finding → mined labels and the model beside labels that radiologists agreed on.
         external: data set's id → figures on films of another population.
+        robustness: what changes of the film do, a row a change and label.
     """
 
     hits: dict[str, HitRate]
     noise: dict[str, Noise]
     external: dict[str, Elsewhere]
+    robustness: tuple[Effect, ...]
 
 
 _kept: OrderedDict[tuple[object, ...], Any] = OrderedDict()
@@ -112,11 +115,13 @@ def _evidence(path: Path) -> Evidence:
     from cxr_core.evaluation.external import populations_in
     from cxr_core.evaluation.localise import hit_rates
     from cxr_core.evaluation.noise import label_noise
+    from cxr_core.evaluation.robustness import robustness
 
     return Evidence(
         hits=hit_rates(path),
         noise=label_noise(path),
         external={each: elsewhere(path, each) for each in populations_in(path)},
+        robustness=robustness(path),
     )
 
 

@@ -1,4 +1,4 @@
-"""The three files of a result; each is made when its button is pressed, and its leaving is noted."""
+"""Files of a result, and the film without identity; each is made when its button is pressed and noted."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from cxr_core.access import Actor
+from cxr_core.access import Action, Actor
 from cxr_core.domain import Analysis
+from cxr_core.imaging.deidentify import Text
 from cxr_core.reports.record import as_record
 from cxr_core.reports.words import study_id
 from cxr_core.ui import unmade
 from cxr_core.worklist.films import Kind
 from cxr_core.worklist.service import Service
+
+_TEXTS = {
+    Text.REFUSE: "do not hand the film out",
+    Text.BLANK: "black it out",
+    Text.CHECKED: "I have looked: it names nobody",
+}
 
 
 def show(
@@ -69,3 +76,28 @@ def show(
                 on_click="ignore",
                 icon=":material/download:",
             )
+        if analysis.radiograph is not None and actor.may(Action.DEIDENTIFY):
+            with st.popover("De-identified", key=f"leave-{key}"):
+                _without_identity(service, actor, analysis, key)
+
+
+def _without_identity(service: Service, actor: Actor, analysis: Analysis, key: str) -> None:
+    """Show what to do with text in the picture, and the button."""
+    is_dicom = analysis.radiograph is not None and analysis.radiograph.source == "DICOM"
+    if any(note.code.startswith("burned_in") for note in analysis.gate.notes):
+        st.caption("Text is noted on this film: look at it before you choose.")
+    text = st.radio(
+        "If text is found in the picture",
+        list(_TEXTS),
+        format_func=_TEXTS.__getitem__,
+        key=f"text-{key}",
+    )
+    st.download_button(
+        "De-identified DICOM" if is_dicom else "De-identified PNG",
+        unmade.told(lambda: service.deidentify(actor, analysis.sha256, text).raw),
+        "deidentified.dcm" if is_dicom else "deidentified.png",
+        "application/dicom" if is_dicom else "image/png",
+        key=f"leaves-{key}-{text}",
+        on_click="ignore",
+        icon=":material/download:",
+    )

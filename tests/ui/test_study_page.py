@@ -14,6 +14,7 @@ from streamlit.testing.v1.element_tree import Selectbox
 from cxr_core.access import Actor, Role
 from cxr_core.domain import Urgency, View
 from cxr_core.errors import Busy
+from cxr_core.imaging.deidentify import Text
 from cxr_core.settings import ROOT
 from cxr_core.ui import recent
 from cxr_core.worklist.schema import AuditRow, ImageRow, ResultRow, StudyRow
@@ -104,6 +105,22 @@ def test_without_a_study_in_the_address_the_page_says_where_they_are(tiny_app: H
     app = opened()
     assert "No study is open" in html(app)
     assert labels(app) == ["To the worklist"]
+
+
+def test_only_who_may_can_take_the_film_away_without_identity(
+    tiny_app: Home, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXR_LOCAL_ROLE", "clinician")
+    assert [each.proto.label for each in opened(study).get("download_button")] == ["PDF", "JSON", "PNG"]
+    monkeypatch.setenv("CXR_LOCAL_ROLE", "lead")
+    app = opened(study)
+    assert [each.proto.label for each in app.get("download_button")][3:] == ["De-identified DICOM"]
+    assert "Text is noted on this film: look at it before you choose." in [each.value for each in app.caption]
+    (choice,) = app.radio
+    assert choice.value is Text.REFUSE
+    assert choice.options == ["do not hand the film out", "black it out", "I have looked: it names nobody"]
+    choice.set_value(Text.BLANK)
+    rerun(app)
 
 
 def test_an_unknown_study_is_said(tiny_app: Home, study: str) -> None:

@@ -227,7 +227,7 @@ def test_putting_a_study_away_leaves_it_on_the_worklist(app: AppTest, drop: Drop
 def test_downloads_are_named_by_study_and_never_by_patient(app: AppTest, drop: Drop) -> None:
     drop(("film.dcm", phantom_dicom(PHANTOM, patient_name="Doe^Jane")))
     buttons = app.get("download_button")
-    assert [button.proto.label for button in buttons] == ["PDF", "JSON", "PNG"]
+    assert [button.proto.label for button in buttons] == ["PDF", "JSON", "PNG", "De-identified DICOM"]
 
 
 def test_several_films_of_one_study_share_a_page_and_each_keeps_its_card(

@@ -105,18 +105,31 @@ def test_a_damaged_exif_block_does_not_cost_the_film():
     assert decode(raw, LIMITS).pixels.shape == GREY.shape
 
 
-def test_colour_is_passed_on_as_brightness_with_a_note():
-    rgb = np.stack([GREY, GREY // 3, 255 - GREY], axis=2)
+@pytest.mark.parametrize(
+    "tint", [(1.0, 0.9, 0.7), (0.5, 0.8, 1.0), (0.2, 0.9, 0.3)], ids=["sepia", "blue", "green"]
+)
+def test_a_tinted_film_is_passed_on_as_brightness_with_a_note(tint):
+    rgb = (GREY[..., None] * np.array(tint)).astype(np.uint8)
     raw = saved(Image.fromarray(rgb))
     assert codes(raw) == ["colour_picture"]
     expected = rgb @ np.array([0.299, 0.587, 0.114]) / 255
     assert_allclose(decode(raw, LIMITS).pixels, expected, atol=1.1 / 255)
+    assert codes(saved(Image.fromarray(rgb), "JPEG", quality=50)) == ["colour_picture"]
 
 
-def test_a_small_coloured_marker_does_not_make_a_film_a_colour_picture():
+@pytest.mark.parametrize(("side", "said"), [(10, []), (24, ["colour_picture"])])
+def test_a_coloured_marker_does_not_cost_the_film(side, said):
     rgb = np.stack([GREY] * 3, axis=2)
-    rgb[:10, :10] = (255, 0, 0)
-    assert codes(saved(Image.fromarray(rgb))) == []
+    rgb[:side, :side] = (255, 0, 0)
+    assert codes(saved(Image.fromarray(rgb))) == said
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "CMYK", "P"])
+def test_a_picture_of_many_colours_is_no_film(mode):
+    hue = np.random.default_rng(0).integers(0, 256, (96, 120, 3), dtype=np.uint8)
+    picture = Image.fromarray((hue // 2 + GREY[..., None] // 2).astype(np.uint8)).convert(mode)
+    with pytest.raises(Rejected, match="not_radiograph"):
+        decode(saved(picture, "JPEG" if mode == "CMYK" else "PNG"), LIMITS)
 
 
 def test_an_animated_png_is_refused():
@@ -140,3 +153,14 @@ def test_a_film_has_the_hash_of_its_file_and_knows_no_patient():
     assert found.sha256 == hashlib.sha256(raw).hexdigest()
     assert found.study.patient_id == ""
     assert found.spacing_mm is None
+
+
+def test_most_colour_photographs_are_told_from_films(data_dir):
+    refused = 0
+    for path in (data_dir / "not_chest").glob("photo_*.jpg"):
+        try:
+            assert [one.code for one in decode(path.read_bytes(), LIMITS).notes] == ["colour_picture"]
+        except Rejected as exc:
+            assert exc.code == "not_radiograph"
+            refused += 1
+    assert refused == 21

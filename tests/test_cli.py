@@ -18,9 +18,9 @@ from tests.films import blobs, png
 from tests.imaging.dicom_files import as_bytes, dataset
 
 ANSWER_KEYS = (
-    "file state urgency gate abnormal findings action reasons model policy elapsed_ms".split()  # noqa: SIM905
+    "file state urgency gate correction abnormal findings action reasons model policy elapsed_ms".split()  # noqa: SIM905
 )
-REFUSAL_KEYS = ["file", "state", "urgency", "gate", "error"]
+REFUSAL_KEYS = ["file", "state", "urgency", "gate", "correction", "error"]
 FINDING_KEYS = ["label", "probability", "threshold", "positive", "spread"]
 
 

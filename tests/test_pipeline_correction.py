@@ -77,7 +77,7 @@ def test_the_answer_says_which_correction_it_was_made_with(kit):
     analysis = analyse(png(grey()), kit, now=NOW, correction=correction)
     assert analysis.correction == correction
     notes = [note for note in analysis.gate.notes if note.code == "corrected"]
-    assert ["turned by half, inverted" in note.message for note in notes] == [True]
+    assert ["turned half round, inverted" in note.message for note in notes] == [True]
     assert analyse(png(grey()), kit, now=NOW).correction == AS_SENT
 
 

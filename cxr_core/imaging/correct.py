@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from cxr_core.domain import Correction, Hanging, Radiograph
+from cxr_core.domain import AS_SENT, Analysis, Correction, Hanging, Radiograph
+from cxr_core.imaging.gate import CORRECTIONS
 from cxr_core.imaging.refusals import note
 
-_TURNS = ("", "turned a quarter anticlockwise", "turned by half", "turned a quarter clockwise")
+_TURNS = ("", "turned a quarter anticlockwise", "turned half round", "turned a quarter clockwise")
 
 
 def corrected(radiograph: Radiograph, correction: Correction) -> Radiograph:
@@ -31,6 +32,17 @@ def corrected(radiograph: Radiograph, correction: Correction) -> Radiograph:
         else radiograph.said,
         notes=(*radiograph.notes, note("corrected", found=in_words(correction))),
     )
+
+
+def missing(analysis: Analysis) -> Correction:
+    """Return what would set the film right as it hangs in this answer; AS_SENT where nothing is offered."""
+    return CORRECTIONS.get(analysis.refusal.code, AS_SENT) if analysis.refusal else AS_SENT
+
+
+def offered(analysis: Analysis) -> Correction | None:
+    """Return how the film would have to hang, all in all, to be assessed; None where nothing is offered."""
+    more = missing(analysis)
+    return analysis.correction.then(more) if more else None
 
 
 def in_words(correction: Correction) -> str:

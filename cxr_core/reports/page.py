@@ -24,6 +24,7 @@ from cxr_core.reports.words import (
     made_by,
     name_of,
     not_assessed,
+    not_looked_at,
     ordered,
     patient,
     spread_ends,
@@ -123,7 +124,7 @@ def _film(
     width, height = film.width * scale, film.height * scale
     pdf.image(film, _LEFT + (_FILM_MM - width) / 2, y, width, height)
     if analysis.triage.state is State.REFUSED:
-        notes = ["The film as it came; the model did not look at it."]
+        notes = [not_looked_at(analysis)]
     elif not analysis.triage.findings:
         notes = ["No finding is above its threshold, so no region is drawn."]
     else:

@@ -13,7 +13,7 @@ from cxr_core.imaging.overlay import CONTOUR_LEVELS, blend, contours, grey, peak
 from cxr_core.inference.explain import NoRegion
 from cxr_core.reports.fonts import font
 from cxr_core.reports.regions import region_of
-from cxr_core.reports.words import MARKS, banner, made_by, name_of, patient, who
+from cxr_core.reports.words import MARKS, banner, corrected, made_by, name_of, patient, who
 from cxr_core.triage.policy import Policy
 
 LINES = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#D55E00")
@@ -49,7 +49,7 @@ def annotated(analysis: Analysis, policy: Policy, heatmaps: Heatmaps) -> bytes:
     foot = [(made_by(analysis), _MUTED, 0.85), (f"{policy.texts.device} {policy.texts.side}", _MUTED, 0.85)]
     if analysis.triage.state is not State.REFUSED:
         foot.insert(0, (policy.texts.heatmap, _MUTED, 0.85))
-    foot = [(line, _TEXT, 0.95) for line in missing] + foot
+    foot = [(line, _TEXT, 0.95) for line in (*missing, corrected(analysis)) if line] + foot
     top, bottom = _strip(film.width, unit, head), _strip(film.width, unit, foot)
     sheet = Image.new("RGB", (film.width, top.height + film.height + bottom.height), _GROUND)
     for picture, y in ((top, 0), (film, top.height), (bottom, top.height + film.height)):

@@ -12,7 +12,8 @@ _DIGITS = 6
 def as_record(analysis: Analysis, file: str) -> dict[str, Any]:
     """Return a JSON object of numbers and text; keys and order are fixed, patient data is left out.
 
-    `error` takes the place of the findings when the film was refused.
+    `error` takes the place of the findings when the film was refused. `correction` is as `Correction.key` has
+    it, `turn=2,invert`, and empty where the film was judged as it was sent.
 
     Args:
         analysis: the result.
@@ -23,6 +24,7 @@ def as_record(analysis: Analysis, file: str) -> dict[str, Any]:
         "state": analysis.triage.state.value,
         "urgency": analysis.triage.urgency.value,
         "gate": {"outcome": analysis.gate.outcome.value, "codes": list(analysis.gate.codes)},
+        "correction": analysis.correction.key,
     }
     if refusal := analysis.refusal:
         error = {"code": refusal.code, "message": refusal.message, "hint": refusal.hint}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cxr_core.domain import ABNORMAL, Analysis, Prediction, State, Study, Urgency, View
+from cxr_core.imaging.correct import in_words
 from cxr_core.triage.policy import Policy
 
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -175,6 +176,20 @@ def not_assessed(analysis: Analysis, policy: Policy) -> str:
         return "No finding was assessed."
     names = [name_of(label, policy) if label != ABNORMAL else label for label in analysis.triage.not_assessed]
     return f"Not assessed: {', '.join(names)}." if names else ""
+
+
+def not_looked_at(analysis: Analysis) -> str:
+    """Return what stands beneath a film that was refused."""
+    how = in_words(analysis.correction)
+    return (
+        f"The film {f'as it was corrected ({how})' if how else 'as it came'}; the model did not look at it."
+    )
+
+
+def corrected(analysis: Analysis) -> str:
+    """Return that a person had the film hung anew, or empty text."""
+    how = in_words(analysis.correction)
+    return f"Corrected by hand: {how}." if how else ""
 
 
 def made_by(analysis: Analysis) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import streamlit as st
 
 from cxr_core.access import Action, Actor, Role
-from cxr_core.domain import Urgency
+from cxr_core.domain import Correction, Urgency
 from cxr_core.errors import Conflict, CxrError, Invalid
 from cxr_core.ui import recent, services
 from cxr_core.worklist.service import Service
@@ -24,10 +24,19 @@ LABELS = {
 }
 """What can be asked: words and key (C and R belong to Streamlit)."""
 
+
+def _correct(
+    service: Service, actor: Actor, study_id: str, version: int, *, sha256: str, correction: Correction
+) -> None:
+    """Have a film of the study hung anew."""
+    service.correct(actor, sha256, correction, version)
+
+
 _CALLS: dict[str, Callable[..., None]] = {
     "claim": Service.claim,
     "release": Service.release,
     "read": Service.mark_read,
+    "correct": _correct,
     "told": Service.acknowledge,
     "opine": Service.opine,
     "override": Service.override,

@@ -198,7 +198,7 @@ def drawn(
         caption = f"{finding['name']}: {MEANS[method]}. {policy.texts.heatmap}"
         finding = finding | {"caption": caption}
     return given | {
-        "id": f"{analysis.sha256}-{method.value}-{label}",
+        "id": f"{given['id']}-{method.value}-{label}",
         "label": f"Chest film, {NAMES[method]}",
         "findings": [finding],
         "start": 0,

@@ -9,11 +9,13 @@ from html import escape
 import streamlit as st
 
 from cxr_core.access import Action, Actor, Role
-from cxr_core.domain import Urgency
+from cxr_core.domain import Correction, Urgency
+from cxr_core.imaging.correct import in_words
 from cxr_core.reports.words import MARKS, name_of
 from cxr_core.triage.policy import Policy
 from cxr_core.ui import acts
 from cxr_core.ui.moments import moment
+from cxr_core.worklist.corrections import CORRECT, NOW
 from cxr_core.worklist.films import CHANGED
 from cxr_core.worklist.reviews import (
     AGREE,
@@ -99,6 +101,9 @@ def words(review: Review, policy: Policy) -> str:
             return "put the study back on the list"
         change = f"; the urgency is {tier(said['to'])} again" if "to" in said else ""
         return f"took back an entry ({said['what']}){change}"
+    if review.kind == CORRECT:
+        how = in_words(Correction.of(said[NOW]))
+        return f"corrected a film: {how}" if how else "took back the correction of a film"
     if review.kind == "complete":
         return _completed(said)
     return review.kind

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from cxr_core import __version__, settings
 from cxr_core.access import Actor
-from cxr_core.domain import Analysis, Gate, GateOutcome, Notice, Radiograph, Study, Versions
+from cxr_core.domain import Analysis, Correction, Gate, GateOutcome, Notice, Radiograph, Study, Versions
 from cxr_core.errors import DecoderDied, Rejected
+from cxr_core.imaging.correct import corrected, missing
 from cxr_core.imaging.limits import Limits
+from cxr_core.imaging.overlay import grey, png
 from cxr_core.triage.decide import refuse
 from cxr_core.ui import services, viewer
 from cxr_core.worklist.decoder import DecoderPool
@@ -24,6 +26,9 @@ from cxr_core.worklist.values import FilmView, Item, Line, StudyView
 
 DECODERS = 2
 """Films of the screen that are decoded at the same time."""
+
+HUNG_PX = 320
+"""Longer side of the picture that a person looks at before a film is hung so."""
 
 
 REFUSED = "refused-"
@@ -68,10 +73,12 @@ class Shown:
     Attributes:
         analysis: with pixels no finer than the browser gets; without where nothing could be decoded.
         payload: what the viewer draws, or empty when there is no film.
+        hung: address of a small picture of the film as its refusal offers to hang it, or empty.
     """
 
     analysis: Analysis
     payload: dict[str, Any] = field(repr=False)
+    hung: str = field(default="", repr=False)
 
 
 def mine() -> dict[str, Mine]:
@@ -132,16 +139,17 @@ def settle() -> None:
 
 
 def refresh(service: Service, actor: Actor, keys: Iterable[str]) -> bool:
-    """Look again at these studies; return whether one of them was answered meanwhile."""
+    """Look again at these studies; return whether one was answered meanwhile, for the first time or again."""
     held = mine()
     answered = False
     for key in keys:
         entry = held.get(key)
         if entry is None or entry.refusal is not None:
             continue
-        waited = entry.waits
+        before, waited = entry.line, entry.waits
         entry.line = service.study(actor, key, audited=False).line
-        answered = answered or (waited and not entry.waits)
+        again = before is not None and not waited and before.version != entry.line.version
+        answered = answered or again or (waited and not entry.waits)
     return answered
 
 
@@ -206,7 +214,7 @@ def refused(notice: Notice, service: Service) -> Analysis:
 
 def _answer(analysis: Analysis) -> str:
     """Return what tells one answer about a film from another."""
-    return repr((analysis.versions, analysis.triage, analysis.refusal, analysis.study))
+    return repr((analysis.versions, analysis.triage, analysis.refusal, analysis.study, analysis.correction))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -215,19 +223,26 @@ def _shown(sha256: str, answer: str, _film: FilmView, _service: Service, _actor:
     analysis = _film.analysis
     if analysis is None:
         raise ValueError("this film has no answer yet")
-    pixels = _pixels(_service.film_bytes(_actor, sha256, audited=False))  # its study has just been opened
+    raw = _service.film_bytes(_actor, sha256, audited=False)  # its study has just been opened
+    pixels = _pixels(raw, analysis.correction)
     if pixels is None:
         return Shown(analysis, {})
     whole = replace(analysis, radiograph=replace(pixels, study=analysis.study))
     maps: dict[str, NDArray[np.float32]] = {} if analysis.refusal else _film.heatmaps
     evaluation = services.evaluation(_service, analysis.versions.model)
-    return Shown(whole, viewer.payload(whole, _service.policy, maps, evaluation))
+    return Shown(whole, viewer.payload(whole, _service.policy, maps, evaluation), _hung(whole, pixels))
 
 
-def _pixels(raw: bytes) -> Radiograph | None:
+def _hung(analysis: Analysis, pixels: Radiograph) -> str:
+    """Return the film, small, as its refusal offers to hang it; empty where nothing is offered."""
+    more = missing(analysis)
+    return viewer.address(png(grey(corrected(pixels, more).pixels, HUNG_PX))) if more else ""
+
+
+def _pixels(raw: bytes, correction: Correction) -> Radiograph | None:
     """Return the film, or None where nothing of it can be shown; decoded in a process of its own."""
     try:
-        return _decoders(settings.load()).view(raw)
+        return _decoders(settings.load()).view(raw, correction)
     except (Rejected, DecoderDied):
         return None
 

@@ -136,11 +136,12 @@ def say_what_was_taken() -> None:
         st.text(taking.summary(taken))
 
 
-def being_assessed() -> None:
-    """Show that the film is stored and in hand."""
+def being_assessed(said: str = "") -> None:
+    """Show that the film is stored and in hand; `said`, our own words, where there is more to say."""
     st.html(
         '<div class="panel assessing" role="status"><h3>BEING ASSESSED</h3>'
-        "<p>The film is stored. Its card appears here by itself, as a rule within a second.</p></div>"
+        f"<p>{said or 'The film is stored.'} Its card appears here by itself, as a rule within a second.</p>"
+        "</div>"
     )
 
 

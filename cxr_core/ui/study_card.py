@@ -13,6 +13,7 @@ from cxr_core.triage.policy import Policy
 from cxr_core.ui import (
     acts,
     card,
+    correcting,
     downloads,
     films,
     intake,
@@ -176,9 +177,9 @@ def film_card(
         film: of it.
         rest: shows findings and reasons.
     """
-    if film.analysis is None and film.notice is None:
+    if film.corrects or (film.analysis is None and film.notice is None):
         _study_says(view, film, service.policy)
-        intake.being_assessed()
+        intake.being_assessed(correcting.under_way(film))
         return
     key, apart = film.sha256[:16], _apart(view, film)
     if film.analysis is None and film.notice is not None:
@@ -190,6 +191,8 @@ def film_card(
         with st.container(key="urgent"):
             _study_says(view, film, policy)
             card.show_urgency(analysis, policy, apart=apart)
+            correcting.offer(actor, view, film, shown)
+            correcting.way_back(actor, view, film)
         with st.container(key="film"):
             if shown.payload:
                 viewer.show(shown.payload, key=f"viewer-{key}")

@@ -15,7 +15,7 @@ from cxr_core.domain import ABNORMAL, Analysis, Prediction, State
 from cxr_core.imaging.overlay import CONTOUR_LEVELS, FIELD_PX, PALETTE, contours, grey, png, tiles
 from cxr_core.inference.explain import NoRegion
 from cxr_core.reports.regions import region_of
-from cxr_core.reports.words import figures, localisation, name_of, ordered
+from cxr_core.reports.words import figures, localisation, name_of, not_looked_at, ordered
 from cxr_core.triage.policy import Policy
 
 MAX_SIDE = 2048
@@ -67,17 +67,17 @@ def payload(
     unsure = analysis.triage.state is State.UNABLE_TO_CLASSIFY
     labels = [finding["label"] for finding in findings]
     return {
-        "id": analysis.sha256,
+        "id": " ".join(part for part in (analysis.sha256, analysis.correction.key) if part),
         "label": "Chest film" if findings else "Film that was refused",
-        "film": _address(png(grey(analysis.radiograph.pixels, max_side))),
-        "heat": _address(png(tiles(shown))) if shown else "",
+        "film": address(png(grey(analysis.radiograph.pixels, max_side))),
+        "heat": address(png(tiles(shown))) if shown else "",
         "aspect": round(analysis.radiograph.pixels.shape[1] / analysis.radiograph.pixels.shape[0], 4),
         "tile_px": FIELD_PX,
         "palette": PALETTE.ravel().tolist(),
         "findings": findings,
         "start": labels.index(ABNORMAL) if unsure and ABNORMAL in labels else 0,
         "opacity": 0.0 if analysis.triage.state is State.NO_DISEASE_DETECTED else 0.5,
-        "caption": "The film as it came; the model did not look at it." if not findings else "",
+        "caption": "" if findings else not_looked_at(analysis),
     }
 
 
@@ -114,5 +114,6 @@ def _finding(
     return common | {"tile": tile, "lines": lines.ravel().round(4).tolist(), "note": "", "caption": caption}
 
 
-def _address(picture: bytes) -> str:
+def address(picture: bytes) -> str:
+    """Return a PNG as an address that asks no server."""
     return "data:image/png;base64," + b64encode(picture).decode("ascii")

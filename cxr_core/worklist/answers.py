@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from cxr_core.domain import Analysis
+from cxr_core.domain import Analysis, State
 from cxr_core.worklist import codec
 from cxr_core.worklist.audit import Event
 from cxr_core.worklist.inserts import insert_missing
@@ -33,17 +33,18 @@ def write_answers(
     answers = [(row, answer) for row, job, each in done for answer in _checked(job, each)]
     rows = [_result(answer, now) for _, answer in answers]
     new = {_key(row) for row in insert_missing(session, ResultRow, rows, *_KEY)}
-    query = select(ResultRow.id, *_KEY).where(ResultRow.sha256.in_([row["sha256"] for row in rows]))
-    ids = {_key(row): row.id for row in session.execute(query)}
+    query = select(ResultRow.id, ResultRow.state, *_KEY)
+    query = query.where(ResultRow.sha256.in_([row["sha256"] for row in rows]))
+    counts = {_key(row): row for row in session.execute(query)}
     known: dict[int, Analysis] = {}
     events: list[Event] = []
     changes: list[dict[str, Any]] = []
     for study, answer in answers:
         key = _key_of(answer.analysis)
         if key in new:
-            known[ids[key]] = answer.analysis
+            known[counts[key].id] = answer.analysis
             events.append(_event(study, answer.analysis, worker, now))
-        changes.append(_change(answer, ids[key]))
+        changes.append(_change(answer, counts[key]))
     if changes:
         session.execute(update(ImageRow), changes)
     return known, events
@@ -83,13 +84,13 @@ def _result(answer: Answer, now: datetime) -> dict[str, Any]:
     }
 
 
-def _change(answer: Answer, result_id: int) -> dict[str, Any]:
+def _change(answer: Answer, result: Any) -> dict[str, Any]:  # noqa: ANN401 -- as in `_key`
     """Return what changes in the film's row; all changes name the same columns, so they go out together."""
-    refused = answer.analysis.refusal is not None
+    refused = result.state == State.REFUSED
     return {
         "sha256": answer.analysis.sha256,
         "status": (ImageStatus.REFUSED if refused else ImageStatus.ASSESSED).value,
-        "result_id": result_id,
+        "result_id": result.id,
         "thumbnail": answer.thumbnail,
     }
 

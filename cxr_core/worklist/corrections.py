@@ -8,9 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from cxr_core.access import Actor
-from cxr_core.domain import AS_SENT, Analysis, Correction
+from cxr_core.domain import AS_SENT, Correction
 from cxr_core.errors import Conflict, StoreError, Unknown
-from cxr_core.imaging.gate import CORRECTIONS
+from cxr_core.imaging.correct import offered
 from cxr_core.worklist import codec, queue
 from cxr_core.worklist.actions import change
 from cxr_core.worklist.schema import ImageRow, ResultRow
@@ -24,12 +24,6 @@ CORRECT = "correct"
 
 FILM, NOW, BEFORE = "film", "correction", "before"
 """Members of both: SHA-256, and how the film was to hang from then on and until then (`Correction.key`)."""
-
-
-def offered(analysis: Analysis) -> Correction | None:
-    """Return how the film would have to hang not to be refused for it; None where nothing is offered."""
-    more = CORRECTIONS.get(analysis.refusal.code) if analysis.refusal else None
-    return analysis.correction.then(more) if more else None
 
 
 def correct(service: Service, actor: Actor, sha256: str, correction: Correction, version: int) -> None:

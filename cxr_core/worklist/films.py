@@ -13,10 +13,10 @@ from sqlalchemy.orm import Session
 from cxr_core.access import Actor
 from cxr_core.domain import Correction, Sex, Study, View
 from cxr_core.errors import PolicyError, StoreError, Unknown
+from cxr_core.imaging.correct import offered
 from cxr_core.worklist import audit, codec, listing, reviews
 from cxr_core.worklist.actions import change
 from cxr_core.worklist.aggregate import LOST, notice_of
-from cxr_core.worklist.corrections import offered
 from cxr_core.worklist.filing import identity
 from cxr_core.worklist.intake import header_of
 from cxr_core.worklist.judge import as_typed, completed, counted, outcomes, weigh

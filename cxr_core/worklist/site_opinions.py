@@ -113,7 +113,9 @@ def _answers(session: Session, studies: Sequence[str], model: str) -> dict[str, 
     """Return by study the newest answer of the model to each film, refusals left out."""
     query = (
         select(ImageRow.study_id, ResultRow.sha256, ResultRow.id)
-        .join(ResultRow, ResultRow.sha256 == ImageRow.sha256)
+        .join(
+            ResultRow, (ResultRow.sha256 == ImageRow.sha256) & (ResultRow.correction == ImageRow.correction)
+        )
         .where(ImageRow.study_id.in_(studies), ResultRow.model == model, ImageRow.conflicts_with.is_(None))
         .order_by(ResultRow.id)
     )

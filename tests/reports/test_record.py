@@ -1,6 +1,7 @@
 import json
+from dataclasses import replace
 
-from cxr_core.domain import FINDINGS
+from cxr_core.domain import FINDINGS, Correction
 from cxr_core.reports.record import as_record
 from tests.reports import analyses
 
@@ -8,7 +9,7 @@ from tests.reports import analyses
 def test_a_result_has_exactly_the_promised_keys_in_order() -> None:
     record = as_record(analyses.flagged(), "film.png")
     assert list(record) == [
-        *("file", "state", "urgency", "gate", "abnormal", "findings"),
+        *("file", "state", "urgency", "gate", "correction", "abnormal", "findings"),
         *("action", "reasons", "model", "policy", "elapsed_ms"),
     ]
     assert record["gate"] == {"outcome": "accepted", "codes": []}
@@ -32,12 +33,19 @@ def test_a_refusal_has_exactly_the_promised_keys() -> None:
         "state": "refused",
         "urgency": "review",
         "gate": {"outcome": "refused", "codes": ["unreadable"]},
+        "correction": "",
         "error": {
             "code": "unreadable",
             "message": "The file cannot be read as a picture.",
             "hint": "Export the film again as DICOM or PNG.",
         },
     }
+
+
+def test_a_corrected_film_s_record_says_so() -> None:
+    for analysis in (analyses.flagged(), analyses.refused()):
+        record = as_record(replace(analysis, correction=Correction(2, inverted=True)), "film.png")
+        assert record["correction"] == "turn=2,invert"
 
 
 def test_no_patient_data_in_the_record() -> None:

@@ -15,12 +15,13 @@ from sqlalchemy import select
 from cxr_core.access import Actor, Role
 from cxr_core.domain import AS_SENT, Correction
 from cxr_core.errors import Changed, Conflict, Forbidden, Unknown
+from cxr_core.imaging.correct import offered
 from cxr_core.imaging.gate import CORRECTIONS
 from cxr_core.imaging.limits import Limits
 from cxr_core.inference.explanation import Method
 from cxr_core.pipeline import Film, analyse, film_from, heatmaps
 from cxr_core.worklist import codec, explanations, queue
-from cxr_core.worklist.corrections import CORRECT, offered
+from cxr_core.worklist.corrections import CORRECT
 from cxr_core.worklist.decoder import DecoderPool
 from cxr_core.worklist.schema import AuditRow, ExplanationRow, ImageRow, ResultRow, StudyRow
 from cxr_core.worklist.service import Service, open_service
@@ -169,6 +170,19 @@ def test_taken_back_the_answer_to_the_film_as_it_was_sent_counts_again(service, 
     assert (film.status, film.correction, film.offer) == (ImageStatus.REFUSED, AS_SENT, TURN)
     assert len(results(service)) == 2, "it was there already"
     assert [event.detail for event in audited(service, CORRECT)][-1].count("turn=2") == 1
+
+
+def test_the_status_of_a_film_is_that_of_the_answer_that_counts(service, sha256):
+    """A worker of another version would say something else now: what was shown stays."""
+    service.correct(ANN, sha256, TURN, 2)
+    answer(service, sha256)
+    service.correct(ANN, sha256, AS_SENT, study(service).version)
+    job = one(queue.claim(service, "w2", 9))
+    assert queue.record(service, "w2", job, [assessed(service, sha256, AS_SENT)])
+    film = view(service, sha256)
+    assert (film.status, film.offer) == (ImageStatus.REFUSED, TURN)
+    assert film.analysis is not None
+    assert film.analysis.refusal is not None
 
 
 def test_a_second_correction_comes_on_top_of_the_first(service, sha256):

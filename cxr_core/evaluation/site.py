@@ -16,7 +16,7 @@ from scipy.optimize import brentq
 
 from cxr_core.domain import ABNORMAL, Urgency
 from cxr_core.errors import DataError
-from cxr_core.evaluation.bootstrap import Interval, column_aucs, intervals
+from cxr_core.evaluation.bootstrap import FEWEST, Interval, column_aucs, intervals
 from cxr_core.evaluation.calibrate import UNREACHABLE, fit_platt
 from cxr_core.evaluation.metrics import Bin, brier, ece, ppv_at, reliability
 from cxr_core.evaluation.rates import Share, share
@@ -176,7 +176,7 @@ def fit(
     mixed, hows = _recalibrated(ours, former, counts)
     moved = _moved(mixed, hows, counts, choice)
     thresholds, renewed = _thresholds(ours, manifest, former, moved, counts, policy, choice)
-    areas = _areas(held, resamples)
+    areas = _areas(held, counts, resamples)
     before = former, manifest.thresholds.values
     back = mixed.intercept - moved.intercept
     in_mix = Calibration(former.slope, former.intercept + back, Method.PLATT), mixed
@@ -372,11 +372,13 @@ def _known(cases: Cases, k: int) -> tuple[Floats, Floats]:
     return cases.logits[known, k], cases.truth[known, k]
 
 
-def _areas(held: Cases, resamples: int) -> list[Interval]:
+def _areas(held: Cases, counts: Sequence[Counts], resamples: int) -> list[Interval]:
+    """Return the areas; not known where one patient alone has a label, or lacks it."""
     areas, _ = intervals(
         column_aucs, np.nan_to_num(held.logits), held.truth, held.patients, resamples=resamples
     )
-    return areas
+    alone = [min(each.with_held, each.without_held) < FEWEST for each in counts]
+    return [_NOT if few else area for area, few in zip(areas, alone, strict=True)]
 
 
 def _tiers(
@@ -384,7 +386,8 @@ def _tiers(
 ) -> dict[Urgency, float]:
     """Return expected films a day by urgency: what the policy makes of the held-out films.
 
-    Where the prevalence of `abnormal` was given, films with it and without count by that.
+    Where the prevalence of `abnormal` was given, films with it and without count by that; NaN where there
+    are none of either.
     """
     made = sort_films(
         policy, held.labels, line.probability(held.logits), line.probability(held.members), thresholds
@@ -395,7 +398,8 @@ def _tiers(
         truth = held.truth[:, held.labels.index(ABNORMAL)]
         weights = np.zeros(len(held))
         for value, share_of_films in ((1, target), (0, 1 - target)):
-            weights[truth == value] = share_of_films / max(int((truth == value).sum()), 1)
-    with np.errstate(invalid="ignore"):
-        films = np.bincount(made.rank, weights, minlength=len(TIERS)) / weights.sum() * choice.films_a_day
+            if not (truth == value).any():
+                return dict.fromkeys(TIERS, float("nan"))
+            weights[truth == value] = share_of_films / int((truth == value).sum())
+    films = np.bincount(made.rank, weights, minlength=len(TIERS)) / weights.sum() * choice.films_a_day
     return {urgency: float(films[place]) for place, urgency in enumerate(TIERS)}

@@ -13,7 +13,7 @@ from cxr_core.triage.budget import FEW_POSITIVES
 from cxr_core.triage.order import max_wait
 from cxr_core.triage.policy import Policy
 from cxr_core.triage.reading_room import Floats
-from cxr_core.triage.simulate import Discipline, Passage, Ranks
+from cxr_core.triage.simulate import Discipline, Films, Passage, Ranks
 
 LEVEL = 0.95
 
@@ -40,6 +40,7 @@ class Waits:
 
     Attributes:
         films: in a replication, on average.
+        real: of that tier among those drawn from; what is drawn from them knows no more.
         mean, p90, worst: of a replication's films.
         over: share that waited longer than the tier allows, which counts from arrival to the end of reading.
     """
@@ -47,6 +48,7 @@ class Waits:
     urgency: Urgency
     discipline: Discipline
     films: float
+    real: int
     mean: Spread
     p90: Spread
     worst: Spread
@@ -55,13 +57,21 @@ class Waits:
     @property
     def few(self) -> bool:
         """Whether there is not enough data."""
-        return self.films < FEW_POSITIVES
+        return min(self.films, self.real) < FEW_POSITIVES
 
 
-def waits(passages: Sequence[Passage], policy: Policy, by: By = By.TRUE) -> tuple[Waits, ...]:
-    """Return the figures of each tier that occurs, most urgent first, by discipline."""
+def waits(passages: Sequence[Passage], films: Films, policy: Policy, by: By = By.TRUE) -> tuple[Waits, ...]:
+    """Return the figures of each tier that occurs, most urgent first, by discipline.
+
+    Args:
+        passages: as `simulate` gives them.
+        films: that they were drawn from.
+        policy: names the longest waits.
+        by: whose word counts.
+    """
+    real = np.bincount(_ranks(films, by), minlength=len(Urgency))
     return tuple(
-        _waits(passages, policy, by, urgency, discipline)
+        _waits(passages, policy, by, urgency, discipline, int(real[urgency.rank]))
         for urgency in Urgency
         for discipline in Discipline
         if any((_ranks(each, by) == urgency.rank).any() for each in passages)
@@ -90,7 +100,12 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def _waits(
-    passages: Sequence[Passage], policy: Policy, by: By, urgency: Urgency, discipline: Discipline
+    passages: Sequence[Passage],
+    policy: Policy,
+    by: By,
+    urgency: Urgency,
+    discipline: Discipline,
+    real: int,
 ) -> Waits:
     limit = max_wait(policy, urgency).total_seconds() / 60
     each = [passage.waited[discipline][_ranks(passage, by) == urgency.rank] for passage in passages]
@@ -99,6 +114,7 @@ def _waits(
         urgency=urgency,
         discipline=discipline,
         films=float(np.mean([len(minutes) for minutes in each])),
+        real=real,
         mean=spread([float(minutes.mean()) for minutes in some]),
         p90=spread([float(np.quantile(minutes, 0.9)) for minutes in some]),
         worst=spread([float(minutes.max()) for minutes in some]),
@@ -106,5 +122,5 @@ def _waits(
     )
 
 
-def _ranks(passage: Passage, by: By) -> Ranks:
-    return passage.true if by is By.TRUE else passage.said
+def _ranks(films: Passage | Films, by: By) -> Ranks:
+    return films.true if by is By.TRUE else films.said

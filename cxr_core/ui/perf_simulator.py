@@ -7,6 +7,7 @@ import streamlit as st
 from cxr_core.access import Actor
 from cxr_core.domain import Urgency
 from cxr_core.evaluation.tiers import films_of
+from cxr_core.triage.budget import FEW_POSITIVES
 from cxr_core.triage.order import max_wait
 from cxr_core.triage.policy import Policy
 from cxr_core.triage.simulate import Films, simulate
@@ -59,7 +60,7 @@ def _run(asked: Asked, films: Films, policy: Policy) -> Ran:
         on_progress=bar.progress,
     )
     bar.empty()
-    found = {by: waits(passages, policy, by) for by in By}
+    found = {by: waits(passages, films, policy, by) for by in By}
     return Ran(found, sim_plots.curves_of(passages, found))
 
 
@@ -78,7 +79,7 @@ def _show(chosen: Chosen, asked: Asked, policy: Policy, ran: Ran) -> None:
         by = by or By.TRUE
         tiers = ran.tiers(by)
         if not tiers:
-            st.caption("Not enough data for any tier: simulate more days.")
+            st.caption("Not enough data for any tier: simulate more days, or films that show more.")
             return
         if st.session_state.get(TIER) not in tiers:
             st.session_state[TIER] = tiers[0]
@@ -99,6 +100,8 @@ def _show(chosen: Chosen, asked: Asked, policy: Policy, ran: Ran) -> None:
     perf_tables.with_csv(sim_plots.flat(ran), name, "sim-all")
     st.text(
         f"{asked.replications} repeats of {asked.days} days with the same films, minutes and readers for "
-        f"each order; whiskers and brackets are 95 % intervals over repeats. {chosen.scored.model} on "
-        f"{len(chosen.scored.table):,} films of {chosen.scored.data} ({chosen.split}). {ASSUMES}"
+        f"each order; whiskers and brackets are 95 % intervals over repeats. A tier of which fewer than "
+        f"{FEW_POSITIVES} real films are drawn from is not enough data, however often they come. "
+        f"{chosen.scored.model} on {len(chosen.scored.table):,} films of {chosen.scored.data} "
+        f"({chosen.split}). {ASSUMES}"
     )

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 
 from cxr_core.domain import Urgency
 from cxr_core.evaluation.bootstrap import Interval
+from cxr_core.triage.budget import FEW_POSITIVES
 from cxr_core.triage.policy import Policy
 from cxr_core.triage.reading_room import Floats
 from cxr_core.triage.simulate import Discipline, Passage
@@ -120,6 +121,11 @@ def said(ran: Ran, policy: Policy) -> str:
     """Return in words what the disciplines do to films that truly are critical."""
     first, urgent, limited = (ran.of(By.TRUE, Urgency.CRITICAL, each) for each in Discipline)
     if first is None or urgent is None or limited is None or first.few:
+        if first is not None and first.real < FEW_POSITIVES:
+            return (
+                f"Only {first.real} of the films drawn from truly are critical: not enough data to say "
+                "anything of them, however many days are simulated."
+            )
         return "Too few critical films came to say anything of them: not enough data. Simulate more days."
     sentences = [
         f"A film that truly is critical is read after {_min(urgent.mean)} on average when the most urgent is "
@@ -149,14 +155,23 @@ def table(ran: Ran, by: By) -> Table:
         figures = [_interval(each.mean), _interval(each.p90), _interval(each.worst), 100 * each.over.value]
         if each.few:
             figures = ["not enough data", *[float("nan")] * 3]
-        rows.append((each.urgency.value, each.discipline.value, round(each.films), *figures))
-    heads = ("tier", "order", "films", "mean, min", "p90, min", "worst, min", "over longest wait, %")
+        rows.append((each.urgency.value, each.discipline.value, round(each.films), each.real, *figures))
+    heads = (
+        "tier",
+        "order",
+        "films",
+        "real films",
+        "mean, min",
+        "p90, min",
+        "worst, min",
+        "over longest wait, %",
+    )
     return Table("Waits", heads, tuple(rows))
 
 
 def flat(ran: Ran) -> Table:
     """Return the same for a spreadsheet, a number a cell, by both words on a film's tier."""
-    heads = ["sorted by", "tier", "order", "films"]
+    heads = ["sorted by", "tier", "order", "films", "real films"]
     heads += [f"{name}{end}" for name in (*MEASURES, "over") for end in ("", "_low", "_high")]
     rows = []
     for by, found in ran.waits.items():
@@ -164,7 +179,8 @@ def flat(ran: Ran) -> Table:
             spreads = (each.mean, each.p90, each.worst, each.over)
             figures = [value for its in spreads for value in (its.value, its.low, its.high)]
             shown = [float("nan")] * len(figures) if each.few else figures
-            rows.append((by.value, each.urgency.value, each.discipline.value, round(each.films), *shown))
+            counts = round(each.films), each.real
+            rows.append((by.value, each.urgency.value, each.discipline.value, *counts, *shown))
     return Table("Simulated waits", tuple(heads), tuple(rows))
 
 

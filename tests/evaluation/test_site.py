@@ -216,6 +216,43 @@ def test_only_the_labels_asked_for_get_a_threshold():
     assert found.verdict.enough is Enough.YES
 
 
+def of_one_patient(cases: Cases, films: np.ndarray) -> Cases:
+    patients = cases.patients.copy()
+    patients[films] = patients[np.flatnonzero(films)[0]]
+    return replace(cases, patients=patients)
+
+
+def test_films_of_one_patient_say_nothing_certain():
+    """Neither where they are all that is held out, nor where nobody else has the finding."""
+    cases = made(600)
+    held = ~cases.fitted_on()
+    alone = fit(of_one_patient(cases, held), manifest(), POLICY, Choice(), resamples=20)
+    assert alone.patients[1] == 1
+    for each in alone.labels:
+        for side in (each.before, each.after):
+            for said in (side.sensitivity, side.specificity, side.ppv):
+                assert np.isnan(said.value) or (said.low, said.high) == (0.0, 1.0)
+        assert np.isnan(each.auc.value)
+        assert each.verdict.enough is not Enough.YES
+    ill = held & (cases.truth[:, 0] == 1)
+    rare = fit(of_one_patient(cases, ill), manifest(), POLICY, Choice(), resamples=20)["Effusion"]
+    assert rare.counts.with_held == 1
+    assert np.isnan(rare.auc.value)
+    assert (rare.after.sensitivity.low, rare.after.sensitivity.high) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("present", [0.0, 1.0])
+def test_films_by_urgency_are_not_known_at_a_prevalence_that_no_film_stands_for(present):
+    cases = made(600)
+    k = LABELS.index(ABNORMAL)
+    truth = cases.truth.copy()
+    truth[~cases.fitted_on(), k] = present
+    choice = Choice(prevalence={ABNORMAL: 0.2})
+    found = fit(replace(cases, truth=truth), manifest(), POLICY, choice, resamples=20)
+    assert all(np.isnan(each) for each in found.tiers_after.values())
+    assert all(np.isnan(each) for each in found.tiers_before.values())
+
+
 def test_answers_of_another_network_are_never_fitted():
     with pytest.raises(DataError, match="another model"):
         fit(replace(made(200), network="b" * 64), manifest(), POLICY, Choice())

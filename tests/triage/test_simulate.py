@@ -89,7 +89,8 @@ def test_one_reader_with_exponential_times_waits_as_the_formula_says():
 def test_the_whole_room_waits_as_pollaczek_and_khinchine_say():
     """M/G/1 with log-normal times: E[W] = lambda E[S²] / 2 (1 - rho), plus the reading itself."""
     room = Room(120, ALWAYS, mean_min=8, sigma=0.6, days=40, before=5)
-    found = waits(simulate(room, a_models_films().blind(), POLICY, replications=10), POLICY, By.SAID)
+    films = a_models_films().blind()
+    found = waits(simulate(room, films, POLICY, replications=10), films, POLICY, By.SAID)
     rate, rho = 120 / 1440, 120 * 8 / 1440
     expected = rate * 64 * np.exp(0.36) / (2 * (1 - rho)) + 8
     mean = times(found, Discipline.FIRST_COME, Urgency.ROUTINE).mean
@@ -135,7 +136,7 @@ def test_a_model_without_errors_helps_most_and_a_blind_one_changes_nothing():
     films = a_models_films()
     means = {}
     for name, each in (("real", films), ("perfect", films.perfect()), ("blind", films.blind())):
-        found = waits(simulate(WARD, each, POLICY, replications=2), POLICY)
+        found = waits(simulate(WARD, each, POLICY, replications=2), each, POLICY)
         means[name] = [times(found, discipline).mean.value for discipline in Discipline]
     assert means["blind"][0] == pytest.approx(means["blind"][1])
     assert means["blind"][0] == means["real"][0] == means["perfect"][0]  # the same films at the same minutes
@@ -181,5 +182,19 @@ def test_what_cannot_be_simulated_says_so():
         draw(a_models_films(), 5, np.random.default_rng(0), {Urgency.REVIEW: 0.1})
     with pytest.raises(ValueError, match="shift"):
         Shift(1, 8, 8)
-    few = waits(simulate(replace(WARD, days=1, before=0), a_models_films(), POLICY, replications=2), POLICY)
+    films = a_models_films()
+    few = waits(simulate(replace(WARD, days=1, before=0), films, POLICY, replications=2), films, POLICY)
     assert times(few, Discipline.FIRST_COME).few
+
+
+def test_films_that_come_again_and_again_are_no_more_data_than_the_real_ones():
+    rare = a_models_films()
+    critical = np.flatnonzero(rare.true == 0)[12:]
+    few = replace(rare, true=np.where(np.isin(np.arange(3000), critical), 4, rare.true))
+    shares = {Urgency.CRITICAL: 0.05}
+    for films, enough in ((rare, True), (few, False)):
+        passages = simulate(WARD, films, POLICY, replications=2, shares=shares)
+        found = times(waits(passages, films, POLICY), Discipline.URGENCY)
+        assert found.films > 200
+        assert found.few is not enough
+    assert found.real == 12

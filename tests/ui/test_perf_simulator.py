@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 import streamlit as st
@@ -123,6 +124,13 @@ def test_few_films_are_not_enough_data(app: AppTest) -> None:
     few = [each for each in read if int(each["films"]) < 20]
     assert few
     assert {each["mean"] for each in few} == {""}
+
+
+def test_few_real_films_are_said_to_be_few_however_many_days_are_simulated(app: AppTest) -> None:
+    found = ran(app)
+    few = {by: tuple(replace(each, real=7) for each in its) for by, its in found.waits.items()}
+    said = sim_plots.said(replace(found, waits=few), POLICY)
+    assert said.startswith("Only 7 of the films drawn from truly are critical: not enough data")
 
 
 def test_the_sentence_says_so_where_the_longest_wait_is_never_reached(app: AppTest) -> None:

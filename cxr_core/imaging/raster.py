@@ -156,7 +156,7 @@ def _is_coloured(colours: NDArray[np.int16]) -> bool:
 
 
 def _has_many_hues(colours: NDArray[np.int16]) -> bool:
-    """Return whether pixels of one brightness differ in colour, as no tint of a film, however strong, makes them."""
+    """Return whether pixels of one brightness differ in colour, which no tint makes them, however strong."""
     level = (colours @ np.array([0.299, 0.587, 0.114])).astype(np.intp) // 16
     tint = colours - colours[:, 1:2]
     for each in np.unique(level):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -156,11 +158,11 @@ def test_a_film_has_the_hash_of_its_file_and_knows_no_patient():
 
 
 def test_most_colour_photographs_are_told_from_films(data_dir):
-    refused = 0
-    for path in (data_dir / "not_chest").glob("photo_*.jpg"):
+    def said(path: Path) -> str:
         try:
-            assert [one.code for one in decode(path.read_bytes(), LIMITS).notes] == ["colour_picture"]
+            return decode(path.read_bytes(), LIMITS).notes[0].code
         except Rejected as exc:
-            assert exc.code == "not_radiograph"
-            refused += 1
-    assert refused == 21
+            return exc.code
+
+    photographs = (data_dir / "not_chest").glob("photo_*.jpg")
+    assert Counter(map(said, photographs)) == {"not_radiograph": 21, "colour_picture": 3}

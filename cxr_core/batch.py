@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from cxr_core.domain import ABNORMAL, Analysis
+from cxr_core.domain import ABNORMAL, AS_SENT, Analysis, Correction
 from cxr_core.files import is_formula, name
+from cxr_core.imaging.correct import offered
 from cxr_core.imaging.refusals import refusal
 from cxr_core.ledger import Ledger, check_maker
 from cxr_core.pipeline import Film, Kit, Unfit, answer, prepare, refused
@@ -28,11 +30,16 @@ Result = TypeVar("Result")
 class Prepare(Protocol):
     """What `pipeline.prepare` is, whether it works here or in another process."""
 
-    def __call__(self, raw: bytes, kit: Kit, *, now: datetime) -> Film | Analysis:
+    def __call__(
+        self, raw: bytes, kit: Kit, *, now: datetime, correction: Correction = AS_SENT
+    ) -> Film | Analysis:
         """Return the film ready for the network, or its refusal."""
 
 
 BATCH = 16
+_CORRECTIONS = 2
+"""A film can be turned and inverted; a third refusal says that the gate is at odds with itself."""
+
 UNREADABLE = refusal("unreadable_file")
 
 
@@ -87,6 +94,17 @@ def analyse_files(
     films = _ahead(work, files, threads, 2 * batch)
     results = (result for group in batched(films, batch) for result in answer(group, kit))
     yield from zip(files, results, strict=True)
+
+
+def corrected(file: Path, analysis: Analysis, kit: Kit, *, now: datetime, prepare: Prepare) -> Analysis:
+    """Return the answer to a refused file once it hangs as its refusals offer; the same where none does."""
+    for _ in range(_CORRECTIONS):
+        offer = offered(analysis)
+        if offer is None:
+            break
+        film = _prepare_file(file, kit, now, partial(prepare, correction=offer))
+        (analysis,) = answer([film], kit)
+    return analysis
 
 
 def predict(

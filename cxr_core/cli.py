@@ -96,12 +96,15 @@ def triage(
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a one-page PDF of each film there.")
     ] = None,
+    correct: Annotated[
+        bool, typer.Option("--correct", help="Turn or invert films that are refused for it, and go on.")
+    ] = False,
 ) -> None:
     """Say what the model found, how urgent, what to do.
 
     Exit status: 0, or 3 if any film was refused.
     """
-    from cxr_core.batch import analyse_files
+    from cxr_core.batch import analyse_files, corrected
     from cxr_core.cli_decode import apart
     from cxr_core.files import name
     from cxr_core.reports.record import as_record
@@ -111,19 +114,21 @@ def triage(
         pictures = heatmap is not None or report is not None
         records: list[dict[str, Any]] = []
         any_refused = False
-        chosen = settings.load()
+        chosen, now = settings.load(), datetime.now(UTC)
         with apart(chosen, pictures=pictures) as prepare, progress() as bar:
             kit = _kit()
             task = bar.add_task("triage", total=len(files))
             for file, analysis in analyse_files(
                 files,
                 kit,
-                now=datetime.now(UTC),
+                now=now,
                 threads=chosen.threads,
                 batch=4 if pictures else 16,
                 keep_pixels=pictures,
                 prepare=prepare,
             ):
+                if correct:
+                    analysis = corrected(file, analysis, kit, now=now, prepare=prepare)
                 record = as_record(analysis, name(file))
                 any_refused = any_refused or analysis.refusal is not None
                 if as_json:
@@ -253,12 +258,13 @@ def _print_table(records: list[dict[str, Any]]) -> None:
 
 
 def _summary(record: dict[str, Any]) -> str:
+    how = f"corrected ({record['correction']}) · " if record["correction"] else ""
     if "error" in record:
-        return f"{record['error']['code']}: {record['error']['message']}"
+        return f"{how}{record['error']['code']}: {record['error']['message']}"
     positive = [
         f"{each['label']} {each['probability']:.2f}" for each in record["findings"] if each["positive"]
     ]
-    return ", ".join(positive) or record["reasons"][0]
+    return how + (", ".join(positive) or record["reasons"][0])
 
 
 if __name__ == "__main__":

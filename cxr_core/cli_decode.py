@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+from cxr_core.domain import AS_SENT, Correction
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -49,7 +51,13 @@ def apart(chosen: Settings, *, pictures: bool = False) -> Iterator[Prepare]:
 
 
 def _prepared(
-    pool: DecoderPool, max_side: int | None, raw: bytes, kit: Kit, *, now: datetime
+    pool: DecoderPool,
+    max_side: int | None,
+    raw: bytes,
+    kit: Kit,
+    *,
+    now: datetime,
+    correction: Correction = AS_SENT,
 ) -> Film | Analysis:
     """Return what `pipeline.prepare` does; a film whose decoder died is refused."""
     from cxr_core.errors import DecoderDied
@@ -60,10 +68,10 @@ def _prepared(
     sha256 = hashlib.sha256(raw).hexdigest()
     recipe = kit.classifier.manifest.recipe
     try:
-        film = pool.prepare(raw, now=now, recipe=recipe, max_side=max_side).film
+        film = pool.prepare(raw, now=now, recipe=recipe, max_side=max_side, correction=correction).film
     except DecoderDied as exc:
-        film = Unfit(refusal("decoder_failed", found=WHY[exc.code]), sha256)
+        film = Unfit(refusal("decoder_failed", found=WHY[exc.code]), sha256, correction=correction)
     said = film.radiograph.sha256 if isinstance(film, Film) else film.sha256
     if said != sha256:  # as of a decoder that a film has taken over
-        film = Unfit(refusal("decoder_failed", found=WHY[CRASHED]), sha256)
+        film = Unfit(refusal("decoder_failed", found=WHY[CRASHED]), sha256, correction=correction)
     return film if isinstance(film, Film) else refused(film, kit)

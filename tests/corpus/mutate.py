@@ -77,6 +77,9 @@ KINDS = (
 )
 LONG = (b"OB", b"OW", b"SQ", b"UN", b"UT", b"UC", b"UR", b"OD", b"OF", b"OL", b"OV")
 
+LARGEST = 4 * 2**20
+"""Bytes: what doubles and doubles would soon take more memory than there is."""
+
 Rng = np.random.Generator
 Pieces = list[tuple[bytes, bytes]]
 """Name and body of each chunk, segment or element."""
@@ -89,7 +92,8 @@ def mutated(number: int, name: str, run: int = 0) -> bytes:
     for _ in range(min(5, int(rng.geometric(0.6)))):
         by_structure = rng.random() < 0.6
         with suppress(struct.error, IndexError, ValueError, zlib.error):  # no longer a file with structure
-            raw = (_structured if by_structure else _plain)(raw, rng)
+            changed = (_structured if by_structure else _plain)(raw, rng)
+            raw = changed if len(changed) <= LARGEST else raw
     return raw
 
 
@@ -148,7 +152,8 @@ def _changed(pieces: Pieces, rng: Rng, inside: Callable[[bytes, bytes, Rng], tup
     if what == 0:
         return pieces[:at] + pieces[at + 1 :]
     if what == 1:
-        return pieces[:at] + [pieces[at]] * int(rng.integers(2, 300)) + pieces[at + 1 :]
+        times = int(rng.integers(2, 300 if len(pieces[at][1]) < 5000 else 10))
+        return pieces[:at] + [pieces[at]] * times + pieces[at + 1 :]
     if what == 2:
         pieces[at], pieces[to] = pieces[to], pieces[at]
         return pieces

@@ -76,7 +76,8 @@ def exposed(film: Pixels, _: np.random.Generator, gamma: float) -> Pixels:
 def contrasted(film: Pixels, _: np.random.Generator, times: float) -> Pixels:
     """Return the film with its differences from the mean this many times as large, cut off at 0 and 1."""
     mean = np.float32(film.mean())
-    return mean + np.float32(times) * (film - mean)
+    found: Pixels = mean + np.float32(times) * (film - mean)
+    return found
 
 
 def turned(film: Pixels, _: np.random.Generator, degrees: float) -> Pixels:
@@ -105,7 +106,8 @@ def moved(film: Pixels, _: np.random.Generator, share: float) -> Pixels:
 def coarse(film: Pixels, _: np.random.Generator, bits: int) -> Pixels:
     """Return the film in two to the power of `bits` grey values."""
     top = np.float32(2**bits - 1)
-    return np.round(film * top) / top
+    found: Pixels = np.asarray(np.round(film * top) / top, dtype=np.float32)
+    return found
 
 
 def marked(film: Pixels, _: np.random.Generator) -> Pixels:
@@ -124,7 +126,8 @@ def _written(film: Pixels, text: str, size: float, at: tuple[float, float]) -> P
     sheet = Image.new("L", film.shape[::-1], 0)
     ImageDraw.Draw(sheet).text(at, text, fill=255, font=ImageFont.load_default(max(6.0, size)))
     ink = np.asarray(sheet, dtype=np.float32) / np.float32(255)
-    return film * (1 - ink) + ink
+    found: Pixels = film * (1 - ink) + ink
+    return found
 
 
 AS_SENT = Change("as_sent", "as it is", "", same)

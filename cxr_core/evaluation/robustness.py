@@ -6,7 +6,7 @@ One row a change and label, before them one a change for all together, kept in `
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,28 +84,43 @@ def effects(
 
 def _of(asked: Asked, manifest: Manifest, change: str, resamples: int) -> list[Effect]:
     before, after = asked.probabilities[AS_SENT.id], asked.probabilities[change]
-    answered: Flags = ~np.isnan(before).any(axis=1) & ~np.isnan(after).any(axis=1)
+    answered: Flags = np.asarray(~np.isnan(before).any(axis=1) & ~np.isnan(after).any(axis=1))
     truth, owners = asked.truth[answered], asked.patients[answered]
     enough = [k for k in range(len(asked.labels)) if is_enough(truth[:, k], owners)]
     apart = (*NOT_AVERAGED, ABNORMAL, *manifest.data.known_within)
     averaged = [k for k in enough if asked.labels[k] not in apart] or enough
     loss = _Loss(before[answered], after[answered], truth, owners, resamples)
     patients = np.unique(asked.patients, return_inverse=True)[1]
-    counts = (len(patients), len(np.unique(patients)), int(answered.sum()))
+
+    def row(label: str, with_it: int, columns: Sequence[int], was: Flags, now: Flags, other: Flags) -> Effect:
+        every = np.ones(len(patients), dtype=np.bool_)
+        called, changed, altered = (share(each, every, patients) for each in (was, now, other))
+        auc, lost = loss.mean(columns)
+        return Effect(
+            change=change,
+            label=label,
+            films=len(patients),
+            patients=int(patients.max()) + 1,
+            answered=int(answered.sum()),
+            with_it=with_it,
+            auc=auc,
+            loss=lost,
+            called=called.value,
+            called_changed=changed.value,
+            more=difference(changed, called).interval,
+            altered=altered.interval,
+        )
 
     was, now = asked.states[AS_SENT.id], asked.states[change]
-    flagged = (np.asarray(state == State.FLAGGED.value) for state in (was, now))
-    gate = [np.asarray(asked.gate[each] != GateOutcome.ACCEPTED.value) for each in (AS_SENT.id, change)]
-    stopped = (*(float(each.mean()) for each in gate), float(np.mean(now == State.REFUSED.value)))
-    both = _Both(*flagged, np.asarray(was != now), patients)
-    rows = [Effect(change, ALL, *counts, len(averaged), *loss.mean(averaged), *both.said(), *stopped)]
+    flagged = [np.asarray(each == State.FLAGGED.value) for each in (was, now)]
+    whole = row(ALL, len(averaged), averaged, flagged[0], flagged[1], np.asarray(was != now))
+    gate = [float(np.mean(asked.gate[each] != GateOutcome.ACCEPTED.value)) for each in (AS_SENT.id, change)]
+    refused = float(np.mean(now == State.REFUSED.value))
+    rows = [replace(whole, stopped=gate[0], stopped_changed=gate[1], refused=refused)]
     for k, (label, point) in enumerate(zip(asked.labels, manifest.thresholds.values, strict=True)):
-        calls = [np.nan_to_num(each[:, k], nan=-1.0) >= point for each in (before, after)]
-        both = _Both(*calls, calls[0] != calls[1], patients)
+        one, two = (np.nan_to_num(each[:, k], nan=-1.0) >= point for each in (before, after))
         with_it = int((truth[:, k] == 1).sum())
-        rows.append(
-            Effect(change, label, *counts, with_it, *loss.mean([k] if k in enough else []), *both.said())
-        )
+        rows.append(row(label, with_it, [k] if k in enough else [], one, two, one != two))
     return rows
 
 
@@ -128,24 +143,6 @@ class _Loss:
         picked = list(columns)
         lost = interval(float(self._lost[picked].mean()), self._draws[:, picked].mean(axis=1))
         return float(self._before[picked].mean()), lost
-
-
-@dataclass(frozen=True, slots=True)
-class _Both:
-    """(N,) films called as they are, and changed, and those of which something else is said."""
-
-    before: Flags
-    after: Flags
-    other: Flags
-    patients: NDArray[np.int64]
-
-    def said(self) -> tuple[float, float, Interval, Interval]:
-        """Return both shares, the second minus the first, and the share of the third."""
-        every = np.ones(len(self.patients), dtype=np.bool_)
-        was, now, other = (
-            share(each, every, self.patients) for each in (self.before, self.after, self.other)
-        )
-        return was.value, now.value, difference(now, was).interval, other.interval
 
 
 def write(folder: Path, found: Sequence[Effect]) -> Path:

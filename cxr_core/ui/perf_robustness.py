@@ -129,7 +129,7 @@ def table(rows: Sequence[Effect]) -> Table:
     """Return the same in figures, with what the gate did."""
     whole = rows[0].label == ALL
     word = "flagged" if whole else "called"
-    heads = (
+    heads: tuple[str, ...] = (
         "change", "AUC as it is", "change of AUC", f"{word} as it is", f"{word} changed", "difference",
         "state differs" if whole else "call differs",
     )  # fmt: skip

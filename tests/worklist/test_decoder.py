@@ -26,7 +26,7 @@ from cxr_core.worklist import wire
 from cxr_core.worklist.decoder import DecoderPool
 from tests.films import blobs, png
 from tests.imaging.dicom_files import as_bytes, dataset
-from tests.worklist.hooks import ABORT, STALL
+from tests.worklist.hooks import ABORT, KILL, STALL
 from tests.worklist.hostile import large_png
 from tests.worklist.processes import alive, children, wait_for
 
@@ -165,6 +165,13 @@ def test_children_that_others_kill_cost_no_film_its_answer():
             os.kill(nursery, signal.SIGKILL)
             films = threads.map(lambda raw: pool.prepare(raw, now=NOW).film, raws)
             assert all(isinstance(film, Film) for film in films)
+
+
+def test_a_film_whose_decoder_is_killed_again_and_again_is_named(pool):
+    with pytest.raises(DecoderDied) as died:
+        pool.prepare(png(1) + KILL, now=NOW)
+    assert died.value.code == "decoder_killed"
+    assert isinstance(pool.prepare(png(1), now=NOW).film, Film)
 
 
 def test_children_end_with_whoever_asked_them_however_it_ends(tmp_path):

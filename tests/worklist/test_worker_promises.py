@@ -25,7 +25,7 @@ from cxr_core.worklist.service import Service, open_service
 from cxr_core.worklist.values import Incoming, Receipt, Source
 from cxr_core.worklist.worker import Worker, open_pool
 from tests.films import png
-from tests.worklist.hooks import ABORT, STALL
+from tests.worklist.hooks import ABORT, KILL, STALL
 from tests.worklist.hostile import large_png, slow_png
 from tests.worklist.processes import children, end_workers, rss_mb, start_worker, wait_for
 
@@ -124,10 +124,10 @@ def test_r1_kill_9_loses_nothing_and_doubles_nothing(store_settings, films, tmp_
 
 @pytest.mark.slow
 def test_r6_one_poison_film_stops_nothing(store_settings):
-    """One crashes its decoder, one keeps it for ever, one needs more memory than there is."""
+    """One crashes its decoder, one keeps it for ever, one gets it killed, one needs too much memory."""
     settings = replace(store_settings, decode_timeout_s=3, decode_memory_mb=256, worker_processes=2)
     poison = {"decoder_crashed": png(90) + ABORT, "decoder_timeout": png(91) + STALL,
-              "decoder_memory": large_png()}  # fmt: skip
+              "decoder_killed": png(92) + KILL, "decoder_memory": large_png()}  # fmt: skip
     with opened(settings) as service, open_pool(service, hook="tests.worklist.hooks:fail") as pool:
         raws = [*poison.values(), *(png(seed) for seed in range(20))]
         receipts = service.submit_many(SENDER, [Incoming("x", raw) for raw in raws], source=Source.CLI)
@@ -137,7 +137,7 @@ def test_r6_one_poison_film_stops_nothing(store_settings):
         thread.start()
         try:
             wait_for(lambda: numbers(service)[0] == 20, 60, "the other films answered")
-            assert queue.waiting(service) == 3, "while the poison is still being tried"
+            assert queue.waiting(service) == len(poison), "while the poison is still being tried"
             thread.join(200)
             assert not thread.is_alive()
         finally:
@@ -146,18 +146,21 @@ def test_r6_one_poison_film_stops_nothing(store_settings):
         assert queue.waiting(service) == 0
         with service.database.read() as session:
             dead = session.scalars(select(ImageRow).where(ImageRow.status == "dead")).all()
-            assert {film.sha256 for film in dead} == {receipt.sha256 for receipt in receipts[:3]}
-            assert [film.attempts for film in dead] == [3, 3, 3]
+            assert {film.sha256 for film in dead} == {receipt.sha256 for receipt in receipts[: len(poison)]}
+            assert [film.attempts for film in dead] == [settings.attempts] * len(poison)
             letters = session.execute(select(AuditRow.subject, AuditRow.detail).where(
                 AuditRow.event == "dead_letter"
             )).all()  # fmt: skip
-            assert len(letters) == 3
+            assert len(letters) == len(poison)
             for receipt, code in zip(receipts, poison, strict=False):
                 assert any(f == receipt.sha256 and code in detail for f, detail in letters)
             urgencies = session.scalars(
                 select(StudyRow.urgency).where(StudyRow.id.in_([film.study_id for film in dead]))
             ).all()
-        assert urgencies == ["review"] * 3, "a person sees them"
+        assert urgencies == ["review"] * len(poison), "a person sees them"
+        assert {(each.sha256, each.code) for each in service.given_up(SENDER)} == {
+            (receipt.sha256, code) for receipt, code in zip(receipts, poison, strict=False)
+        }
 
 
 def test_r6_a_lost_lease_is_not_a_failed_attempt(store_settings, tmp_path):

@@ -65,7 +65,8 @@ def strip_model(
 ) -> None:
     """Move a model's network out of its folder; card, figures and recipe stay, as for a repository.
 
-    It then answers no film, and its figures are still shown. Lay the files back and it answers again.
+    It then answers no film, and its figures are still shown. Lay the files back and it answers again. Refused
+    for the model in force, and where nobody can tell which that is.
     """
     from cxr_core.errors import ModelError
     from cxr_core.inference.manifest import MANIFEST
@@ -76,7 +77,7 @@ def strip_model(
     with failures():
         chosen = settings.load()
         folder = chosen.models_dir / model_id
-        if model_id in (chosen.model, _in_force(chosen)):
+        if model_id in (chosen.model, in_force(chosen).id):
             raise ModelError(
                 f"{model_id} is in force or named by CXR_MODEL; without network it answers no film"
             )

@@ -21,6 +21,8 @@ MANIFEST = "manifest.toml"
 NETWORK, WEIGHTS = "model.onnx", "weights.safetensors"
 DISTANCE = "distance.safetensors"
 """What the features of films that count as seen look like; see `distance`."""
+ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,59}")
+"""What a model's id looks like: it names a folder, stands in every result and on every page."""
 LOOSEST = 0.01
 """Largest self-test tolerance in logits; more would let changed weights through."""
 
@@ -230,6 +232,10 @@ def _check_model(manifest: Manifest, folder: str) -> None:
     labels = manifest.labels
     if manifest.id != folder:
         raise ModelError(f"{folder}: the manifest is of the model {manifest.id}")
+    if not ID.fullmatch(manifest.id):
+        raise ModelError(
+            f"{folder}: an id has up to 60 letters, digits and . _ -, and begins with a letter or a digit"
+        )
     known = (*FINDINGS, ABNORMAL)
     wrong = [label for label in labels if label not in known]
     if wrong or len(set(labels)) < len(labels) or not labels:

@@ -93,7 +93,7 @@ def _line(
         return
     name = f"{curve.model}, {what}" if what else curve.model
     figure.add_scatter(
-        name=name,
+        name=escape(name),
         legendgroup=name,
         showlegend=first,
         x=curve.epochs,

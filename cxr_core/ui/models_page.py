@@ -10,6 +10,7 @@ from cxr_core.access import Action, Actor
 from cxr_core.errors import CxrError
 from cxr_core.files import printable
 from cxr_core.ui import (
+    literal,
     models_activate,
     models_card,
     models_curves,
@@ -132,7 +133,7 @@ def _training(service: Service, actor: Actor, shelf: Shelf, folder: Folder) -> N
     most = len(models_curves.LOOKS)
     compared = st.multiselect("Models", trained, key=_COMPARED, max_selections=most)
     if folder.id not in trained:
-        st.caption(f"{folder.id} does not say how it was trained.")
+        literal.caption(f"{folder.id} does not say how it was trained.")
     curves = service.training_curves(actor, compared)
     if not curves:
         st.caption("Nothing to draw: these do not say how their loss fell, or none is chosen.")

@@ -11,6 +11,7 @@ from cxr_core.errors import ModelError
 from cxr_core.evaluation.bootstrap import Interval, column_aucs
 from cxr_core.evaluation.paired import compare
 from cxr_core.evaluation.scored import Scored
+from cxr_core.ui import literal
 from cxr_core.ui.perf_choice import Chosen, kept
 from cxr_core.ui.perf_numbers import named
 from cxr_core.ui.perf_tables import Table, show
@@ -47,7 +48,7 @@ def draw(service: Service, actor: Actor, chosen: Chosen) -> None:
         )
         show(Table("Differences", tuple(heads), rows), f"{chosen.model.id}-differences", "perf-beside")
     for note in notes:
-        st.caption(f"{note}.")
+        literal.caption(f"{note}.")
 
 
 def pairs(ours: Scored, theirs: Scored) -> tuple[dict[str, Interval], int]:

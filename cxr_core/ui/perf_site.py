@@ -10,7 +10,7 @@ from cxr_core.errors import CxrError, Forbidden, SignedOut
 from cxr_core.evaluation.site import SiteFit
 from cxr_core.evaluation.site_card import plain
 from cxr_core.evaluation.site_cases import Aim, Cases, Choice
-from cxr_core.ui import perf_site_cases, perf_site_result, services
+from cxr_core.ui import literal, perf_site_cases, perf_site_result, services
 from cxr_core.ui.perf_choice import Chosen
 from cxr_core.worklist import site
 from cxr_core.worklist.service import Service
@@ -29,7 +29,7 @@ _AIMS = {
 
 def draw(service: Service, actor: Actor, chosen: Chosen) -> None:
     """Show the steps, each once the one before it is done."""
-    st.caption(
+    literal.caption(
         f"Sets calibration and thresholds of {chosen.model.name} anew by labelled films of your own, and "
         "says on other patients of yours what that changes. The network stays as it is, no film is stored, "
         "and nothing answers otherwise before a lead activates the new model."
@@ -129,7 +129,8 @@ def _save(service: Service, actor: Actor, chosen: Chosen, fit: SiteFit) -> None:
     st.subheader("4 · Save")
     saved = st.session_state.get(_SAID)
     if saved is not None and saved[0] is fit:
-        st.success(f"{saved[1].name} is saved. It answers nothing before it is activated on the models page.")
+        st.success("Saved. It answers nothing before it is activated on the models page.")
+        st.text(saved[1].name)
         if st.button("Go to the models page", key=GO):
             st.session_state["mod-chosen"] = saved[1].id
             st.switch_page(MODELS)

@@ -15,7 +15,7 @@ from cxr_core.evaluation.site_card import BIASED, plain
 from cxr_core.evaluation.site_cases import Cases, Origin
 from cxr_core.evaluation.site_listing import MOST_BYTES, read_listing
 from cxr_core.evaluation.site_verdict import LEAST_FILMS, RULE
-from cxr_core.ui import services
+from cxr_core.ui import literal, services
 from cxr_core.worklist import handing, site, site_opinions
 from cxr_core.worklist.handing import Handed
 from cxr_core.worklist.model_folders import Folder
@@ -93,7 +93,7 @@ def _forget(service: Service, actor: Actor) -> None:
 
 def _choose(service: Service, actor: Actor, model: Folder) -> None:
     if (other := service.site_reading(actor)) is not None:
-        st.text(
+        literal.caption(
             f"You are having films read by {other.name}: choose it above to go on. Reading films by "
             f"{model.name} ends that."
         )
@@ -104,7 +104,7 @@ def _choose(service: Service, actor: Actor, model: Folder) -> None:
     if origin == Origin.OPINIONS:
         st.caption(f"{BIASED} At most the {site_opinions.MOST:,} studies of the newest opinions are taken.")
         if model.name != service.model:
-            st.caption(f"Readers saw answers of {service.model}, which is in force: choose it above.")
+            literal.caption(f"Readers saw answers of {service.model}, which is in force: choose it above.")
         elif st.button("Use these opinions", key=USE):
             found = service.site_opinions(actor)
             remarks: tuple[str, ...] = (

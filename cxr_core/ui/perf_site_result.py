@@ -10,7 +10,7 @@ from cxr_core.evaluation.metrics import Bin
 from cxr_core.evaluation.site import LabelFit, SiteFit
 from cxr_core.evaluation.site_card import asked, comparison, number, plain
 from cxr_core.evaluation.site_verdict import Enough
-from cxr_core.ui import plots
+from cxr_core.ui import literal, plots
 from cxr_core.ui.perf_tables import Table
 from cxr_core.ui.perf_tables import show as show_table
 
@@ -62,7 +62,7 @@ def _tiers(fit: SiteFit) -> None:
     show_table(
         Table("Expected films a day", ("urgency", "before", "after"), rows), "site-films-a-day", "site-tiers"
     )
-    st.caption(
+    literal.caption(
         f"Of {fit.choice.films_a_day:,.0f} films a day, by what policy {fit.policy} makes of the held-out "
         "films, the members' disagreement included."
     )

@@ -14,7 +14,7 @@ from cxr_core.evaluation.metrics import Curve
 from cxr_core.evaluation.scored import Scored
 from cxr_core.triage.budget import FEW_POSITIVES
 from cxr_core.triage.policy import Policy
-from cxr_core.ui import plots
+from cxr_core.ui import literal, plots
 from cxr_core.ui.models_curves import LOOKS
 from cxr_core.ui.perf_choice import Chosen, kept
 from cxr_core.ui.perf_numbers import MOST_POINTS, named, sorted_by
@@ -116,7 +116,7 @@ def _states(service: Service, chosen: Chosen) -> None:
     if found is None:
         return
     show(states_table(found), f"{chosen.model.id}-{chosen.split}-states", "perf-states")
-    st.caption(
+    literal.caption(
         f"{'. '.join(found.said)}. By policy {policy.version}; several reasons may hold of one film. 95 % "
         "limits by Wilson on the effective number of films, none below 20 films of 10 patients."
     )

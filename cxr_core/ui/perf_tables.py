@@ -64,7 +64,7 @@ def as_csv(table: Table) -> bytes:
     """Return the table as CSV that no spreadsheet takes for formulas."""
     out = io.StringIO(newline="")
     writer = csv.writer(out)
-    writer.writerow(table.heads)
+    writer.writerow(_plain(each) for each in table.heads)
     for row in table.rows:
         writer.writerow(_plain(cell) for cell in row)
     return out.getvalue().encode("utf-8")

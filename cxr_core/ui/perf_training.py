@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from cxr_core.access import Actor
-from cxr_core.ui import models_curves, plots
+from cxr_core.ui import literal, models_curves, plots
 from cxr_core.ui.perf_choice import Chosen
 from cxr_core.worklist.model_folders import Curve
 from cxr_core.worklist.service import Service
@@ -31,4 +31,4 @@ def lay(curves: Sequence[Curve], key: str) -> None:
     for place, figure in enumerate(figures):
         with columns[place % 2]:
             plots.with_downloads(figure, f"{key}-{place}", said, f"training-{place + 1}", 380)
-    st.caption(f"{said}. A model of several members has a line for each.")
+    literal.caption(f"{said}. A model of several members has a line for each.")

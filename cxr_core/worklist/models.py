@@ -190,10 +190,8 @@ def activate(service: Service, actor: Actor, model_id: str, note: str, seen: int
     if not note:
         raise Invalid("say in a note why this model is to answer")
     found = tried(service, model_id)
-    if len(found.name) > LONGEST_NAME or " " in model_id:
-        raise Invalid(
-            f"a model's id has no spaces, id and version at most {LONGEST_NAME} characters together"
-        )
+    if len(found.name) > LONGEST_NAME:
+        raise Invalid(f"a model's id and version have at most {LONGEST_NAME} characters together")
     now = service.clock()
     with service.database.write() as session:
         stored_policy.hold(session)  # whoever records answers holds it too

@@ -1,3 +1,4 @@
+import json
 import tomllib
 from dataclasses import replace
 
@@ -48,6 +49,7 @@ def test_without_evaluation_or_split_the_table_is_still_there(tiny_model):
         ("created = 2026-01-01", 'created = "today"', "model.created: expected date, got str"),
         ("[model]", "[model", "expected a readable TOML file"),
         ('id = "tiny"', 'id = "other"', "is of the model other"),
+        ('version = "0.1.0"', 'version = "0 1"', "version holds up to 40 letters"),
         ('task = "multilabel"', 'task = "caption"', "model.task: unknown 'caption'"),
         ('task = "multilabel"', 'task = "binary"', "binary has one label"),
         ('task = "multilabel"', 'task = "multiclass"', "got multiclass of 15 with abnormal"),
@@ -125,6 +127,17 @@ def test_figures_that_name_no_network_do_not_go_live(tmp_path, table):
     write_manifest(replace(manifest, **{table: unbound}), folder / MANIFEST)
     with pytest.raises(ModelError, match="do not say for which network they were fitted"):
         registry.load(folder)
+
+
+@pytest.mark.parametrize(
+    "name", ["two words", "_tiny_", "![x](y)", "**tiny**", "-tiny", ".tiny", "=1+1", "t" * 61, "t\u00efny"]
+)
+def test_an_id_that_is_more_than_a_word_is_refused(tiny_model, name):
+    folder = tiny_model.rename(tiny_model.with_name(name))
+    path = folder / MANIFEST
+    path.write_text(path.read_text().replace('id = "tiny"', f"id = {json.dumps(name)}", 1))
+    with pytest.raises(ModelError, match="an id has up to 60 letters, digits"):
+        read_manifest(folder)
 
 
 def test_a_folder_without_a_manifest_is_no_model(tmp_path):

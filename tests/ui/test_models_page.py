@@ -181,7 +181,7 @@ def test_curves_of_several_models_lie_over_one_another(app_home: Home) -> None:
     assert app.multiselect(key="mod-compared").value == ["one"]
     app.multiselect(key="mod-compared").set_value(["one", "two"]).run()
     assert not app.exception
-    assert "one: 2 members, up to epoch 2; two: 2 members, up to epoch 2" in app.caption[-1].value
+    assert "one: 2 members, up to epoch 2; two: 2 members, up to epoch 2" in html(app)
     assert len(app.get("plotly_chart")) == 2
     app.multiselect(key="mod-compared").set_value([]).run()
     assert not app.exception

@@ -194,7 +194,8 @@ def test_opinions_fitted_judged_named_and_saved(with_cases: AppTest, app_home: H
     assert "small letters" in texts(app)
     app.text_input(key="site-name").set_value("ward-3")
     press(app, "Save as a new model")
-    assert "one-ward-3 1.0.0+site.1 is saved" in app.success[-1].value
+    assert app.success[-1].value.startswith("Saved. It answers nothing")
+    assert "one-ward-3 1.0.0+site.1" in texts(app)
     saved = app_home.service.models(LEAD).folder("one-ward-3")
     assert saved is not None
     assert not saved.fault

@@ -68,6 +68,16 @@ def test_what_cannot_be_activated_says_why(cxr, monkeypatch):
     assert "needs the role lead" in cxr("activate", "two", "--note", "why").output
 
 
+def test_no_network_is_moved_out_where_nobody_can_tell_which_model_is_in_force(cxr, settings, tmp_path):
+    settings.home.mkdir(mode=0o700)
+    (settings.home / SQLITE_FILE).write_bytes(b"no database at all" * 100)
+    refused = cxr("strip", "two", "--to", tmp_path / "away")
+    assert refused.exit_code == 1
+    assert "database" in refused.output
+    assert (settings.models_dir / "two" / "model.onnx").is_file()
+    assert cxr("list").exit_code == 0, "to look is still allowed"
+
+
 def test_a_network_is_moved_out_and_the_folder_stays_sound(cxr, settings, tmp_path):
     shutil.rmtree(settings.models_dir / "three")
     refused = cxr("strip", "one", "--to", tmp_path / "away")

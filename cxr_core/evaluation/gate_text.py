@@ -131,3 +131,17 @@ def _share_inside(ink: NDArray[np.bool_], boxes: Iterable[TextBox]) -> float:
     for box in boxes:
         inside[box.top : box.bottom, box.left : box.right] = True
     return float(np.count_nonzero(ink & inside) / np.count_nonzero(ink))
+
+
+def as_lines(made: TextRates) -> list[str]:
+    """Return the rates as lines of a table, for a command."""
+    lines = [f"noted before any was written: {_percent(made.noted)} of {made.of} films", ""]
+    lines.append("height  contrast  found                covered              n")
+    for each in made.rates:
+        cells = (f"{each.height:.1%}", f"{each.contrast:.2f}", _percent(each.found), _percent(each.covered))
+        lines.append(f"{cells[0]:<8}{cells[1]:<10}{cells[2]:<21}{cells[3]:<21}{each.of}")
+    return lines
+
+
+def _percent(share: Interval) -> str:
+    return f"{share.value:.1%} ({share.low:.1%}-{share.high:.1%})"

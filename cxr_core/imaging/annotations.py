@@ -77,9 +77,8 @@ def text_boxes(pixels: NDArray[np.float32]) -> tuple[TextBox, ...]:
     scale = -(-max(pixels.shape) // WORK_PX)
     grey = _levels(pixels, scale)
     bright = [_box(line, scale, pixels.shape) for line in _lines(grey)]
-    coarser = -(-max(grey.shape) // (WORK_PX // 2))
-    half = grey if coarser == 1 else np.asarray(Image.fromarray(grey).reduce(coarser))
-    dark = [_box(line, scale * coarser, pixels.shape) for line in _lines(255 - half)]
+    coarser = 1 if max(grey.shape) <= WORK_PX // 2 else 2
+    dark = [_box(line, scale * coarser, pixels.shape) for line in _lines(255 - _thinned(grey, coarser))]
     return joined([*bright, *dark])
 
 
@@ -123,6 +122,14 @@ def _levels(pixels: NDArray[np.float32], scale: int) -> NDArray[np.uint8]:
     return np.multiply(pixels, np.float32(255), out=grey, casting="unsafe")
 
 
+def _thinned(grey: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
+    """Return every second pixel, averaged with the one below and to the right of it; or all of them."""
+    if step == 1:
+        return grey
+    height, width = (side // 2 * 2 for side in grey.shape)
+    return (grey[:height:2, :width:2] >> 1) + (grey[1:height:2, 1:width:2] >> 1)
+
+
 def _box(line: _Line, scale: int, shape: tuple[int, ...]) -> TextBox:
     """Return the line in pixels of the film, wider by a glyph and higher by half of one."""
     high, wide = (line.height + 1) // 2 + 1, line.height + 1
@@ -137,7 +144,7 @@ def _box(line: _Line, scale: int, shape: tuple[int, ...]) -> TextBox:
 def _lines(grey: NDArray[np.uint8]) -> list[_Line]:
     """Return the lines of text that is brighter than what lies around it."""
     side = max(grey.shape)
-    strokes = _strokes(grey, max(5, round(side / 114) | 1))
+    strokes = _strokes(grey, max(5, round(side / 128)))
     least = _CONTRAST
     while np.count_nonzero(mask := strokes > least) > _CROWDED * strokes.size:
         least += least // 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cxr_core.evaluation.gate_text import CONTRASTS, HEIGHTS, text_rates, write
+from cxr_core.evaluation.gate_text import CONTRASTS, HEIGHTS, as_lines, text_rates, write
 from cxr_core.imaging.phantom import make_phantom
 
 
@@ -33,3 +33,10 @@ def test_text_stands_out_by_what_was_asked():
     assert written is not None
     assert np.isclose(written[0].max(), 0.6, atol=0.01)
     assert (film == 0.25).all()
+
+
+def test_rates_read_as_a_table():
+    lines = as_lines(text_rates([make_phantom(1, size=256).image]))
+    assert lines[0] == "noted before any was written: 100.0% (20.7%-100.0%) of 1 films"
+    assert len(lines) == 3 + len(HEIGHTS) * len(CONTRASTS)
+    assert lines[3].startswith("1.2%    0.20")

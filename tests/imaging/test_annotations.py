@@ -73,11 +73,11 @@ def test_a_marker_alone_is_no_text(text):
     assert text_boxes(written(text, size=40)[0]) == ()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_of_a_phantom_only_its_word_is_text(seed):
-    phantom = make_phantom(seed, size=640)
+    phantom = make_phantom(seed, size=400)
     word = phantom.masks["marker"].copy()
-    word[:, :320] = False
+    word[:, :200] = False
     boxes = text_boxes(phantom.image)
     assert boxes
     assert covered(boxes, word) == 1
@@ -100,7 +100,7 @@ def test_no_picture_is_too_odd(shape, kind):
         assert 0 <= box.left < box.right <= shape[1]
 
 
-@pytest.mark.parametrize("width", [5, 7, 9])
+@pytest.mark.parametrize("width", [5, 7, 8])
 def test_strokes_are_the_top_hat(width):
     grey = np.random.default_rng(width).integers(0, 256, (60, 73)).astype(np.uint8)
     inside = (slice(width, -width), slice(width, -width))

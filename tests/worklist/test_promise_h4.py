@@ -14,7 +14,8 @@ from sqlalchemy import select
 
 from cxr_core.access import Actor, Role
 from cxr_core.domain import Study
-from cxr_core.errors import CxrError
+from cxr_core.errors import Conflict, CxrError
+from cxr_core.imaging.deidentify import Text
 from cxr_core.settings import Settings
 from cxr_core.worklist.schema import ImageRow
 from cxr_core.worklist.service import open_service
@@ -150,6 +151,34 @@ def test_h4_a_patients_name_is_found_nowhere_but_where_identity_belongs(store_se
 
 
 @pytest.mark.slow
+def test_h4_films_without_identity_name_nobody_and_nobody_says_who_they_were(
+    store_settings, handed_in, tmp_path
+):
+    machine, out = Machine(store_settings, tmp_path), tmp_path / "given away"
+    assert machine.cxr("deidentify", handed_in, "--out", out, "--blank-text", "--key", tmp_path / "key") == 3
+    assert leaks(machine.answered) == {FILE}  # which film became which
+    given = list(files(out))
+    assert len(given) >= 5
+    assert not any(leaks(path.read_bytes()) | leaks(path.name) for path in given)
+    assert not leaks(machine.said.replace(FILE, "")), machine.said
+    assert machine.cxr("submit", handed_in / f"{FILE}-good.dcm") == 0
+    service = open_service(machine.settings)
+    with service.database.read() as session:
+        sha256 = session.scalars(select(ImageRow.sha256)).one()
+    for text in (Text.BLANK, Text.CHECKED):
+        made = service.deidentify(LEAD, sha256, text)
+        assert not leaks(made.raw) | leaks(made.name) | leaks(repr(made))
+    with pytest.raises(Conflict) as refused:
+        service.deidentify(LEAD, sha256, Text.REFUSE)
+    assert not leaks(str(refused.value))
+    assert machine.cxr("audit", "export") == 0
+    assert '"deidentify"' in machine.answered
+    assert not leaks(machine.answered)
+    assert_disk_is_clean(machine)
+    service.close()
+
+
+@pytest.mark.slow
 def test_h4_errors_of_a_store_that_fails_name_nobody(store_settings, handed_in, tmp_path):
     machine = Machine(store_settings, tmp_path)
     good = handed_in / f"{FILE}-good.dcm"
@@ -191,6 +220,9 @@ def test_h4_errors_raised_by_the_service_name_nobody(service, films, tmp_path):
         lambda: service.study(LEAD, NAME),
         lambda: service.film_bytes(LEAD, NAME),
         lambda: service.film_bytes(LEAD, "ab" * 32),
+        lambda: service.deidentify(LEAD, receipt.sha256, Text.REFUSE),
+        lambda: service.deidentify(LEAD, NAME, Text.CHECKED),
+        lambda: service.deidentify(LEAD, "ab" * 32, Text.CHECKED),
         lambda: service.retry(LEAD, NAME),
         lambda: service.claim(LEAD, NAME, 1),
         lambda: service.batch(LEAD, NAME),

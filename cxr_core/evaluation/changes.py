@@ -151,7 +151,7 @@ CHANGES: tuple[Change, ...] = (
         Change(
             f"turn_{'left' if d > 0 else 'right'}_{abs(d):02d}",
             "turned",
-            f"{d:+d}°",
+            f"{abs(d)}° {'left' if d > 0 else 'right'}",
             partial(turned, degrees=d),
         )
         for d in (5, -5, 10, -10)

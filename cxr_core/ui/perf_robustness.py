@@ -52,7 +52,7 @@ def _named(label: str) -> str:
 
 
 def _about(row: Effect) -> str:
-    mean = f"mean of {row.with_it} findings, " if row.label == ALL else ""
+    mean = f"mean of {row.with_it} finding{'s' * (row.with_it != 1)}, " if row.label == ALL else ""
     return (
         f"{row.films:,} films of val, {row.patients:,} patients; each film was changed one way at a time and "
         f"sent like any other, the gate included. AUC: {mean}of films answered both times, the same patients "
@@ -72,13 +72,13 @@ def figure(rows: Sequence[Effect]) -> Figure:
         _dots(losses, names, ("change of AUC", "x", "+.3f"), colours),
         _dots(altered, names, (f"films whose {other}", "x2", ".0%"), [BLUE] * len(rows)),
     ]
-    grid = {"gridcolor": "#222B34", "zeroline": False}
-    ends = [v for each in rows for v in (each.loss.low, each.loss.high) if not math.isnan(v)]
-    reach = max([0.02, *map(abs, ends)]) * 1.05
-    top = max([0.02, *(each.altered.high for each in rows)])
+    grid = {"gridcolor": "#222B34", "zeroline": False, "side": "top"}
+    ends = [v for each in losses for v in (each.low, each.high) if not math.isnan(v)]
+    reach = [1.06 * min([-0.02, *ends]), 1.06 * max([0.02, *ends])]
+    top = max([0.02, *(each.high for each in altered)])
     layout = {
         **look(""),
-        "xaxis": {**grid, "domain": [0, 0.6], "range": [-reach, reach], "title": {"text": "change of AUC"}},
+        "xaxis": {**grid, "domain": [0, 0.6], "range": reach, "title": {"text": "change of AUC"}},
         "xaxis2": {
             **grid,
             "domain": [0.65, 1],
@@ -91,7 +91,7 @@ def figure(rows: Sequence[Effect]) -> Figure:
         "shapes": [{"type": "line", "xref": "x", "yref": "paper", "x0": 0, "x1": 0, "y0": 0, "y1": 1,
                     "line": {"color": "#98A2AD", "width": 1.2, "dash": "dash"}}],
         "showlegend": False,
-        "margin": {"l": 60, "r": 16, "t": 12, "b": 44},
+        "margin": {"l": 60, "r": 16, "t": 66, "b": 12},
     }  # fmt: skip
     return Figure(data=lines, layout=layout)
 
@@ -126,29 +126,28 @@ def _dots(
 
 
 def table(rows: Sequence[Effect]) -> Table:
-    """Return the same in figures, with what the gate did."""
-    whole = rows[0].label == ALL
-    word = "flagged" if whole else "called"
+    """Return the same in figures, the films as they are first; of all findings also what the gate did."""
+    first, whole = max(rows, key=lambda each: each.answered), rows[0].label == ALL
     heads: tuple[str, ...] = (
-        "change", "AUC as it is", "change of AUC", f"{word} as it is", f"{word} changed", "difference",
-        "state differs" if whole else "call differs",
-    )  # fmt: skip
-    if whole:
-        heads = (*heads, "gate warned or refused as it is", "changed", "refused", "films answered")
-    body = []
+        "change",
+        "AUC",
+        "change of AUC",
+        "flagged" if whole else "called",
+        "difference",
+    )
+    heads += ("state differs", "gate warned or refused", "refused") if whole else ("call differs",)
+    start: tuple[object, ...] = ("as it is", _area(first.auc), "", _share(first.called), "", "")
+    body = [(*start, _share(first.stopped), "") if whole else start]
     for each in rows:
         cells: tuple[object, ...] = (
             name_of(each.change),
-            FEW if math.isnan(each.auc) else each.auc,
+            _area(each.auc + each.loss.value),
             signed(each.loss),
-            _share(each.called),
             _share(each.called_changed),
             points(each.more),
             percent(each.altered),
         )
-        if whole:
-            cells += (_share(each.stopped), _share(each.stopped_changed), _share(each.refused), each.answered)
-        body.append(cells)
+        body.append((*cells, _share(each.stopped_changed), _share(each.refused)) if whole else cells)
     return Table("Changed films", heads, tuple(body))
 
 
@@ -182,6 +181,10 @@ def points(value: Interval) -> str:
         return NONE
     one, low, high = (f"{100 * each:+.1f}".replace("-", "−") for each in (value.value, value.low, value.high))
     return f"{one} ({low} to {high})"
+
+
+def _area(value: float) -> str | float:
+    return FEW if math.isnan(value) else value
 
 
 def _share(value: float) -> str:

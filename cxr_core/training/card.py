@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from cxr_core.domain import ABNORMAL, FINDINGS
 from cxr_core.evaluation.bootstrap import Interval
 from cxr_core.evaluation.calibrate import FIXED_SPECIFICITY
-from cxr_core.evaluation.measure import Measured
+from cxr_core.evaluation.measure import FEW_PATIENTS, Measured
 from cxr_core.inference.manifest import Manifest, Task
 from cxr_core.training import card_tables as tables
 from cxr_core.training.recipes import Keep, Loss, TrainingRecipe
@@ -212,7 +212,8 @@ def _limits(content: Content) -> str:
         "Labels of public sets were mined from reports; about one in ten is wrong, more for Pneumonia."
         if "ChestX-ray14" in data.name
         else "",
-        f'Findings with fewer than {FEW_POSITIVES} films with or without them read "not enough data".',
+        f"Findings with fewer than {FEW_POSITIVES} films of {FEW_PATIENTS} patients with or without them read "
+        '"not enough data".',
         f"Thresholds by too few films ({FIXED_SPECIFICITY:.0%} specificity or a fixed share instead): {few}."
         if few
         else "",

@@ -212,8 +212,8 @@ def _limits(content: Content) -> str:
         "Labels of public sets were mined from reports; about one in ten is wrong, more for Pneumonia."
         if "ChestX-ray14" in data.name
         else "",
-        f"Findings with fewer than {FEW_POSITIVES} films of {FEW_PATIENTS} patients with or without them read "
-        '"not enough data".',
+        f"Findings with fewer than {FEW_POSITIVES} films of {FEW_PATIENTS} patients with, or without, them "
+        'read "not enough data".',
         f"Thresholds by too few films ({FIXED_SPECIFICITY:.0%} specificity or a fixed share instead): {few}."
         if few
         else "",

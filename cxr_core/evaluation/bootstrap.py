@@ -123,6 +123,35 @@ def areas(scores: Floats, truth: Floats, resamples: Resamples) -> Areas:
     return Areas(limits(auc, auc_draws), limits(ap, ap_draws), auc_draws, ap_draws)
 
 
+def roc_limits(scores: Floats, truth: Floats, resamples: Resamples, at: Floats) -> tuple[Floats, Floats]:
+    """Return (K,) limits of the sensitivity at each share of false alarms: a 95 % band, point by point.
+
+    Args:
+        scores: (N,), higher = more likely; films with NaN are left out.
+        truth: (N,) 1, 0 or NaN.
+        resamples: of the patients.
+        at: (K,) shares of the films without the finding, in [0, 1].
+
+    Both are NaN of one patient, and where no resample has films with and without.
+    """
+    counts = resamples.counts
+    places = _places(scores, truth, resamples.index, len(counts), np.float64)
+    draws = np.full((counts.shape[1] - 1, len(at)), np.nan)
+    if places is not None and len(counts) >= FEWEST:
+        for row, times in zip(draws, counts.T[1:].astype(np.float64), strict=True):
+            called = np.cumsum((places.positive @ times)[::-1])  # from the highest score down
+            below = np.cumsum(places.below @ times)
+            if called[-1] and below[-1]:
+                alarms = (below[-1] - below[:-1])[::-1] / below[-1]
+                place = np.searchsorted(alarms, at, side="right")
+                row[:] = np.concatenate([[0.0], called / called[-1]])[place]
+    known = draws[~np.isnan(draws).any(axis=1)]
+    if not len(known):
+        return np.full(len(at), np.nan), np.full(len(at), np.nan)
+    low, high = np.percentile(known, (2.5, 97.5), axis=0)
+    return low, high
+
+
 def intervals(
     figure: Figure,
     scores: Floats,

@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from plotly.graph_objects import Figure
 
 from cxr_core.evaluation import metrics
+from cxr_core.evaluation.bootstrap import drawn, roc_limits
+from cxr_core.evaluation.measure import is_enough
 from cxr_core.evaluation.metrics import Curve
 from cxr_core.evaluation.scored import Scored
 from cxr_core.ui.models_curves import LOOKS
@@ -20,6 +24,13 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 MICRO = "all findings (micro)"
 WHITE = "#FFFFFF"
 
+RESAMPLES = 500
+"""Of patients, for the band."""
+BAND_AT = np.linspace(0, 1, 101)
+"""Shares of false alarms at which it is computed."""
+
+Band = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Lowest and highest sensitivity at each of BAND_AT."""
 Two = tuple[Curve, Curve]
 Trace = dict[str, Any]
 PLACES: tuple[Trace, ...] = ({}, {"xaxis": "x2", "yaxis": "y2"})
@@ -38,6 +49,15 @@ def micro_of(scored: Scored) -> Two:
     return _thin(metrics.roc(scores, truth)), _thin(_begun(metrics.precision_recall(scores, truth)))
 
 
+def band_of(scored: Scored, label: str) -> Band | None:
+    """Return the band of a label's ROC curve, patients drawn anew; None where there is not enough data."""
+    scores, truth = scored.column(label)
+    if not is_enough(truth, scored.patients):
+        return None
+    low, high = roc_limits(scores, truth, drawn(scored.patients, resamples=RESAMPLES), BAND_AT)
+    return None if np.isnan(low).any() else (low, high)
+
+
 def _thin(curve: Curve) -> Curve:
     return curve.thinned(MOST_POINTS)
 
@@ -48,12 +68,17 @@ def _begun(curve: Curve) -> Curve:
     return Curve(curve.x[found], curve.y[found], curve.thresholds[found])
 
 
-def figure(models: Sequence[tuple[Scored, dict[str, Two], Two | None]], labels: Sequence[str]) -> Figure:
+def figure(
+    models: Sequence[tuple[Scored, dict[str, Two], Two | None]],
+    labels: Sequence[str],
+    band: Band | None = None,
+) -> Figure:
     """Return ROC beside precision–recall.
 
     Args:
         models: each with its curves by label and those of all findings; the first is the one looked at.
         labels: drawn, each in its own colour and marker.
+        band: of the first label's ROC curve, where there is one.
     """
     diagonal = {"color": "#6B7681", "width": 1}
     lines: list[Trace] = [
@@ -66,6 +91,8 @@ def figure(models: Sequence[tuple[Scored, dict[str, Two], Two | None]], labels: 
             "hoverinfo": "skip",
         }
     ]
+    if band is not None:
+        lines += _banded(labels[0], band)
     for place, (scored, curves, micro) in enumerate(models):
         whose = f" · {scored.manifest.id}" if len(models) > 1 else ""
         for nth, label in enumerate(labels):
@@ -137,6 +164,19 @@ def _two(two: Two, name: str, colour: str, symbol: str | None, dash: str) -> lis
         }
         for place, (curve, (across, up)) in enumerate(zip(two, kinds, strict=True))
     ]
+
+
+def _banded(label: str, band: Band) -> list[Trace]:
+    """Return the area between the limits, in the label's colour."""
+    colour = LOOKS[0][0]
+    edge = {"mode": "lines", "line": {"width": 0, "color": colour}, "hoverinfo": "skip"}
+    fill = f"rgba({int(colour[1:3], 16)}, {int(colour[3:5], 16)}, {int(colour[5:], 16)}, 0.22)"
+    name = f"{named(label)}: 95 % band"
+    return [
+        {**edge, "x": BAND_AT, "y": band[0], "showlegend": False, "legendgroup": name},
+        {**edge, "x": BAND_AT, "y": band[1], "fill": "tonexty", "fillcolor": fill, "name": name,
+         "legendgroup": name},
+    ]  # fmt: skip
 
 
 def _point(scored: Scored, label: str, name: str, colour: str, symbol: str) -> list[Trace]:

@@ -22,16 +22,17 @@ def draw(service: Service, actor: Actor, chosen: Chosen) -> None:
     """Show each other population with its warning, then label noise."""
     with st.spinner("Counting on these films"):
         evidence = service.evidence(actor, chosen.model.id)
-    if not evidence.external and not evidence.noise:
+        external, noise = evidence.external, evidence.noise
+    if not external and not noise:
         st.html(
             '<div class="empty"><b>What this model does on other films was not measured.</b><br>'
             "Nothing says that its figures hold at another hospital.</div>"
         )
         return
-    for name, found in evidence.external.items():
+    for name, found in external.items():
         _population(chosen, name, found)
-    if evidence.noise:
-        _noise(chosen, evidence.noise)
+    if noise:
+        _noise(chosen, noise)
 
 
 def _population(chosen: Chosen, name: str, found: Elsewhere) -> None:

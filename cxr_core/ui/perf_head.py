@@ -119,13 +119,19 @@ def _split(folder: Folder, splits: tuple[str, ...]) -> str:
 
 
 def about_html(chosen: Chosen) -> str:
-    """Return the line above all: which model, on what films of how many patients, and what it is not for."""
+    """Return the line above all: which model, on what films of how many patients, and what it is not for.
+
+    Films of other populations cannot be chosen as a split: figures on them stand in a tab of their own.
+    """
     films = chosen.scored
     patients = films.table["patient"].nunique()
     split = SPLITS.get(films.split, films.split)
+    listed = chosen.model.manifest.files if chosen.model.manifest else {}
+    others = any(name.startswith("evaluation/external-") for name in listed)
+    elsewhere = " Its answers to films of other populations: see Elsewhere." if others else ""
     said = (
         f"<b>{escape(films.model)}</b> on {escape(films.data)}, {escape(split)}: "
-        f"{len(films.table):,} films of {patients:,} patients. {escape(NOT_FOR)}"
+        f"{len(films.table):,} films of {patients:,} patients.{elsewhere} {escape(NOT_FOR)}"
     )
     return f'<p class="perf-about">{said}</p>'
 

@@ -81,8 +81,13 @@ def _curves(service: Service, actor: Actor, chosen: Chosen) -> None:
         }
         micro = kept(chosen, f"micro {stamp}", partial(perf_curves.micro_of, scored))
         models.append((scored, curves, micro if nth == 0 or len(scored.labels) > 1 else None))
+    band = (
+        kept(chosen, f"band {labels[0]}", partial(perf_curves.band_of, chosen.scored, labels[0]))
+        if labels
+        else None
+    )
     plots.with_downloads(
-        perf_curves.figure(models, labels),
+        perf_curves.figure(models, labels, band),
         "perf-curves",
         perf_curves.said(chosen.scored, numbers(chosen), labels),
         f"curves-{chosen.model.id}-{chosen.split}",

@@ -37,19 +37,42 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What else was measured of a model; each empty where it was not.
+    """What else was measured of a model; each empty where it was not, and computed when it is asked for."""
 
-    Attributes:
-        hits: label → how often a heatmap's peak lay in the radiologist's box.
-        noise: finding → mined labels and the model beside labels that radiologists agreed on.
-        external: data set's id → figures on films of another population.
-        robustness: what changes of the film do, a row a change and label.
-    """
+    _path: Path
 
-    hits: dict[str, HitRate]
-    noise: dict[str, Noise]
-    external: dict[str, Elsewhere]
-    robustness: tuple[Effect, ...]
+    @property
+    def hits(self) -> dict[str, HitRate]:
+        """Label → how often a heatmap's peak lay in the radiologist's box."""
+        from cxr_core.evaluation.localise import hit_rates
+
+        return _once(self._path, ("hits",), lambda: hit_rates(self._path))
+
+    @property
+    def noise(self) -> dict[str, Noise]:
+        """Finding → mined labels and the model beside labels that radiologists agreed on."""
+        from cxr_core.evaluation.noise import label_noise
+
+        return _once(self._path, ("noise",), lambda: label_noise(self._path))
+
+    @property
+    def external(self) -> dict[str, Elsewhere]:
+        """Data set's id → figures on films of another population."""
+        from cxr_core.evaluation.elsewhere import elsewhere
+        from cxr_core.evaluation.external import populations_in
+
+        return _once(
+            self._path,
+            ("external",),
+            lambda: {each: elsewhere(self._path, each) for each in populations_in(self._path)},
+        )
+
+    @property
+    def robustness(self) -> tuple[Effect, ...]:
+        """What changes of the film do, a row a change and label."""
+        from cxr_core.evaluation.robustness import robustness
+
+        return _once(self._path, ("robustness",), lambda: robustness(self._path))
 
 
 _kept: OrderedDict[tuple[object, ...], Any] = OrderedDict()
@@ -106,23 +129,7 @@ def measured(
 
 def evidence(service: Service, model_id: str) -> Evidence:
     """Return what else was measured of a model; raises ModelError."""
-    path = _sound(service, model_id)
-    return _once(path, ("evidence",), lambda: _evidence(path))
-
-
-def _evidence(path: Path) -> Evidence:
-    from cxr_core.evaluation.elsewhere import elsewhere
-    from cxr_core.evaluation.external import populations_in
-    from cxr_core.evaluation.localise import hit_rates
-    from cxr_core.evaluation.noise import label_noise
-    from cxr_core.evaluation.robustness import robustness
-
-    return Evidence(
-        hits=hit_rates(path),
-        noise=label_noise(path),
-        external={each: elsewhere(path, each) for each in populations_in(path)},
-        robustness=robustness(path),
-    )
+    return Evidence(_sound(service, model_id))
 
 
 def _sound(service: Service, model_id: str) -> Path:

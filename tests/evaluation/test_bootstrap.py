@@ -118,3 +118,34 @@ def test_the_clustered_interval_covers_what_it_promises_and_a_naive_one_does_not
     spread = np.sqrt(0.95 * 0.05 / runs)
     assert abs(covered["clustered"] / runs - 0.95) < 3 * spread
     assert covered["naive"] / runs < 0.7
+
+
+def test_the_band_of_a_roc_curve_is_that_of_curves_of_the_films_drawn_one_by_one():
+    rng = np.random.default_rng(5)
+    patients = rng.integers(0, 40, 150)
+    truth = (rng.random(150) < 0.4).astype(float)
+    truth[::17] = np.nan
+    scores = np.round(rng.normal(0, 1, 150) + np.nan_to_num(truth), 1)  # with ties
+    again, at = bootstrap.drawn(patients, resamples=60, seed=1), np.linspace(0, 1, 21)
+    low, high = bootstrap.roc_limits(scores, truth, again, at)
+    curves = []
+    for times in again.counts.T[1:]:
+        films = np.repeat(np.arange(150), times[again.index])
+        s, t = scores[films], truth[films]
+        points = [(0.0, 0.0)] + [
+            ((s[t == 0] >= score).mean(), (s[t == 1] >= score).mean()) for score in np.unique(s)
+        ]
+        curves.append([max(y for x, y in points if x <= each) for each in at])
+    assert np.allclose(np.percentile(curves, 2.5, axis=0), low)
+    assert np.allclose(np.percentile(curves, 97.5, axis=0), high)
+    assert (low <= high).all()
+    assert high[-1] == 1.0
+
+
+def test_a_band_of_one_patient_or_of_one_kind_of_films_is_none():
+    truth, at = np.array([1.0, 0.0, 1.0]), np.array([0.5])
+    one = bootstrap.drawn(np.array(["a"] * 3), resamples=5)
+    assert np.isnan(bootstrap.roc_limits(np.arange(3.0), truth, one, at)).all()
+    several = bootstrap.drawn(np.array(["a", "b", "c"]), resamples=5)
+    for known in (0.0, 1.0, np.nan):
+        assert np.isnan(bootstrap.roc_limits(np.arange(3.0), np.full(3, known), several, at)).all()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -371,3 +372,25 @@ def test_f1_with_limits_is_f1() -> None:
 def test_csv_gives_no_spreadsheet_a_formula() -> None:
     said = as_csv(Table("t", ("a", "@SUM(1)"), (("=1+1", 0.5), ("x", float("nan"))))).decode()
     assert said.splitlines() == ["a,'@SUM(1)", "'=1+1,0.5", "x,"]
+
+
+def test_the_first_finding_s_curve_has_a_band_that_holds_it(app_home: Home) -> None:
+    films = read_scored(app_home.settings.models_dir / "one", "test")
+    band = perf_curves.band_of(films, "Effusion")
+    assert band is not None
+    curve = metrics.roc(*films.column("Effusion"))
+    at = np.array([curve.y[curve.x <= each].max() for each in perf_curves.BAND_AT])
+    assert ((band[0] <= at + 1e-9) & (at <= band[1] + 1e-9)).mean() > 0.95
+    assert perf_curves.band_of(films, "Hernia") is None  # not enough data
+    drawn = perf_curves.figure([(films, {}, None)], ["Effusion"], band)
+    assert [each.name for each in drawn.data if each.fill == "tonexty"] == ["Effusion: 95 % band"]
+
+
+def test_each_tab_computes_only_what_it_shows(app_home: Home, monkeypatch) -> None:
+    asked = []
+    for name in ("elsewhere.elsewhere", "noise.label_noise", "robustness.robustness"):
+        monkeypatch.setattr(f"cxr_core.evaluation.{name}", lambda *_, name=name: asked.append(name) or {})
+    opened("Heatmaps")
+    assert asked == []
+    opened("Elsewhere")
+    assert asked == ["noise.label_noise"]  # no other population was asked about

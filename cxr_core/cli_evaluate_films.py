@@ -86,7 +86,7 @@ def _lines(folder: Path, to: Path, data: Path, asked: Asked, chosen: Settings) -
     if asked.external and kit:
         yield from _external(to, data, kit, asked.most)
     if asked.robustness and kit:
-        yield from _robustness(to, _nih(data), kit, asked.films, _kept(folder, kit, chosen.home))
+        yield from _robustness(to, _nih(data), kit, asked.films, _kept(kit, chosen.home))
 
 
 def _boxes(to: Path, root: Path, kit: Kit) -> Iterator[str]:
@@ -145,16 +145,18 @@ def _robustness(to: Path, root: Path, kit: Kit, films: int, kept: Path) -> Itera
     yield from robustness.said(found)
 
 
-def _kept(folder: Path, kit: Kit, home: Path) -> Path:
-    """Return where answers on changed films are kept, so that a run that ended goes on."""
+def _kept(kit: Kit, home: Path) -> Path:
+    """Return where answers on changed films are kept, by what makes them, so that a run goes on."""
     from hashlib import sha256
 
-    from cxr_core.inference.manifest import MANIFEST
+    from cxr_core.inference.manifest import NETWORK
 
-    made = f"{kit.versions} {sha256((folder / MANIFEST).read_bytes()).hexdigest()}"
+    model = kit.classifier.manifest
+    says = (model.files[NETWORK], model.recipe, model.calibration, model.thresholds, model.distance)
+    made = repr((*says, kit.versions.policy, kit.versions.code))
     place = home / "robustness"
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return place / f"{folder.name}-{sha256(made.encode()).hexdigest()[:12]}.csv"
+    return place / f"{model.id}-{sha256(made.encode()).hexdigest()[:12]}.csv"
 
 
 def _kit(folder: Path, chosen: Settings) -> Kit:

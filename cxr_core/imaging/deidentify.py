@@ -17,8 +17,8 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from cxr_core.domain import Radiograph, View
-from cxr_core.errors import Conflict
-from cxr_core.imaging import dicom, raster_bare
+from cxr_core.errors import Conflict, Rejected
+from cxr_core.imaging import dicom, raster_bare, refusals
 from cxr_core.imaging.annotations import TextBox, every_text, joined
 from cxr_core.imaging.decode import decode
 from cxr_core.imaging.dicom_bare import blank, copy_pixels, full_range
@@ -73,8 +73,16 @@ def deidentified(raw: bytes, key: bytes, limits: Limits, *, text: Text = Text.RE
         Conflict: there is, or may be, text, and nobody has said what to do; or none was found to be blanked.
     """
     film = decode(raw, limits)
-    if film.source == "DICOM":
-        return _dicom(raw, film, key, limits, text)
+    make = _dicom if film.source == "DICOM" else _picture
+    try:
+        return make(raw, film, key, limits, text)
+    except (Conflict, MemoryError, Rejected):
+        raise
+    except Exception as exc:  # pydicom writes less than it reads, and its messages quote the tags
+        raise refusals.reject("broken_dicom", found="a value that cannot be written") from exc
+
+
+def _picture(raw: bytes, film: Radiograph, key: bytes, limits: Limits, text: Text) -> Anonymous:
     boxes = _to_blank(every_text(film.pixels), film, text)
     name = f"{pseudonym(key, 'film', film.sha256).hex()[:24]}.png"
     return Anonymous(name, raster_bare.bare(raw, film.source, boxes), len(boxes))

@@ -391,6 +391,26 @@ def test_what_cannot_be_decoded_is_refused():
             deidentified(raw, KEY, LIMITS, text=Text.CHECKED)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_of_a_damaged_file_only_refusals_come(seed):
+    rng = np.random.default_rng(seed)
+    whole = phantom_dicom(make_phantom(1, size=64), patient_name="Quaggamire^Ann")
+    left = 0
+    for _ in range(60):
+        raw = bytearray(whole)
+        for place in rng.integers(132, len(raw) - 64 * 64 * 2, rng.integers(1, 4)):
+            raw[place] = rng.integers(256)
+        try:
+            out = deidentified(bytes(raw), KEY, LIMITS, text=Text.CHECKED)
+        except (Conflict, Rejected) as exc:
+            said = str(exc)
+        else:
+            said, left = out.raw.decode("latin-1"), left + 1
+            decode(out.raw, LIMITS)
+        assert "quaggamire" not in said.lower()
+    assert left > 10
+
+
 def picture(mode: str) -> Image.Image:
     grey = ramp("uint8", 8, side=90)
     if mode == "I;16":

@@ -10,8 +10,9 @@ from typing import Any
 
 from cxr_core.domain import Urgency
 from cxr_core.evaluation.bootstrap import Interval
-from cxr_core.evaluation.site import LabelFit, Side, SiteFit
+from cxr_core.evaluation.site import LabelFit, SiteFit
 from cxr_core.evaluation.site_cases import Aim, Choice, Origin
+from cxr_core.evaluation.site_sides import Side
 from cxr_core.evaluation.site_verdict import RULE
 
 BIASED = (

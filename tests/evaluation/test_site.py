@@ -11,8 +11,9 @@ import pytest
 
 from cxr_core.domain import ABNORMAL, FINDINGS, Urgency
 from cxr_core.errors import DataError
-from cxr_core.evaluation.site import How, carried_over, fit
+from cxr_core.evaluation.site import fit
 from cxr_core.evaluation.site_cases import Aim, Cases, Choice, Origin, with_abnormal
+from cxr_core.evaluation.site_lines import How, carried_over
 from cxr_core.evaluation.site_verdict import Enough
 from cxr_core.imaging.preprocess import Recipe
 from cxr_core.inference import manifest as m

@@ -171,7 +171,7 @@ def _odd() -> tuple[Case, ...]:
 
 
 def _grave(*seeds_and_minutes: tuple[int, int]) -> tuple[Case, ...]:
-    """Return large pneumothoraces beside much else: seeds that the bundled model 1.1.1 calls critical."""
+    """Return large pneumothoraces beside much else: seeds that the bundled model 1.2.0 calls critical."""
     return tuple(
         Case(f"chest-{seed:03}.dcm", seed, _GRAVE, 57, minutes) for seed, minutes in seeds_and_minutes
     )

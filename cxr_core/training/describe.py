@@ -104,15 +104,30 @@ def write_anew(
         thresholds=replace(manifest.thresholds, network=own),
         data=replace(manifest.data, known_within=_within(folder, given)),
     )
-    figures = figures_of(folder, bound, policy, baseline=baseline)
-    kept = {name: value for name, value in manifest.evaluation.items() if name in TRAINING}
-    kept |= localise.stated(folder)
     with keep.aside(folder) as made:
         if recipe is not None:
             shutil.copyfile(recipe, made / f"{given.name}.toml")
-        (made / "card.md").write_text(written_card(bound, given, figures), encoding="utf-8")
-        report.write_all(made, bound, policy)
-        keep.put(made, folder, replace(bound, evaluation=figures.evaluation | kept))
+        keep.put(made, folder, rewrite(made, bound, policy, baseline=baseline))
+
+
+def rewrite(made: Path, manifest: Manifest, policy: Policy, *, baseline: Path | None = None) -> Manifest:
+    """Write card and evaluations into a copy of a model's folder; return the manifest with their figures.
+
+    Args:
+        made: the copy, see `keep.aside`.
+        manifest: of the model from now on.
+        policy: as for `card_of`.
+        baseline: as for `card_of`.
+
+    Raises:
+        ModelError: the folder holds no tables or no recipe.
+    """
+    figures = figures_of(made, manifest, policy, baseline=baseline)
+    kept = {name: value for name, value in manifest.evaluation.items() if name in TRAINING}
+    kept |= localise.stated(made)
+    (made / "card.md").write_text(written_card(manifest, recipe_of(made), figures), encoding="utf-8")
+    report.write_all(made, manifest, policy)
+    return replace(manifest, evaluation=figures.evaluation | kept)
 
 
 def written_card(manifest: Manifest, recipe: TrainingRecipe, figures: Figures) -> str:

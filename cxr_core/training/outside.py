@@ -17,7 +17,7 @@ from cxr_core.data.readers import read
 from cxr_core.data.selection import choose
 from cxr_core.domain import FINDINGS, View
 from cxr_core.errors import DataError, ModelError, Rejected
-from cxr_core.evaluation import outside, report
+from cxr_core.evaluation import outside
 from cxr_core.evaluation.external import films_of, sampled
 from cxr_core.evaluation.keep import aside, put
 from cxr_core.evaluation.populations import POPULATIONS
@@ -30,7 +30,7 @@ from cxr_core.inference import distance, registry
 from cxr_core.inference.distance import Group
 from cxr_core.inference.manifest import DISTANCE, NETWORK, DistanceTable
 from cxr_core.inference.runtime import Classifier
-from cxr_core.training.describe import figures_of, recipe_of, written_card
+from cxr_core.training.describe import rewrite
 from cxr_core.training.recipes import TrainingRecipe
 from cxr_core.triage.policy import Policy
 
@@ -183,13 +183,10 @@ def keep(folder: Path, fitted: Fitted, policy: Policy, version: str) -> None:
     if before.version == version or before.files[NETWORK] != fitted.table.network:
         raise ModelError(f"{before.id}: needs another version than {before.version}, and the same network")
     after = replace(before, model=replace(before.model, version=version), distance=fitted.table)
-    with aside(folder, beside=True) as made:
+    with aside(folder) as made:
         distance.write(made / DISTANCE, fitted.groups)
         outside.write(made, fitted.distances)
-        figures = figures_of(made, after, policy)
-        (made / "card.md").write_text(written_card(after, recipe_of(made), figures), encoding="utf-8")
-        report.write_all(made, after, policy)
-        put(made, folder, after)
+        put(made, folder, rewrite(made, after, policy))
 
 
 def group(features: Floats, axes: int) -> Group:

@@ -22,7 +22,7 @@ class Example:
     view: View | None = None
 
 
-# Seed 1 was picked because the bundled model 1.1.1 calls it "No disease detected", so that this card can be
+# Seed 1 was picked because the bundled model 1.2.0 calls it "No disease detected", so that this card can be
 # seen; of seeds with no finding drawn about a third are flagged. Real films are measured on the model's card.
 EXAMPLES = (
     Example("Film with findings", "synthetic-findings.dcm", 4, (("Effusion", 0.9),)),

@@ -102,7 +102,8 @@ def triage(
 ) -> None:
     """Say what the model found, how urgent, what to do.
 
-    A film that its decoder does not survive is refused; all others are answered. Exit status: 0, or 3 if any film was refused.
+    A film that its decoder does not survive is refused; all others are answered. Exit status: 0, or 3 if
+    any film was refused.
     """
     from cxr_core.batch import analyse_files, corrected
     from cxr_core.cli_decode import apart

@@ -19,6 +19,7 @@ from cxr_core import (
     cli_explain,
     cli_export,
     cli_fit,
+    cli_gate,
     cli_list,
     cli_models,
     cli_policy,
@@ -58,6 +59,7 @@ app.add_typer(cli_store.audit_app, name="audit")
 app.add_typer(cli_users.app, name="users")
 app.add_typer(cli_policy.app, name="policy")
 app.add_typer(cli_data.app, name="data")
+app.add_typer(cli_gate.app, name="gate")
 app.command()(cli_train.train)
 app.command()(cli_evaluate.evaluate)
 app.command()(cli_export.export)

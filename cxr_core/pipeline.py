@@ -43,6 +43,7 @@ from cxr_core.triage.decide import decide, refuse
 from cxr_core.triage.policy import Policy, load_policy
 
 if TYPE_CHECKING:
+    from cxr_core.inference.gate_network import GateNetwork
     from cxr_core.inference.runtime import Classifier
 
 _log = Log(__name__)
@@ -58,6 +59,7 @@ class Kit:
     limits: Limits
     classifier: Classifier
     policy: Policy
+    gate: GateNetwork
 
     @property
     def versions(self) -> Versions:
@@ -74,6 +76,7 @@ class Film:
         radiograph: as decoded and corrected.
         gate: accepted or warned.
         array: (1, S, S) float32, what the network sees.
+        small: (1, 64, 64) float32, what the gate's network sees.
         timings_ms: wall time of the steps so far.
         correction: that a person asked for.
     """
@@ -81,6 +84,7 @@ class Film:
     radiograph: Radiograph
     gate: Gate
     array: NDArray[np.float32] = field(repr=False)
+    small: NDArray[np.float32] = field(repr=False)
     timings_ms: dict[str, float]
     correction: Correction = AS_SENT
 
@@ -111,10 +115,11 @@ def load_kit(settings: Settings) -> Kit:
         ModelError: the model folder is not what its manifest says.
         PolicyError: the policy is incomplete or contradicts itself.
     """
-    from cxr_core.inference import registry  # brings in ONNX Runtime, which decoding processes do without
+    # These bring in ONNX Runtime, which decoding processes do without.
+    from cxr_core.inference import gate_network, registry
 
     classifier = registry.load(settings.models_dir / settings.model, threads=settings.threads)
-    return Kit(Limits(), classifier, load_policy(settings.policy))
+    return Kit(Limits(), classifier, load_policy(settings.policy), gate_network.load(settings.gate))
 
 
 def analyse(raw: bytes, kit: Kit, *, now: datetime, correction: Correction = AS_SENT) -> Analysis:
@@ -156,6 +161,7 @@ def film_from(
             radiograph = corrected(decode(raw, limits), correction)
         with _timed(timings, "gate"):
             verdict = _dated(gate.inspect(radiograph), radiograph.study, now)
+            small = network_input(radiograph.pixels, gate.INPUT)
         with _timed(timings, "preprocess"):
             array = network_input(radiograph.pixels, recipe)
     except Rejected as exc:
@@ -168,15 +174,17 @@ def film_from(
         _log_fault("prepare", exc)
         notice = INTERNAL
     else:
-        return Film(radiograph, verdict, array, timings, correction)
+        return Film(radiograph, verdict, array, small, timings, correction)
     return Unfit(notice, hashlib.sha256(raw).hexdigest(), radiograph, timings, correction)
 
 
 def answer(films: Sequence[Film | Analysis], kit: Kit) -> list[Analysis]:
-    """Return the result of each film, in order, after one pass of the network over all of them.
+    """Return the result of each film, in order, after one pass of each network over all of them.
 
-    What was refused before passes through.
+    What was refused before passes through; the model is asked only about what the gate lets pass.
     """
+    looked = iter(_looked([film for film in films if isinstance(film, Film)], kit))
+    films = [next(looked) if isinstance(film, Film) else film for film in films]
     answered = iter(_classified([film for film in films if isinstance(film, Film)], kit))
     return [next(answered) if isinstance(film, Film) else film for film in films]
 
@@ -212,6 +220,30 @@ def heatmaps(analysis: Analysis, kit: Kit) -> dict[str, NDArray[np.float32]]:
         raise Rejected(why.code, why.message, why.hint)
     maps = explain.heatmaps(analysis.features, kit.classifier.heads)
     return dict(zip(kit.classifier.manifest.labels, maps, strict=True))
+
+
+def _looked(films: Sequence[Film], kit: Kit) -> list[Film | Analysis]:
+    """Return the films with the gate's word after its network has looked, or their refusals."""
+    if not films:
+        return []
+    timings: dict[str, float] = {}
+    try:
+        with _timed(timings, "gate"):
+            looks = kit.gate.look(np.stack([film.small for film in films]))
+    except Exception as exc:
+        _log_fault("gate", exc)
+        if len(films) == 1:
+            return [_refused_film(films[0], kit)]
+        return [result for film in films for result in _looked([film], kit)]
+    passed: list[Film | Analysis] = []
+    for film, look in zip(films, looks, strict=True):
+        spent = film.timings_ms | {"gate": film.timings_ms.get("gate", 0.0) + timings["gate"] / len(films)}
+        try:
+            said = gate.judged(film.radiograph, film.gate, look, kit.gate.manifest.limits)
+            passed.append(replace(film, gate=said, timings_ms=spent))
+        except Rejected as exc:
+            passed.append(_refused_film(film, kit, Notice(exc.code, exc.message, exc.hint), spent))
+    return passed
 
 
 def _classified(films: Sequence[Film], kit: Kit) -> list[Analysis]:

@@ -70,6 +70,11 @@ class Settings:
     )
     model: str = setting("cxr14-mobilenetv2", "Id of the model that answers until a lead activates another")
     models_dir: Path = setting(ROOT / "models", "Folder of model folders", shown="models/ of the checkout")
+    gate: Path = setting(
+        ROOT / "models" / "gate",
+        "Folder of the network that decides which films a model may judge",
+        shown="models/gate/ of the checkout",
+    )
     policy: Path = setting(
         ROOT / "config" / "policy.toml", "Clinical policy", shown="config/policy.toml of the checkout"
     )

@@ -1,24 +1,33 @@
-"""Films in memory for tests in which the picture's meaning does not matter: soft blobs, quickly made."""
+"""Films in memory for tests in which the picture's meaning does not matter: one invented chest, soft blobs on it."""
 
 from __future__ import annotations
 
 import io
+from functools import cache
 
 import numpy as np
 from PIL import Image
+
+from cxr_core.imaging.phantom import make_phantom
 
 SIDE = 192
 
 
 def blobs(seed: int, side: int = SIDE) -> np.ndarray:
-    """(side, side) uint8, no two seeds alike."""
+    """(side, side) uint8, no two seeds alike; the gate takes each for a chest film."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:side, :side] / side
     film = np.zeros((side, side))
     for _ in range(6):
         row, column, width = rng.random(), rng.random(), rng.uniform(0.05, 0.3)
         film += np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / width**2)
-    return np.round(255 * film / film.max()).astype(np.uint8)
+    mixed = 0.9 * _chest(side) + 0.1 * film / film.max()
+    return np.round(255 * mixed).astype(np.uint8)
+
+
+@cache
+def _chest(side: int) -> np.ndarray:
+    return make_phantom(1, size=side).image
 
 
 def png(seed: int, side: int = SIDE) -> bytes:

@@ -118,7 +118,7 @@ def test_rows_of_two_models_are_not_mixed(kit, tmp_path):
     predict(files, kit, out, now=NOW)
     manifest = kit.classifier.manifest
     other = replace(manifest, model=replace(manifest.model, version="9.9.9"))
-    newer = Kit(kit.limits, replace(kit.classifier, manifest=other), kit.policy)
+    newer = Kit(kit.limits, replace(kit.classifier, manifest=other), kit.policy, kit.gate)
     with pytest.raises(StoreError, match="another model"):
         predict(files, newer, out, now=NOW)
 

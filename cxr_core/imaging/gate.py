@@ -1,14 +1,16 @@
-"""Whether the model may judge this film. So far by tags and blankness; the picture's own gate is to come."""
+"""Whether the model may judge this film: by its tags, by its picture, by what the gate's network sees."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 
 from cxr_core.domain import Correction, Gate, GateOutcome, Notice, Radiograph, Study, View
 from cxr_core.imaging.annotations import text_boxes
+from cxr_core.imaging.gate_tags import disagreements
 from cxr_core.imaging.preprocess import Recipe
 from cxr_core.imaging.refusals import note, reject, warning
 
@@ -28,6 +30,51 @@ class Kind(StrEnum):
     SECTION = "cross_section"
     OTHER = "other_radiograph"
 
+
+ANSWERS = len(Kind) + 4 + 3
+"""Logits of the gate's network: the kinds, the quarter turns counter-clockwise that the film has undergone
+(0 to 3), then inverted, mirrored, cropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the gate's network sees: probabilities.
+
+    Attributes:
+        kinds: in the order of `Kind`; they sum to 1.
+        turns: of 0 to 3 quarter turns counter-clockwise; they sum to 1.
+        inverted, mirrored, cropped: each by itself.
+    """
+
+    kinds: tuple[float, ...]
+    turns: tuple[float, ...]
+    inverted: float
+    mirrored: float
+    cropped: float
+
+
+@dataclass(frozen=True, slots=True)
+class LookLimits:
+    """From which probabilities something follows; a table of the gate's manifest.
+
+    Attributes:
+        chest, upright: least probability of a chest film, and of one that stands upright.
+        inverted, mirrored, cropped: greatest probability at which nothing follows.
+    """
+
+    chest: float
+    upright: float
+    inverted: float
+    mirrored: float
+    cropped: float
+
+
+_REFUSED_AS = {
+    Kind.PHOTO: "not_radiograph",
+    Kind.SECTION: "cross_section",
+    Kind.OTHER: "other_radiograph",
+}
+_TURNED_AS = ("turned_left", "upside_down", "turned_right")
 
 CORRECTIONS = {
     "turned_left": Correction(quarter_turns=3),
@@ -61,6 +108,32 @@ def inspect(radiograph: Radiograph) -> Gate:
     if text_boxes(radiograph.pixels):
         notes.append(note("burned_in_text"))
     return _gate(warnings, notes)
+
+
+def judged(radiograph: Radiograph, said: Gate, look: Look, limits: LookLimits) -> Gate:
+    """Return the gate's word with what its network sees, the warnings of `inspect` first.
+
+    Args:
+        radiograph: as decoded; only its tags are looked at.
+        said: of `inspect`.
+        look: of the same film.
+        limits: of the gate's manifest.
+
+    Raises:
+        Rejected: no chest film, turned, or inverted; the likeliest reason of those that speak against it.
+    """
+    if look.kinds[0] < limits.chest:
+        others = list(zip(Kind, look.kinds, strict=True))[1:]
+        raise reject(_REFUSED_AS[max(others, key=lambda each: each[1])[0]])
+    if look.turns[0] < limits.upright:
+        raise reject(_TURNED_AS[int(np.argmax(look.turns[1:]))])
+    if look.inverted > limits.inverted:
+        raise reject("inverted")
+    mirrored = look.mirrored > limits.mirrored
+    seen = [warning("mirrored")] if mirrored else []
+    seen += [warning("cropped")] if look.cropped > limits.cropped else []
+    apart = disagreements(radiograph, inverted=False, turned=False, mirrored=mirrored)
+    return _gate([*said.warnings, *seen, *apart], said.notes)
 
 
 def by_tags(study: Study) -> Gate:

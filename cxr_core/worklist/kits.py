@@ -61,7 +61,7 @@ class Kits:
             self._kits = {key: kit for key, kit in self._kits.items() if key == self._model.id}
 
     def _load(self, model: str) -> Kit:
-        from cxr_core.inference import registry  # ONNX Runtime: not before a worker needs it
+        from cxr_core.inference import gate_network, registry  # ONNX Runtime: not before a worker needs it
 
         until, why = self._unsound.get(model, (0.0, ""))
         if monotonic() < until:
@@ -70,8 +70,9 @@ class Kits:
             if model == self._model.id and (fault := fault_of(self._settings, self._model)):
                 raise ModelError(fault)
             classifier = registry.load(self._settings.models_dir / model, threads=self._settings.threads)
+            gate = gate_network.load(self._settings.gate)
         except ModelError as exc:
             self._unsound[model] = (monotonic() + RETRY_S, str(exc))
             raise
         self._unsound.pop(model, None)
-        return Kit(self._limits, classifier, self._policy)
+        return Kit(self._limits, classifier, self._policy, gate)

@@ -187,10 +187,11 @@ def load(service: Service, model_id: str) -> Kit:
         ModelError: it may not be trusted.
         DataError: its labels cannot be fitted one by one.
     """
-    from cxr_core.inference import registry  # ONNX Runtime: not before films are read
+    from cxr_core.inference import gate_network, registry  # ONNX Runtime: not before films are read
 
     classifier = registry.load(service.settings.models_dir / model_id, threads=service.settings.threads)
-    return Kit(service.limits, all_answers(classifier), service.policy)
+    gate = gate_network.load(service.settings.gate)
+    return Kit(service.limits, all_answers(classifier), service.policy, gate)
 
 
 def _small(analysis: Analysis) -> Analysis:

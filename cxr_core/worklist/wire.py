@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from cxr_core.domain import AS_SENT, Correction, Gate, Notice, Radiograph, Said, Study
 from cxr_core.errors import StoreError
+from cxr_core.imaging.gate import INPUT
 from cxr_core.imaging.limits import Limits
 from cxr_core.imaging.preprocess import Recipe
 from cxr_core.pipeline import Film, Unfit
@@ -89,9 +90,10 @@ def read_request(head: bytes) -> Request:
 
 
 def answer_parts(decoded: Decoded) -> tuple[bytes, list[bytes]]:
-    """Return an answer as it is sent: head; then network input or nothing, thumbnail, pixels."""
+    """Return an answer as it is sent: head; then the two networks' inputs or nothing, thumbnail, pixels."""
     film, radiograph = decoded.film, decoded.film.radiograph
-    fit, array = (film, film.array) if isinstance(film, Film) else (None, NO_PIXELS)
+    fit = film if isinstance(film, Film) else None
+    array, small = (fit.array, fit.small) if fit else (NO_PIXELS, NO_PIXELS)
     unfit = film if isinstance(film, Unfit) else None
     pixels = radiograph.pixels if radiograph else NO_PIXELS
     head = Head(
@@ -111,7 +113,7 @@ def answer_parts(decoded: Decoded) -> tuple[bytes, list[bytes]]:
             notes=radiograph.notes,
             said=radiograph.said,
         )
-    return _dump(head), [array.tobytes(), decoded.thumbnail or b"", pixels.tobytes()]
+    return _dump(head), [array.tobytes(), small.tobytes(), decoded.thumbnail or b"", pixels.tobytes()]
 
 
 def read_answer(head: bytes, parts: Sequence[bytes], side: int) -> Decoded:
@@ -130,7 +132,7 @@ def read_answer(head: bytes, parts: Sequence[bytes], side: int) -> Decoded:
     if acquired := (document.get("study") or {}).get("acquired"):
         document["study"]["acquired"] = datetime.fromisoformat(acquired)
     said = build(Head, document, "answer", StoreError)
-    array, thumbnail, pixels = parts
+    array, small, thumbnail, pixels = parts
     radiograph = None
     if said.source is not None and said.study is not None:
         radiograph = Radiograph(
@@ -148,7 +150,8 @@ def read_answer(head: bytes, parts: Sequence[bytes], side: int) -> Decoded:
     if radiograph is None or said.gate is None:
         raise ValueError("neither film nor refusal")
     network = np.frombuffer(array, np.float32).reshape(1, side, side)
-    return Decoded(Film(radiograph, said.gate, network, said.timings_ms), thumbnail or None)
+    looked = np.frombuffer(small, np.float32).reshape(1, INPUT.network_px, INPUT.network_px)
+    return Decoded(Film(radiograph, said.gate, network, looked, said.timings_ms), thumbnail or None)
 
 
 def send(channel: socket.socket, head: bytes, parts: Sequence[bytes]) -> None:

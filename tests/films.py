@@ -1,4 +1,4 @@
-"""Films in memory for tests in which the picture's meaning does not matter: one invented chest, soft blobs on it."""
+"""Films in memory for tests in which their meaning does not matter: one invented chest, soft blobs on it."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def _scaled(factor: float) -> Callable[[Pixels], Pixels]:
 
 
 def _darkened(gamma: float) -> Callable[[Pixels], Pixels]:
-    return lambda film: film ** np.float32(gamma)
+    return lambda film: np.asarray(film ** np.float32(gamma), dtype=np.float32)
 
 
 def _flattened(factor: float) -> Callable[[Pixels], Pixels]:

@@ -9,6 +9,7 @@ from enum import StrEnum
 import numpy as np
 
 from cxr_core.domain import Correction, Gate, GateOutcome, Notice, Radiograph, Study, View
+from cxr_core.imaging import gate_picture
 from cxr_core.imaging.annotations import text_boxes
 from cxr_core.imaging.gate_tags import disagreements
 from cxr_core.imaging.preprocess import Recipe
@@ -84,25 +85,20 @@ CORRECTIONS = {
 }
 """By code of a refusal what would set the film right, if a person agrees."""
 
-_BLANK = 0.02
-"""Range of grey values, without the darkest and brightest 0.5 %, below which nothing can be seen."""
-
-_SAMPLES = 512
-
 
 def inspect(radiograph: Radiograph) -> Gate:
     """Return warnings, which send the film to a person, and notes, those of decoding first.
 
     Raises:
-        Rejected: blank_image or lateral_view.
+        Rejected: lateral_view, blank_image or saturated.
     """
     said = by_tags(radiograph.study)
-    if _is_blank(radiograph):
-        raise reject("blank_image")
+    seen = gate_picture.checked(radiograph.pixels)
     warnings, notes = list(said.warnings), [*radiograph.notes, *said.notes]
     short = min(radiograph.pixels.shape)
     if short < LOW_RESOLUTION_PX:
         warnings.append(warning("low_resolution", found=short))
+    warnings.extend(seen)
     if radiograph.burned_in:
         notes.append(note("burned_in"))
     if text_boxes(radiograph.pixels):
@@ -154,11 +150,3 @@ def by_tags(study: Study) -> Gate:
 def _gate(warnings: Sequence[Notice], notes: Sequence[Notice]) -> Gate:
     outcome = GateOutcome.WARNED if warnings else GateOutcome.ACCEPTED
     return Gate(outcome=outcome, warnings=tuple(warnings), notes=tuple(notes))
-
-
-def _is_blank(radiograph: Radiograph) -> bool:
-    """Return whether a grid of pixels is all but uniform."""
-    pixels = radiograph.pixels
-    step_y, step_x = (max(1, side // _SAMPLES) for side in pixels.shape)
-    low, high = np.percentile(pixels[::step_y, ::step_x], (0.5, 99.5))
-    return bool(high - low < _BLANK)

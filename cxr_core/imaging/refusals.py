@@ -141,7 +141,7 @@ WARNINGS: dict[str, tuple[str, str]] = {
         "Check the side marker: a mirrored export, or situs inversus.",
     ),
     "looks_lateral": (
-        "The film may not be a frontal one: its two halves hardly resemble each other.",
+        "The film may not be a frontal one: no spine between two lungs can be made out.",
         "Check the view; the model knows frontal films only.",
     ),
     "unlike_training": (

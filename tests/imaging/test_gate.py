@@ -1,4 +1,4 @@
-"""The gate so far: tags and blankness."""
+"""The gate before its network: what tags and picture say, in one verdict."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from cxr_core.errors import Rejected
 from cxr_core.imaging.gate import by_tags, inspect
 from cxr_core.imaging.phantom import make_phantom
 from cxr_core.imaging.refusals import note
+from tests.films import blobs
 
-PIXELS = np.linspace(0, 1, 256 * 300, dtype=np.float32).reshape(256, 300)
+PIXELS = blobs(1, 256).astype(np.float32) / 255
+PIXELS[:31] = PIXELS[31]  # without its lettering
 
 
 def radiograph(pixels: np.ndarray = PIXELS, *, burned_in: bool = False, notes=(), **study) -> Radiograph:
@@ -33,8 +35,15 @@ def test_a_blank_film_is_refused(grey):
         inspect(radiograph(pixels))
 
 
-def test_a_faint_film_is_not_blank():
-    assert inspect(radiograph(PIXELS * np.float32(0.05))).outcome is GateOutcome.ACCEPTED
+def test_what_the_picture_says_is_a_warning_after_those_of_the_tags():
+    gate = inspect(radiograph(PIXELS * np.float32(0.05), age_years=3))
+    assert gate.codes == ("child", "too_dark", "low_contrast")
+    assert gate.outcome is GateOutcome.WARNED
+
+
+def test_a_saturated_film_is_refused():
+    with pytest.raises(Rejected, match="saturated"):
+        inspect(radiograph((PIXELS > float(np.median(PIXELS))).astype(np.float32)))
 
 
 def test_a_lateral_film_is_refused():
@@ -51,7 +60,7 @@ def test_a_child_is_a_warning(age, codes):
 
 @pytest.mark.parametrize(("side", "codes"), [(127, ("low_resolution",)), (128, ())])
 def test_a_small_film_is_a_warning(side, codes):
-    assert inspect(radiograph(PIXELS[:side])).codes == codes
+    assert inspect(radiograph(np.ascontiguousarray(PIXELS[:: 256 // side][:side]))).codes == codes
 
 
 def test_ap_and_supine_are_notes_not_warnings():

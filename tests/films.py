@@ -21,13 +21,13 @@ def blobs(seed: int, side: int = SIDE) -> np.ndarray:
     for _ in range(6):
         row, column, width = rng.random(), rng.random(), rng.uniform(0.05, 0.3)
         film += np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / width**2)
-    mixed = 0.9 * _chest(side) + 0.1 * film / film.max()
+    mixed = 0.9 * _chest(seed % 6, side) + 0.1 * film / film.max()
     return np.round(255 * mixed).astype(np.uint8)
 
 
 @cache
-def _chest(side: int) -> np.ndarray:
-    return make_phantom(1, size=side).image
+def _chest(patient: int, side: int) -> np.ndarray:
+    return make_phantom(patient, size=side).image
 
 
 def png(seed: int, side: int = SIDE) -> bytes:

@@ -230,7 +230,8 @@ class Without:
 
 @pytest.mark.parametrize("missing", range(15))
 def test_c3_a_missing_finding_never_reads_as_normal(kit, missing):
-    quiet = with_thresholds(kit, [1.0] * 15)
+    agreeing = replace(kit.policy, disagreement=replace(kit.policy.disagreement, spread=1.0))
+    quiet = replace(with_thresholds(kit, [1.0] * 15), policy=agreeing)
     normal = next(
         raw
         for raw in map(png, range(40))

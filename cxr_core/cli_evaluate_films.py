@@ -153,7 +153,7 @@ def _kept(kit: Kit, home: Path) -> Path:
 
     model = kit.classifier.manifest
     says = (model.files[NETWORK], model.recipe, model.calibration, model.thresholds, model.distance)
-    made = repr((*says, kit.versions.policy, kit.versions.code))
+    made = repr((*says, kit.gate.manifest, kit.versions.policy, kit.versions.code))
     place = home / "robustness"
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     return place / f"{model.id}-{sha256(made.encode()).hexdigest()[:12]}.csv"

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
@@ -75,6 +76,19 @@ def test_triage_prints_one_json_object_a_line_with_the_agreed_keys(cxr, films):
     assert (answers[2]["state"], answers[2]["urgency"]) == ("refused", "review")
     assert answers[2]["gate"] == {"outcome": "refused", "codes": ["broken_image"]}
     assert list(answers[2]["error"]) == ["code", "message", "hint"]
+
+
+def test_what_hangs_wrong_is_corrected_where_that_is_asked_for(cxr, films):
+    file = films / "down.png"
+    Image.fromarray(np.rot90(blobs(1), 2)).save(file)
+    assert records(cxr("triage", file, "--json"))[0]["error"]["code"] == "upside_down"
+    result = cxr("triage", file, "--json", "--correct")
+    (record,) = records(result)
+    assert (result.exit_code, list(record), record["correction"]) == (0, ANSWER_KEYS, "turn=2")
+    assert any("corrected by hand" in reason for reason in record["reasons"])
+    (upright,) = records(cxr("triage", films / "a.png", "--json", "--correct"))
+    assert (upright["correction"], upright["findings"]) == ("", record["findings"])
+    assert "corrected (turn=2)" in cxr("triage", file, "--correct").stdout
 
 
 def test_the_exit_status_is_3_if_any_was_refused_and_else_0(cxr, films):

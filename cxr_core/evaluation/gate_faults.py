@@ -96,8 +96,8 @@ def _flattened(factor: float) -> Callable[[Pixels], Pixels]:
 
 def _clipped(factor: float) -> Callable[[Pixels], Pixels]:
     def spoil(film: Pixels) -> Pixels:
-        middle = np.median(film)
-        return np.clip((film - middle) * np.float32(factor) + np.float32(0.5), 0, 1, dtype=np.float32)
+        stretched = (film - np.median(film)) * np.float32(factor) + np.float32(0.5)
+        return np.asarray(np.clip(stretched, 0, 1), dtype=np.float32)
 
     return spoil
 

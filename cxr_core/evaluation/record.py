@@ -12,8 +12,8 @@ from cxr_core.evaluation.bootstrap import Interval
 from cxr_core.evaluation.doubt import Caught, Doubt, Held
 from cxr_core.triage.budget import Rate, Report
 
-SCHEMA = 1
-"""Raised where a key changes its meaning or goes."""
+SCHEMA = 2
+"""Raised where a key changes its meaning or goes. 2: limits of rates are Wilson's."""
 FEW = "not enough data"
 NO_THRESHOLD = "no threshold: not assessed"
 DIGITS = 9

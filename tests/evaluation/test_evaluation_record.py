@@ -153,8 +153,8 @@ def test_what_was_kept_before_the_states_were_measured_is_still_read(evaluation)
 
 
 def test_another_schema_is_refused(evaluation):
-    with pytest.raises(ValueError, match="schema 1"):
-        Evaluation.from_json(evaluation.to_json() | {"schema": 2})
+    with pytest.raises(ValueError, match="schema 2"):
+        Evaluation.from_json(evaluation.to_json() | {"schema": 1})
 
 
 def test_what_was_written_is_found_again_as_long_as_tables_and_thresholds_are_the_same(folder):

@@ -111,7 +111,7 @@ def other_pictures(data: Path, *, held_out: bool) -> Pictures:
 
 
 def collection(folder: Path, *, held_out: bool) -> Pictures:
-    """Return every second patient of another collection of chest films: the first of each two is learned from.
+    """Return every second patient of another collection of films: of each two the first is learned from.
 
     Such a collection comes from several places, one after the other; halves would part them.
 

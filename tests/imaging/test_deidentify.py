@@ -416,7 +416,8 @@ def picture(mode: str) -> Image.Image:
     if mode == "I;16":
         return Image.fromarray(ramp("uint16", 12, side=90))
     if mode in ("RGB", "RGBA"):
-        planes = [grey, np.roll(grey, 5), np.roll(grey, 9), np.roll(grey, 2)][: len(mode)]
+        tinted = np.minimum(grey, 235)  # a strong colour is refused as a photograph
+        planes = [tinted, tinted + 8, tinted + 16, grey][: len(mode)]
         return Image.fromarray(np.stack(planes, axis=-1))
     return Image.fromarray(grey).convert(mode)
 

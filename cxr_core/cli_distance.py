@@ -55,6 +55,7 @@ def distance(
             raise DataError("say both --write and --version, or neither")
         if write:
             refuse_in_force(chosen, folder.name)
+            outside.check_version(registry.verify(folder), version)
         classifier = registry.load(folder, threads=chosen.threads)
         with _bar() as told:
             fitted = outside.fit(classifier, recipe_of(folder), root, told, most=most)

@@ -77,11 +77,14 @@ class Distance:
         Raises:
             ModelError: it is no number.
         """
-        film = pooled(features)
-        value = min(group.distance(film) for group in self.groups.values())
+        value = self.nearest(pooled(features))
         if not math.isfinite(value):
             raise ModelError("the network answered with features that are no numbers")
         return value
+
+    def nearest(self, film: Floats) -> float:
+        """Return the same of what `pooled` returned."""
+        return min(group.distance(film) for group in self.groups.values())
 
     def judged(self, gate: Gate, features: Floats) -> Gate:
         """Return the gate's verdict, with a warning where the film is unlike most that the model knows.

@@ -142,12 +142,12 @@ class SelfTest:
 class DistanceTable:
     """When a film is unlike what the model has seen: by the distance of its features to the nearest group.
 
-    `components` axes of each group are kept. A film beyond `warn` is sent to a person, one beyond `refuse` is
+    `components` are the axes of each group. A film beyond `warn` is sent to a person, one beyond `refuse` is
     not answered. `network` is the SHA-256 of the network whose features they are.
     """
 
     method: str
-    components: int
+    components: tuple[int, ...]
     groups: tuple[str, ...]
     warn: float
     refuse: float
@@ -292,8 +292,8 @@ def _check_figures(manifest: Manifest, folder: str) -> None:
     if not all(0 < value <= 1.01 for value in manifest.thresholds.values):
         raise ModelError(f"{folder}: thresholds must lie above 0 and at most at 1")
     if (far := manifest.distance) is not None:
-        if not (0 < far.warn <= far.refuse < math.inf and far.components > 0 and far.groups):
-            raise ModelError(f"{folder}: distance must have groups, components and 0 < warn <= refuse")
+        if not 0 < far.warn <= far.refuse < math.inf or not 0 < len(far.groups) == len(far.components):
+            raise ModelError(f"{folder}: distance must have groups, their axes and 0 < warn <= refuse")
         if DISTANCE not in manifest.files:
             raise ModelError(f"{folder}: distance without {DISTANCE}")
     if not 0 < manifest.self_test.tolerance <= LOOSEST:

@@ -28,7 +28,7 @@ from cxr_core.imaging.phantom import make_phantom
 from cxr_core.imaging.preprocess import network_input
 from cxr_core.inference import distance, registry
 from cxr_core.inference.distance import Group
-from cxr_core.inference.manifest import DISTANCE, NETWORK, DistanceTable
+from cxr_core.inference.manifest import DISTANCE, NETWORK, DistanceTable, Manifest
 from cxr_core.inference.runtime import Classifier
 from cxr_core.training.describe import rewrite
 from cxr_core.training.recipes import TrainingRecipe
@@ -180,13 +180,20 @@ def keep(folder: Path, fitted: Fitted, policy: Policy, version: str) -> None:
         ModelError: the folder is not sound, is of another network, or the version is its own.
     """
     before = registry.verify(folder)
-    if before.version == version or before.files[NETWORK] != fitted.table.network:
-        raise ModelError(f"{before.id}: needs another version than {before.version}, and the same network")
+    check_version(before, version)
+    if before.files[NETWORK] != fitted.table.network:
+        raise ModelError(f"{before.id}: the distance of another network ({fitted.table.network[:12]}…)")
     after = replace(before, model=replace(before.model, version=version), distance=fitted.table)
     with aside(folder) as made:
         distance.write(made / DISTANCE, fitted.groups)
         outside.write(made, fitted.distances)
         put(made, folder, rewrite(made, after, policy))
+
+
+def check_version(before: Manifest, version: str) -> None:
+    """Return where the version is another than the model's; raises ModelError."""
+    if before.version == version:
+        raise ModelError(f"{before.id}: it answers otherwise, so it needs another version than {version}")
 
 
 def group(features: Floats, axes: int) -> Group:

@@ -11,16 +11,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import Result
 from PIL import Image
 from scipy.spatial.distance import mahalanobis
+from typer.testing import CliRunner
 
+from cxr_core.cli import app
 from cxr_core.domain import Gate, GateOutcome, State
 from cxr_core.errors import ModelError, Rejected
 from cxr_core.evaluation import outside
 from cxr_core.imaging.phantom import make_phantom, phantom_png
 from cxr_core.inference import distance, registry
 from cxr_core.inference.distance import Distance, Group
-from cxr_core.inference.manifest import DISTANCE, MANIFEST, NETWORK, DistanceTable, read_manifest
+from cxr_core.inference.manifest import DISTANCE, NETWORK, DistanceTable, read_manifest
 from cxr_core.pipeline import Kit, analyse, heatmaps, load_kit
 from cxr_core.settings import ROOT, Settings
 from cxr_core.training import outside as fitting
@@ -312,33 +315,56 @@ def test_real_films_and_others_are_told_apart_as_the_table_says(bundled, data_di
                if name == "no chest film" and each.warned.of > 5) > 0.8  # fmt: skip
 
 
-@pytest.mark.real_data
-@pytest.mark.slow
-def test_fitting_again_on_few_films_writes_a_sound_model(tmp_path, data_dir, monkeypatch):
-    from cxr_core.triage.policy import load_policy
+# ---- fitting
 
-    monkeypatch.setattr(fitting, "TRAIN", 60)
-    monkeypatch.setattr(fitting, "DRAWN", 24)
-    monkeypatch.setattr(fitting, "HELD_DRAWN", 8)
-    folder = tmp_path / "models" / "cxr14-simple-cnn"
+
+@pytest.fixture
+def films_root(tmp_path: Path) -> Path:
+    """A data set of 60 pictures of blobs, of 30 patients, and pictures of another kind."""
+    root = tmp_path / "data"
+    rows, blobs = [], random_films(60, seed=11)
+    (root / "nih").mkdir(parents=True)
+    for number in range(60):
+        file, ill = f"film-{number}.png", number % 2
+        picture = np.round(127.5 * (1 + blobs[number, 0])).astype(np.uint8)
+        Image.fromarray(picture).save(root / "nih" / file)
+        rows.append((file, f"p{number // 2}", ("train", "val", "test")[number % 60 // 20], ill, 40))
+    listed = pd.DataFrame(rows, columns=["file", "patient", "split", "Effusion", "age"])
+    listed.to_csv(root / "nih" / "labels.csv", index=False)
+    (root / "not_chest").mkdir()
+    for number in range(8):
+        noise = np.random.default_rng(number).integers(0, 255, (96, 96), dtype=np.uint8)
+        Image.fromarray(noise).save(root / "not_chest" / f"noise-{number}.png")
+    kinds = pd.DataFrame({"file": [f"noise-{number}.png" for number in range(8)], "kind": "ood|Noise"})
+    kinds.to_csv(root / "not_chest" / "kinds.csv", index=False)
+    return root
+
+
+def test_the_command_fits_prints_and_keeps_a_sound_model(tmp_path, films_root, monkeypatch):
+    monkeypatch.setattr(fitting, "DRAWN", 6)
+    monkeypatch.setattr(fitting, "HELD_DRAWN", 2)
+    folder = tmp_path / "models" / "effusion-balanced"
     shutil.copytree(ROOT / "models" / folder.name, folder)
-    from cxr_core.training.describe import recipe_of
+    monkeypatch.setenv("CXR_MODELS_DIR", str(folder.parent))
+    monkeypatch.setenv("CXR_HOME", str(tmp_path / "home"))
 
-    policy = load_policy(ROOT / "config" / "policy.toml")
-    told: list[str] = []
-    fitted = fitting.fit(
-        registry.load(folder),
-        recipe_of(folder),
-        data_dir,
-        lambda what, done, of: told.append(what),
-        most=16,
-    )
-    fitting.keep(folder, fitted, policy, "9.9.9")
+    def run(*options: str) -> Result:
+        return CliRunner().invoke(
+            app, ["models", "distance", folder.name, "--data", str(films_root), *options]
+        )
+
+    before = registry.verify(folder)
+    looked = run()
+    assert looked.exit_code == 0, looked.output
+    assert registry.verify(folder) == before, "looking changes nothing"
+    assert run("--write").exit_code == 1, "it answers otherwise, so it needs another version"
+    kept = run("--write", "--version", "9.9.9")
+    assert kept.exit_code == 0, kept.output
+    assert kept.stdout == looked.stdout, "the same films give the same limits"
+    noise = next(line for line in kept.stdout.splitlines() if "Noise" in line)
+    assert "100.0%" in noise
     made = registry.load(folder)
     assert made.distance is not None
-    assert made.manifest.version == "9.9.9"
-    assert {"train", "phantoms", "val", "test", "kermany", "covid", "not_chest"} <= set(told)
-    assert "## Outside what it has seen" in (folder / "card.md").read_text(encoding="utf-8")
-    assert (folder / MANIFEST).is_file()
-    with pytest.raises(ModelError, match="another version"):
-        fitting.keep(folder, fitted, policy, "9.9.9")
+    assert (made.manifest.version, made.manifest.data) == ("9.9.9", before.data)
+    assert "| no chest film | Noise | 4 |" in (folder / "card.md").read_text(encoding="utf-8")
+    assert "another version than 9.9.9" in run("--write", "--version", "9.9.9").stderr

@@ -28,6 +28,7 @@ LEVELS: tuple[frozenset[str], ...] = (
             "cli_activate",
             "cli_data",
             "cli_distance",
+            "cli_gate",
             "cli_deidentify",
             "cli_evaluate",
             "cli_export",

@@ -18,7 +18,12 @@ def test_the_document_is_the_table():
 def test_every_code_in_the_source_is_in_the_table_and_every_code_of_the_table_is_used():
     core = PACKAGE.parent
     others = ("pipeline.py", "batch.py", "cli_decode.py")
-    files = [*PACKAGE.glob("*.py"), *(core / name for name in others), *core.glob("worklist/*.py")]
+    files = [
+        *PACKAGE.glob("*.py"),
+        *(core / name for name in others),
+        *core.glob("worklist/*.py"),
+        *core.glob("inference/*.py"),
+    ]
     source = "".join(path.read_text(encoding="utf-8") for path in files if path.stem != "refusals")
     for table, function in ((REFUSALS, "reject|refusal"), (WARNINGS, "warning"), (NOTES, r"note|notes\.add")):
         used = set(re.findall(rf"(?<!_log\.)\b(?:{function})\(\s*\"([a-z_0-9]+)\"", source))

@@ -43,7 +43,7 @@ def films(tmp_path):
     rows = []
     for number in range(12):
         file = f"film-{number}.png"
-        (folder / file).write_bytes(phantom_png(make_phantom(seed=number % 11)))
+        (folder / file).write_bytes(phantom_png(make_phantom(seed=number % 11, size=256)))
         rows.append((file, f"p{number // 2}", "test", number % 2, 1 - number % 2))
     pd.DataFrame(rows, columns=["file", "patient", "split", "Effusion", "Mass"]).to_csv(
         folder / "labels.csv", index=False

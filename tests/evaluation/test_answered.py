@@ -25,7 +25,7 @@ def kit():
 def asked(folder, kit, sources, usual=None):
     """Return the bundled model's answers on four films; Pneumonia is known to it within one source."""
     folder.mkdir()
-    raws = [phantom_png(make_phantom(seed=seed)) for seed in range(4)]
+    raws = [phantom_png(make_phantom(seed=seed, size=256)) for seed in range(4)]
     for number, raw in enumerate(raws):
         (folder / f"{number}.png").write_bytes(raw)
     rows = [(f"{k}.png", f"p{k}", "test", source, k % 2) for k, source in enumerate(sources)]

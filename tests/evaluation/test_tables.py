@@ -7,7 +7,7 @@ import pytest
 from cxr_core.data.readers import read
 from cxr_core.evaluation import tables
 from cxr_core.evaluation.leaks import in_tables
-from cxr_core.imaging.phantom import make_phantom, phantom_png
+from tests.films import png
 
 SPLITS = ("train", "train", "val", "val", "test", "test")
 
@@ -17,7 +17,7 @@ def local(folder, sources=("",) * 6, patients=("SMITH", "JONES", "DOE", "DOE", "
     folder.mkdir()
     rows = []
     for number, (split, patient, source) in enumerate(zip(SPLITS, patients, sources, strict=True)):
-        (folder / f"{patient}-{number}.png").write_bytes(phantom_png(make_phantom(seed=number)))
+        (folder / f"{patient}-{number}.png").write_bytes(png(number))
         rows.append((f"{patient}-{number}.png", patient, split, source, number % 2))
     columns = ["file", "patient", "split", "source", "Mass"]
     pd.DataFrame(rows, columns=columns).to_csv(folder / "labels.csv", index=False)

@@ -13,8 +13,8 @@ from cxr_core.errors import DataError, ModelError
 from cxr_core.evaluation.changes import AS_SENT, CHANGES
 from cxr_core.evaluation.robustness import ALL, TABLE, effects, robustness, said, write
 from cxr_core.evaluation.robustness_asking import Asked, ask, films_of
-from cxr_core.imaging.phantom import make_phantom, phantom_png
 from cxr_core.inference.manifest import read_manifest
+from tests.films import png
 from tests.inference.tiny import make_tiny_model
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -29,7 +29,7 @@ def folder(tmp_path):
     root.mkdir()
     rows = []
     for number in range(8):
-        raw = b"no film" if number == 6 else phantom_png(make_phantom(seed=number, size=128))
+        raw = b"no film" if number == 6 else png(number, 128)
         (root / f"{number}.png").write_bytes(raw)
         rows.append((f"{number}.png", f"p{number // 2}", "test" if number == 7 else "val", number % 2))
     rows[6] = ("6.png", "p0", "val", 1)

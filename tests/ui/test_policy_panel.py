@@ -57,7 +57,7 @@ def changed(home: Home, version: str, *, approver: str = "Dr. A. Silva", note: s
 @pytest.fixture
 def answered(tiny_app: Home) -> Home:
     """A list with some answers."""
-    files = [Incoming(f"{seed}.png", png(seed)) for seed in (3, 9, 16)]
+    files = [Incoming(f"{seed}.png", png(seed)) for seed in (3, 9, 2)]
     tiny_app.service.submit_many(LEAD, files, source=Source.PAGE)
     tiny_app.answer()
     return tiny_app
@@ -76,22 +76,22 @@ def test_a_version_is_written_tried_kept_activated_and_reverted(answered):
     app = press(opened(), "pol-begin")
     assert app.text_input(key="pol-f-version").value == "1.0.1"
     app.text_input(key="pol-f-approver").set_value("Dr. A. Silva")
-    app.selectbox(key="pol-f-tier-Emphysema").set_value(Urgency.URGENT)
+    app.selectbox(key="pol-f-tier-Cardiomegaly").set_value(Urgency.CRITICAL)
     app.number_input(key="pol-f-wait-urgent").set_value(60)
     app.number_input(key="pol-f-wait-critical").set_value(10)
-    app.text_input(key="pol-note").set_value("emphysema is urgent here")
+    app.text_input(key="pol-note").set_value("a large heart is critical here")
     press(app, "pol-try-draft")
-    assert "Of the last 3 studies: 2 would be more urgent, 0 less urgent." in said(app)
+    assert "Of the last 3 studies: 2 would be more urgent, 0 less urgent" in said(app)
     assert "Thresholds belong to the model" in said(app)
     matrix = html(app)
-    assert '<td class="up">▲ 1</td>' in matrix
+    assert '<td class="up">▲ 2</td>' in matrix
     assert answered.service.policies(LEAD).versions[0].version == "1.0.0", "trying keeps nothing"
 
     press(app, "pol-save")
     assert "Kept. It is not in force before it is activated." in said(app)
     assert "pol-f-version" not in {field.key for field in app.text_input}
     kept = answered.service.policies(LEAD).versions[0]
-    assert (kept.version, kept.approver, kept.note) == ("1.0.1", "Dr. A. Silva", "emphysema is urgent here")
+    assert (kept.version, kept.approver, kept.note) == ("1.0.1", "Dr. A. Silva", "a large heart is critical here")
     text = answered.service.policy_text(LEAD, kept.id)
     assert "# Per tier: the longest wait" in text, "comments stay"
     assert "max_wait_minutes = 60" in text

@@ -198,7 +198,7 @@ def reject(code: str, *, found: object = "", limit: object = "") -> Rejected:
 def refusal(code: str, *, found: str = "") -> Notice:
     """Return the refusal `code` as what a card shows, for a fault that no exception carries."""
     message, hint = REFUSALS[code]
-    return Notice(code, message.format(found=found), hint)
+    return Notice(code, message.format(found=found, limit=""), hint)
 
 
 def warning(code: str, *, found: object = "", limit: object = "") -> Notice:

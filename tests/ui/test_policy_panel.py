@@ -91,7 +91,11 @@ def test_a_version_is_written_tried_kept_activated_and_reverted(answered):
     assert "Kept. It is not in force before it is activated." in said(app)
     assert "pol-f-version" not in {field.key for field in app.text_input}
     kept = answered.service.policies(LEAD).versions[0]
-    assert (kept.version, kept.approver, kept.note) == ("1.0.1", "Dr. A. Silva", "a large heart is critical here")
+    assert (kept.version, kept.approver, kept.note) == (
+        "1.0.1",
+        "Dr. A. Silva",
+        "a large heart is critical here",
+    )
     text = answered.service.policy_text(LEAD, kept.id)
     assert "# Per tier: the longest wait" in text, "comments stay"
     assert "max_wait_minutes = 60" in text

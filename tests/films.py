@@ -13,15 +13,18 @@ from cxr_core.imaging.phantom import make_phantom
 SIDE = 192
 
 
-def blobs(seed: int, side: int = SIDE) -> np.ndarray:
-    """(side, side) uint8, no two seeds alike; the gate takes each for a chest film."""
+def blobs(seed: int, side: int = SIDE, *, chest: float = 0.9) -> np.ndarray:
+    """(side, side) uint8, no two seeds alike; the gate takes each for a chest film.
+
+    Without the chest no two look alike either.
+    """
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:side, :side] / side
     film = np.zeros((side, side))
     for _ in range(6):
         row, column, width = rng.random(), rng.random(), rng.uniform(0.05, 0.3)
         film += np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / width**2)
-    mixed = 0.9 * _chest(seed % 6, side) + 0.1 * film / film.max()
+    mixed = chest * _chest(seed % 6, side) + (1 - chest) * film / film.max()
     return np.round(255 * mixed).astype(np.uint8)
 
 
@@ -30,7 +33,7 @@ def _chest(patient: int, side: int) -> np.ndarray:
     return make_phantom(patient, size=side).image
 
 
-def png(seed: int, side: int = SIDE) -> bytes:
+def png(seed: int, side: int = SIDE, *, chest: float = 0.9) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(blobs(seed, side)).save(buffer, "PNG")
+    Image.fromarray(blobs(seed, side, chest=chest)).save(buffer, "PNG")
     return buffer.getvalue()

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
 
 from tests.films import png
 
-drawn = cache(png)
+drawn = cache(partial(png, chest=0.0))
 
 HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
 
 
 def films(folder: Path, names: list[str], side: int = 64, first: int = 0) -> None:
-    """Write one film for each name, no two alike."""
+    """Write one film for each name, no two that look alike."""
     folder.mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(names):
         (folder / name).write_bytes(drawn(first + number, side))

@@ -70,7 +70,7 @@ def outcomes(
     results = results_of(session, (image.result_id for each in films.values() for image in each), known or {})
     return {
         row.id: [
-            _outcome(session, image, results.get(image.result_id or 0), row.typed, policy, strict=strict)
+            as_recorded(session, image, results.get(image.result_id or 0), row.typed, policy, strict=strict)
             for image in films[row.id]
         ]
         for row in rows
@@ -225,7 +225,7 @@ def results_of(
     return {**known, **read}
 
 
-def _outcome(
+def as_recorded(
     session: Session,
     image: Film,
     analysis: Analysis | None,
@@ -234,6 +234,7 @@ def _outcome(
     *,
     strict: bool,
 ) -> Outcome:
+    """Return what a film says by its recorded answer; arguments and error as of `outcomes`."""
     if analysis is None:
         return Outcome(image.sha256, image.status)
     try:

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 LAST = 500
 """Studies decided again: the last received."""
+NEVER_AGAIN = (ImageStatus.DEAD, ImageStatus.CONFLICT)
+"""A film given up, or of two patients, is not asked again; a study of such films alone stays as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +159,12 @@ def _decided_again(session: Session, service: Service, policy: Policy) -> list[_
     for row in rows:
         known = [results[film.result_id] for film in films[row.id] if film.result_id in results]
         if known:
-            outcomes = [_outcome(film, results, kept, row, policy) for film in films[row.id]]
+            after = before = _standing(row)
+            if any(film.status not in NEVER_AGAIN for film in films[row.id]):
+                outcomes = [_outcome(session, film, results, kept, row, policy) for film in films[row.id]]
+                after = _weighed(row, outcomes, policy)
             other_model = any(analysis.versions.model != service.model for analysis in known)
-            found.append(_Study(row, _standing(row), _weighed(row, outcomes, policy), other_model))
+            found.append(_Study(row, before, after, other_model))
     return found
 
 
@@ -183,6 +188,7 @@ def _kept(
 
 
 def _outcome(
+    session: Session,
     film: judge.Film,
     results: Mapping[int, Analysis],
     kept: Mapping[str, tuple[int, Analysis]],

@@ -64,7 +64,7 @@ def test_a_cropped_film_shows_less_of_one_side(pictures):
     """Counted in stripes, eight across and eight down, whatever the exposure."""
     wave = np.sin(np.arange(64) * np.pi / 4)
     grid = (wave[:, None] + wave[None, :]).astype(np.float32) / 2
-    grids = replace(gate_films.phantoms(range(64)), inputs=np.broadcast_to(grid, (64, 1, 64, 64)).copy())
+    grids = replace(pictures, inputs=np.broadcast_to(grid, (64, 1, 64, 64)).copy())
 
     def stripes(how):
         seen = after(grids, how)

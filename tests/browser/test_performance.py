@@ -44,6 +44,18 @@ def test_curves_are_looked_at_taken_away_and_a_threshold_is_moved_by_keyboard(wa
     expect(called).not_to_have_text(before, timeout=SLOW_MS)
 
 
+def test_what_changed_films_do_is_read_of_all_findings_and_of_one(watched: Watched) -> None:
+    page = watched.page
+    page.get_by_role("link", name="Performance").click()
+    page.get_by_role("tab", name="Robustness", exact=True).click(timeout=SLOW_MS)
+    row = page.locator(".perf-table tr", has_text="noise: sd 0.02")
+    expect(row).to_contain_text("%", timeout=SLOW_MS)
+    expect(page.locator(".st-key-perf-robustness .js-plotly-plot")).to_have_count(1, timeout=SLOW_MS)
+    app.choose(page, "Finding", "Effusion")
+    head = page.locator(".perf-table thead", has_text="call differs")
+    expect(head).to_be_visible(timeout=SLOW_MS)
+
+
 def _picture(watched: Watched, form: str) -> bytes:
     """Return what the camera button of the first plot saves; the browser makes it, no server is asked."""
     page = watched.page

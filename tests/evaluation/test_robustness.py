@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -152,6 +153,18 @@ def test_what_is_written_is_read_again_for_this_network_alone(manifest, tmp_path
     path.write_text("nothing")
     with pytest.raises(ModelError, match=TABLE):
         robustness(model)
+
+
+def test_the_bundled_table_has_every_change_of_every_label_with_intervals():
+    model = Path(__file__).parents[2] / "models" / "cxr14-mobilenetv2"
+    rows, labels = robustness(model), (ALL, *read_manifest(model).labels.names)
+    assert [(each.change, each.label) for each in rows] == [(c.id, name) for c in CHANGES for name in labels]
+    for each in rows:
+        assert each.films >= 300
+        assert each.answered <= each.films
+        assert np.isnan(each.loss.value) or each.loss.low <= each.loss.value <= each.loss.high
+        assert each.more.low <= each.more.value <= each.more.high
+    assert {each.change for each in rows if each.label == ALL and each.stopped_changed > 0.9} >= {"noise_100"}
 
 
 def test_lines_for_people_name_every_change(manifest):

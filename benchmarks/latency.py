@@ -105,6 +105,8 @@ def cards(png: bytes, dicom: bytes, kit: Kit, now: datetime) -> Iterator[Row]:
         }
         steps = ", ".join(f"{step} {ms:.0f}" for step, ms in medians.items())
         yield Row(f"bytes → card with heatmaps, {name}", whole, ratio=steps, aim=aim)
+        shares = [each.timings_ms["gate"] / sum(each.timings_ms.values()) for each in answers]
+        yield Row(f"the gate's share of analyse, {name}", 100 * statistics.median(shares), "%", aim="< 15 %")
 
 
 def others(png: bytes, kit: Kit) -> Iterator[Row]:

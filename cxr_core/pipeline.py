@@ -160,8 +160,8 @@ def film_from(
         with _timed(timings, "decode"):
             radiograph = corrected(decode(raw, limits), correction)
         with _timed(timings, "gate"):
-            verdict = _dated(gate.inspect(radiograph), radiograph.study, now)
-            small = network_input(radiograph.pixels, gate.INPUT)
+            verdict, small = gate.inspect(radiograph)
+            verdict = _dated(verdict, radiograph.study, now)
         with _timed(timings, "preprocess"):
             array = network_input(radiograph.pixels, recipe)
     except Rejected as exc:

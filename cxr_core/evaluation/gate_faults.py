@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +10,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from cxr_core.errors import Rejected
+from cxr_core.evaluation.gate_figures import Figure, line
+from cxr_core.imaging.gate import COARSE_PX
 from cxr_core.imaging.gate_picture import MODEL_PX, checked
+from cxr_core.imaging.preprocess import coarser
 
 Pixels = NDArray[np.float32]
+
+SAYS = ("blank_image", "saturated", "too_dark", "low_contrast", "blurred", "looks_lateral")
+"""What the picture checks can say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,58 +31,56 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
-    """What was said of some films.
+class Film:
+    """A film of a collection.
 
     Attributes:
-        name: of the films, or of the fault that was made in them.
-        films: how many.
-        said: code and number of films of which it was said, most often first.
-        warned: number of films of which anything was said.
+        of: the collection.
+        pixels: (H, W) float32 in [0, 1], bright = dense.
+        patient: whose it is.
     """
 
-    name: str
-    films: int
-    said: tuple[tuple[str, int], ...]
-    warned: int
-
-    def share(self, code: str) -> float:
-        """Return the share of films of which `code` was said."""
-        return dict(self.said).get(code, 0) / self.films if self.films else 0.0
+    of: str
+    pixels: Pixels
+    patient: str
 
 
-def picture_rates(films: Iterable[tuple[str, Pixels]]) -> tuple[Rates, ...]:
-    """Return what the picture checks say of films, by name in the order in which names first come.
-
-    Args:
-        films: name of the collection, and (H, W) float32 in [0, 1], bright = dense.
-    """
-    seen: Counter[str] = Counter()
-    spoken: Counter[str] = Counter()
-    said: dict[str, Counter[str]] = {}
-    for name, pixels in films:
-        codes = _codes(pixels)
-        seen[name] += 1
-        spoken[name] += bool(codes)
-        said.setdefault(name, Counter()).update(codes)
-    return tuple(Rates(name, seen[name], tuple(said[name].most_common()), spoken[name]) for name in said)
+def picture_figures(films: Iterable[Film]) -> list[Figure]:
+    """Return of how many films, as they are, the picture checks say something; a line for each collection."""
+    said: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    for film in films:
+        said.setdefault(film.of, []).append((_codes(film.pixels), film.patient))
+    return [_figure(f"{name}, picture checks: anything said", SAYS, each) for name, each in said.items()]
 
 
-def fault_rates(films: Iterable[Pixels], faults: Iterable[Fault] | None = None) -> tuple[Rates, ...]:
-    """Return what the picture checks say of films with each fault made in them; sound films alone count.
+def fault_figures(films: Iterable[Film], faults: Sequence[Fault] | None = None) -> list[Figure]:
+    """Return how many faults the picture checks find, each made in every film that is sound as it is.
 
     Args:
-        films: (H, W) float32 in [0, 1]; those of which something is said as they are, are left out.
+        films: those of which something is said as they are, are left out.
         faults: FAULTS, if not given.
     """
     made = FAULTS if faults is None else tuple(faults)
-    sound = (pixels for pixels in films if not _codes(pixels))
-    return picture_rates((fault.name, fault.spoil(pixels)) for pixels in sound for fault in made)
+    said: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    for film in films:
+        if _codes(film.pixels):
+            continue
+        for fault in made:
+            said.setdefault(fault.name, []).append((_codes(fault.spoil(film.pixels)), film.patient))
+    return [
+        _figure(f"{fault.name}: found as {fault.code}", (fault.code,), said[fault.name])
+        for fault in made
+        if fault.name in said
+    ]
+
+
+def _figure(what: str, wanted: Sequence[str], said: Sequence[tuple[tuple[str, ...], str]]) -> Figure:
+    return line(what, wanted, [codes for codes, _ in said], [patient for _, patient in said])
 
 
 def _codes(pixels: Pixels) -> tuple[str, ...]:
     try:
-        return tuple(notice.code for notice in checked(pixels))
+        return tuple(notice.code for notice in checked(pixels, coarser(pixels, COARSE_PX)))
     except Rejected as exc:
         return (exc.code,)
 

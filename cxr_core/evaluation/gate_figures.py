@@ -65,11 +65,11 @@ def figures(
     for name, kind, inputs, patients in groups:
         codes = codes_of(look(inputs), limits)
         if kind == "other":
-            lines.append(_line(f"{name}: refused as no chest film", REFUSED, codes, patients))
+            lines.append(line(f"{name}: refused as no chest film", REFUSED, codes, patients))
             continue
-        lines.append(_line(f"{name}: not refused", (PASSES, "mirrored", "cropped"), codes, patients))
+        lines.append(line(f"{name}: not refused", (PASSES, "mirrored", "cropped"), codes, patients))
         lines += [
-            _line(f"{name}: warned, {code}", (code,), codes, patients) for code in ("mirrored", "cropped")
+            line(f"{name}: warned, {code}", (code,), codes, patients) for code in ("mirrored", "cropped")
         ]
         if kind == "adults":
             lines += _faults(look, limits, name, inputs, patients)
@@ -96,18 +96,18 @@ def _faults(
     for turns, code in TURNS.items():
         turned = np.ascontiguousarray(np.rot90(inputs, turns, (2, 3)))
         said = codes_of(look(turned), limits)
-        lines.append(_line(f"{name}, turned by {90 * turns}°: refused as such", (code,), said, patients))
+        lines.append(line(f"{name}, turned by {90 * turns}°: refused as such", (code,), said, patients))
     said = codes_of(look(-inputs), limits)
-    lines.append(_line(f"{name}, inverted: refused as such", ("inverted",), said, patients))
+    lines.append(line(f"{name}, inverted: refused as such", ("inverted",), said, patients))
     said = codes_of(look(np.ascontiguousarray(inputs[..., ::-1])), limits)
-    lines.append(_line(f"{name}, mirrored: warned", ("mirrored",), said, patients))
+    lines.append(line(f"{name}, mirrored: warned", ("mirrored",), said, patients))
     for side, cut in (
         ("left", np.s_[:, :, :, 20:]),
         ("right", np.s_[:, :, :, :-20]),
         ("top", np.s_[:, :, 20:]),
     ):
         said = codes_of(look(_stretched(inputs[cut])), limits)
-        lines.append(_line(f"{name}, {side} third cut off: warned", ("cropped",), said, patients))
+        lines.append(line(f"{name}, {side} third cut off: warned", ("cropped",), said, patients))
     return lines
 
 
@@ -123,9 +123,10 @@ def _stretched(inputs: Inputs) -> Inputs:
     return np.ascontiguousarray(mixed, dtype=np.float32)
 
 
-def _line(
+def line(
     what: str, wanted: Sequence[str], codes: Sequence[tuple[str, ...]], patients: Sequence[str]
 ) -> Figure:
+    """Return the share of pictures that got one of the wanted codes, with its interval by patient."""
     hit = np.array([not set(wanted).isdisjoint(said) for said in codes], dtype=bool)
     numbers = np.unique(np.asarray(patients), return_inverse=True)[1].astype(np.int64)
     low, high = share(hit, np.ones(len(hit), bool), numbers).limits()

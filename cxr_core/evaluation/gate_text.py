@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from cxr_core.evaluation.bootstrap import Interval
-from cxr_core.evaluation.metrics import wilson
+from cxr_core.evaluation.gate_faults import Film
+from cxr_core.evaluation.gate_figures import Figure, line
 from cxr_core.imaging.annotations import TextBox, text_boxes
 
 Pixels = NDArray[np.float32]
@@ -37,69 +36,42 @@ _CAPITAL = 0.7
 _COVERED = 0.95
 
 
-@dataclass(frozen=True, slots=True)
-class TextRate:
-    """How often text of one size and contrast was found.
-
-    Attributes:
-        height: of a capital, as share of the film's long side.
-        contrast: grey levels of 1.
-        found: share of texts of which some part was found.
-        covered: share of which all but a twentieth of the ink lies in the boxes, so that blanking removes it.
-        of: how many texts.
-    """
-
-    height: float
-    contrast: float
-    found: Interval
-    covered: Interval
-    of: int
-
-
-@dataclass(frozen=True, slots=True)
-class TextRates:
-    """What `text_rates` found.
-
-    Attributes:
-        rates: for each of HEIGHTS and CONTRASTS.
-        noted: share of films in which text was found before any was written on them; whether these films
-            carry text of their own this cannot tell.
-        of: how many films.
-    """
-
-    rates: tuple[TextRate, ...]
-    noted: Interval
-    of: int
-
-
-def text_rates(films: Iterable[Pixels], *, seed: int = 0) -> TextRates:
+def text_figures(films: Iterable[Film], *, seed: int = 0) -> list[Figure]:
     """Return how often made text is found on films, one text of each size and contrast on each.
 
-    Text that would not stand out because the film is too bright there is written elsewhere.
+    Text that would not stand out because the film is too bright there is written elsewhere. Covered is a
+    text of which all but a twentieth of the ink lies in the boxes, so that blanking removes it. The first
+    line says on how many films text is found before any is written; whether these carry text of their own
+    it cannot tell.
 
     Args:
-        films: (H, W) float32 in [0, 1].
+        films: to write on.
         seed: of what is written and where.
     """
     rng = np.random.default_rng(seed)
     kinds = [(height, contrast) for height in HEIGHTS for contrast in CONTRASTS]
-    tally = {kind: [0, 0, 0] for kind in kinds}
-    noted = number = 0
-    for pixels in films:
-        number += 1
-        noted += bool(text_boxes(pixels))
+    said: dict[tuple[float, float], list[tuple[tuple[str, ...], str]]] = {kind: [] for kind in kinds}
+    before: list[tuple[tuple[str, ...], str]] = []
+    for film in films:
+        before.append((("noted",) if text_boxes(film.pixels) else (), film.patient))
         for kind in kinds:
-            written = write(pixels, str(rng.choice(_TEXTS)), *kind, rng)
+            written = write(film.pixels, str(rng.choice(_TEXTS)), *kind, rng)
             if written is None:
                 continue
             share = _share_inside(written[1], text_boxes(written[0]))
-            tally[kind] = [a + b for a, b in zip(tally[kind], (1, share > 0, share >= _COVERED), strict=True)]
-    rates = tuple(
-        TextRate(*kind, wilson(found, of), wilson(covered, of), of)
-        for kind, (of, found, covered) in tally.items()
-        if of
-    )
-    return TextRates(rates, wilson(noted, number), number)
+            codes = ("found",) * (share > 0) + ("covered",) * (share >= _COVERED)
+            said[kind].append((codes, film.patient))
+    figures = [_figure("text before any is written: noted", "noted", before)] if before else []
+    for (height, contrast), each in said.items():
+        if not each:
+            continue
+        what = f"text {height:.1%} high, contrast {contrast:.2f}"
+        figures += [_figure(f"{what}: {wanted}", wanted, each) for wanted in ("found", "covered")]
+    return figures
+
+
+def _figure(what: str, wanted: str, said: Sequence[tuple[tuple[str, ...], str]]) -> Figure:
+    return line(what, (wanted,), [codes for codes, _ in said], [patient for _, patient in said])
 
 
 def write(
@@ -131,17 +103,3 @@ def _share_inside(ink: NDArray[np.bool_], boxes: Iterable[TextBox]) -> float:
     for box in boxes:
         inside[box.top : box.bottom, box.left : box.right] = True
     return float(np.count_nonzero(ink & inside) / np.count_nonzero(ink))
-
-
-def as_lines(made: TextRates) -> list[str]:
-    """Return the rates as lines of a table, for a command."""
-    lines = [f"noted before any was written: {_percent(made.noted)} of {made.of} films", ""]
-    lines.append("height  contrast  found                covered              n")
-    for each in made.rates:
-        cells = (f"{each.height:.1%}", f"{each.contrast:.2f}", _percent(each.found), _percent(each.covered))
-        lines.append(f"{cells[0]:<8}{cells[1]:<10}{cells[2]:<21}{cells[3]:<21}{each.of}")
-    return lines
-
-
-def _percent(share: Interval) -> str:
-    return f"{share.value:.1%} ({share.low:.1%}-{share.high:.1%})"

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cxr_core.domain import Correction, Gate, GateOutcome, Notice, Radiograph, Study, View
 from cxr_core.imaging import gate_picture
 from cxr_core.imaging.annotations import text_boxes
 from cxr_core.imaging.gate_tags import disagreements
-from cxr_core.imaging.preprocess import Recipe
+from cxr_core.imaging.preprocess import Recipe, coarser, network_input
 from cxr_core.imaging.refusals import note, reject, warning
 
 ADULT_YEARS = 18
+COARSE_PX = 512
+"""The gate looks at films of about this many pixels; the finest film costs it no more."""
+
 LOW_RESOLUTION_PX = 128
 """Side of the films that the bundled model learned from."""
 
@@ -86,14 +90,18 @@ CORRECTIONS = {
 """By code of a refusal what would set the film right, if a person agrees."""
 
 
-def inspect(radiograph: Radiograph) -> Gate:
+def inspect(radiograph: Radiograph) -> tuple[Gate, NDArray[np.float32]]:
     """Return warnings, which send the film to a person, and notes, those of decoding first.
+
+    Returns:
+        These, and the (1, 64, 64) float32 input of the gate's network.
 
     Raises:
         Rejected: lateral_view, blank_image or saturated.
     """
     said = by_tags(radiograph.study)
-    seen = gate_picture.checked(radiograph.pixels)
+    coarse = coarser(radiograph.pixels, COARSE_PX)
+    seen = gate_picture.checked(radiograph.pixels, coarse)
     warnings, notes = list(said.warnings), [*radiograph.notes, *said.notes]
     short = min(radiograph.pixels.shape)
     if short < LOW_RESOLUTION_PX:
@@ -101,9 +109,9 @@ def inspect(radiograph: Radiograph) -> Gate:
     warnings.extend(seen)
     if radiograph.burned_in:
         notes.append(note("burned_in"))
-    if text_boxes(radiograph.pixels):
+    if text_boxes(coarse):
         notes.append(note("burned_in_text"))
-    return _gate(warnings, notes)
+    return _gate(warnings, notes), network_input(coarse, INPUT)
 
 
 def judged(radiograph: Radiograph, said: Gate, look: Look, limits: LookLimits) -> Gate:

@@ -36,13 +36,34 @@ def network_input(pixels: NDArray[np.float32], recipe: Recipe) -> NDArray[np.flo
         pixels: (H, W) float32 in [0, 1], bright = dense.
         recipe: the model's preprocessing table.
     """
-    film = _resized(pixels, recipe.film_px)
+    film = resized(pixels, recipe.film_px)
     low, high = np.percentile(film, (recipe.low_percentile, recipe.high_percentile))
     scaled = (film - np.float32(low)) * np.float32(2.0 / max(float(high - low), 1e-3)) - np.float32(1.0)
-    return _resized(np.clip(scaled, -1.0, 1.0, dtype=np.float32), recipe.network_px)[np.newaxis]
+    return resized(np.clip(scaled, -1.0, 1.0, dtype=np.float32), recipe.network_px)[np.newaxis]
 
 
-def _resized(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+def coarser(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Return the film by means of whole pixels, its shorter side between `side` and twice that; or as it is.
+
+    A tenth of the time that the triangle filter takes on a film of 3,000 pixels.
+
+    Args:
+        pixels: (H, W) float32.
+        side: pixels that stay at least.
+    """
+    step = min(pixels.shape) // side
+    if step <= 1:
+        return pixels
+    height, width = (length // step for length in pixels.shape)
+    lines = pixels[: height * step].reshape(height, step, -1).sum(axis=1)[:, : width * step]
+    summed: NDArray[np.float32] = lines[:, ::step].copy()
+    for offset in range(1, step):
+        summed += lines[:, offset::step]
+    summed /= np.float32(step * step)
+    return summed
+
+
+def resized(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     """Return (side, side) float32 by the triangle filter, widened when shrinking (no aliasing)."""
     if pixels.shape == (side, side):
         return pixels

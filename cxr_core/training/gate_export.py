@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -14,9 +14,14 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from cxr_core.data.readers import read
 from cxr_core.errors import ModelError
+from cxr_core.evaluation.gate_faults import Film, fault_figures, picture_figures
 from cxr_core.evaluation.gate_figures import Figure, figures
+from cxr_core.evaluation.gate_text import text_figures
+from cxr_core.imaging.decode import decode
 from cxr_core.imaging.gate import INPUT, Look, LookLimits
+from cxr_core.imaging.limits import Limits
 from cxr_core.inference.gate_network import GATE, NETWORK, WEIGHTS, GateNetwork, load, looks
 from cxr_core.inference.runtime import open_session, self_test_film
 from cxr_core.training import gate_films
@@ -126,8 +131,28 @@ def held_out(data: Path) -> list[tuple[str, str, NDArray[np.float32], tuple[str,
 
 
 def measure(gate: GateNetwork, data: Path) -> list[Figure]:
-    """Return the table of figures of a gate on the data folder."""
-    return figures(gate.look, gate.manifest.limits, held_out(data))
+    """Return the table of figures of the whole gate on the data folder: network, picture checks, text.
+
+    The limits of the picture checks were chosen on films of train; text is written on films of 512 pixels.
+    """
+    lines = figures(gate.look, gate.manifest.limits, held_out(data))
+    films = [*_films(data / "nih", "val"), *_films(data / "nih", "test")]
+    lines += picture_figures(films)
+    lines += fault_figures(film for film in films if film.of == "NIH val")
+    return lines + text_figures(_fine_films(data / "nih"))
+
+
+def _films(folder: Path, split: str) -> Iterator[Film]:
+    table = read(folder).of(split).table
+    for path, patient in zip(table["path"], table["patient"], strict=True):
+        yield Film(f"NIH {split}", decode(Path(path).read_bytes(), Limits()).pixels, str(patient))
+
+
+def _fine_films(folder: Path) -> Iterator[Film]:
+    """Yield the films of 512 pixels; their names begin with the patient's number."""
+    for path in sorted((folder / "images_512").glob("*.jpg")):
+        patient = path.name.partition("_")[0]
+        yield Film("NIH, 512 pixels", decode(path.read_bytes(), Limits()).pixels, patient)
 
 
 def keep(folder: Path, lines: Sequence[Figure]) -> None:
@@ -180,8 +205,9 @@ Not a medical device.
 
 ## Figures
 
-On pictures that it was not fitted on, brightness alone, by `cxr gate check`; intervals by patient
-(Wilson on the effective number).
+On pictures that it was not fitted on, by `cxr gate check`; intervals by patient (Wilson on the effective
+number). The network's lines, brightness alone, come first; then how often the picture checks speak, and how
+often made faults and made text are found.
 
 {as_markdown(lines)}
 

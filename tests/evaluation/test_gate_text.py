@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from cxr_core.evaluation.gate_text import CONTRASTS, HEIGHTS, as_lines, text_rates, write
+from cxr_core.evaluation.gate_faults import Film
+from cxr_core.evaluation.gate_text import CONTRASTS, HEIGHTS, text_figures, write
 from cxr_core.imaging.phantom import make_phantom
 
 
 def test_rates_of_made_text_are_counted_by_size_and_contrast():
-    films = [make_phantom(seed, size=512).image for seed in range(3)]
-    made = text_rates(iter(films))
-    assert made.of == 3
-    assert made.noted.value == 1  # SYNTHETIC
-    assert [(each.height, each.contrast) for each in made.rates] == [
-        (h, c) for h in HEIGHTS for c in CONTRASTS
-    ]
-    assert all(each.of <= 3 and each.covered.value <= each.found.value for each in made.rates)
-    assert all(each.found.value == 1 for each in made.rates if each.contrast == CONTRASTS[-1])
-    assert made == text_rates(films)
+    films = [Film("made", make_phantom(seed, size=512).image, str(seed)) for seed in range(3)]
+    noted, *lines = made = text_figures(iter(films))
+    assert (noted.count, noted.of) == (3, 3)  # SYNTHETIC
+    assert len(lines) == 2 * len(HEIGHTS) * len(CONTRASTS)
+    for found, covered in zip(lines[::2], lines[1::2], strict=True):
+        assert (found.wanted, covered.wanted) == (("found",), ("covered",))
+        assert covered.count <= found.count <= found.of == covered.of <= 3
+        assert found.count == found.of or f"contrast {CONTRASTS[-1]:.2f}" not in found.what
+    assert made == text_figures(films)
+
+
+def test_nothing_is_said_of_no_films():
+    assert text_figures([]) == []
 
 
 def test_text_that_cannot_stand_out_is_not_written():
@@ -33,10 +37,3 @@ def test_text_stands_out_by_what_was_asked():
     assert written is not None
     assert np.isclose(written[0].max(), 0.6, atol=0.01)
     assert (film == 0.25).all()
-
-
-def test_rates_read_as_a_table():
-    lines = as_lines(text_rates([make_phantom(1, size=256).image]))
-    assert lines[0] == "noted before any was written: 100.0% (20.7%-100.0%) of 1 films"
-    assert len(lines) == 3 + len(HEIGHTS) * len(CONTRASTS)
-    assert lines[3].startswith("1.2%    0.20")

@@ -190,6 +190,7 @@ def test_the_command_trains_writes_and_measures_a_gate(data, tmp_path, monkeypat
     assert checked.exit_code == 0, checked.output
     assert "| NIH official test, adults: not refused |" in checked.output
     assert f"of {len(gate_films.other_pictures(data, held_out=True))} |" in checked.output
+    assert "| blurred, sigma 3 of 128: found as blurred |" in checked.output
     assert gate_network.load(gate).manifest.files.keys() >= {"card.md", "figures.csv"}
     (gate / "card.md").write_text("better")
     refused = CliRunner().invoke(app, ["gate", "check"])

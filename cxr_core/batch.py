@@ -16,10 +16,10 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from cxr_core.domain import ABNORMAL, AS_SENT, Analysis, Correction
+from cxr_core.domain import ABNORMAL, AS_SENT, Analysis, Correction, GateOutcome
 from cxr_core.files import is_formula, name
 from cxr_core.imaging.correct import offered
-from cxr_core.imaging.refusals import refusal
+from cxr_core.imaging.refusals import refusal, warning
 from cxr_core.ledger import Ledger, check_maker
 from cxr_core.pipeline import Film, Kit, Unfit, answer, prepare, refused
 
@@ -88,7 +88,7 @@ def analyse_files(
     """
 
     def work(file: Path) -> Film | Analysis:
-        film = _prepare_file(file, kit, now, prepare)
+        film = prepare_file(file, kit, now, prepare)
         return film if keep_pixels else _without_pixels(film)
 
     films = _ahead(work, files, threads, 2 * batch)
@@ -97,12 +97,18 @@ def analyse_files(
 
 
 def corrected(file: Path, analysis: Analysis, kit: Kit, *, now: datetime, prepare: Prepare) -> Analysis:
-    """Return the answer to a refused file once it hangs as its refusals offer; the same where none does."""
+    """Return the answer to a refused file once it hangs as its refusals offer; the same where none does.
+
+    Nobody has looked at it, so it is warned of: a person must look, whatever the answer.
+    """
     for _ in range(_CORRECTIONS):
         offer = offered(analysis)
         if offer is None:
             break
-        film = _prepare_file(file, kit, now, partial(prepare, correction=offer))
+        film = prepare_file(file, kit, now, partial(prepare, correction=offer))
+        if isinstance(film, Film):
+            warnings = (*film.gate.warnings, warning("corrected_unseen"))
+            film = replace(film, gate=replace(film.gate, outcome=GateOutcome.WARNED, warnings=warnings))
         (analysis,) = answer([film], kit)
     return analysis
 
@@ -171,7 +177,8 @@ def _row(file: Path, result: Analysis, labels: Sequence[str]) -> tuple[str, ...]
     return (csv_name(file), *(said.get(label, "") for label in labels))
 
 
-def _prepare_file(file: Path, kit: Kit, now: datetime, prepare: Prepare) -> Film | Analysis:
+def prepare_file(file: Path, kit: Kit, now: datetime, prepare: Prepare) -> Film | Analysis:
+    """Return what `prepare` makes of a file's bytes, no more of them than a film may have; never raises."""
     try:
         if not file.is_file():  # a pipe would never end
             raise OSError

@@ -14,6 +14,7 @@ from cxr_core.cli_models import REFUSED_EXIT, failures, progress
 from cxr_core.errors import Invalid, StoreError
 
 if TYPE_CHECKING:
+    from cxr_core.domain import Analysis
     from cxr_core.inference.explainers_sanity import Sanity
     from cxr_core.inference.explanation import Explanation, Method
     from cxr_core.pipeline import Film, Kit
@@ -60,18 +61,24 @@ def explain(
     """
     from datetime import UTC, datetime
 
+    from cxr_core.batch import prepare_file
+    from cxr_core.cli_decode import apart
     from cxr_core.files import printable
-    from cxr_core.pipeline import Film, prepare
+    from cxr_core.pipeline import Film, answer
 
     with failures():
         methods = _methods(method)
+        if not path.is_file():
+            raise StoreError(f"{path}: cannot be read (no such file)")
         kit = _kit(model)
-        film = prepare(_bytes(path), kit, now=datetime.now(UTC))
-        if not isinstance(film, Film):
-            why = film.refusal.message if film.refusal else ""
+        with apart(settings.load(), pictures=True) as prepare:
+            film = prepare_file(path, kit, datetime.now(UTC), prepare)
+        (analysis,) = answer([film], kit)
+        if analysis.refusal is not None or not isinstance(film, Film):
+            why = analysis.refusal.message if analysis.refusal else ""
             typer.echo(f"cxr: {printable(path.name)} was refused: {why}", err=True)
             raise typer.Exit(REFUSED_EXIT)
-        label = label or _foremost(film, kit)
+        label = label or _foremost(analysis)
         rows = _rows(film, kit, label, methods, sanity=sanity)
         if out is not None:
             _write(rows, film, path, out)
@@ -108,20 +115,12 @@ def _kit(model: str | None) -> Kit:
     return load_kit(replace(chosen, model=model) if model else chosen)
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as exc:
-        raise StoreError(f"{path}: cannot be read ({exc.strerror})") from exc
-
-
-def _foremost(film: Film, kit: Kit) -> str:
+def _foremost(analysis: Analysis) -> str:
     """Return the label that is furthest above its threshold, or least below it."""
-    findings, abnormal = kit.classifier.predictions(kit.classifier.run(film.array[None]).logits[0])
-    both = (*findings, *((abnormal,) if abnormal else ()))
+    both = (*analysis.predictions, *((analysis.abnormal,) if analysis.abnormal else ()))
     if not both:
-        raise Invalid(f"{kit.versions.model} assesses nothing by itself; name a --label")
-    return max(findings or both, key=lambda each: each.probability / each.threshold).label
+        raise Invalid(f"{analysis.versions.model} assesses nothing by itself; name a --label")
+    return max(analysis.predictions or both, key=lambda each: each.probability / each.threshold).label
 
 
 def _rows(film: Film, kit: Kit, label: str, methods: tuple[Method, ...], *, sanity: bool) -> list[Row]:

@@ -85,7 +85,9 @@ def test_what_hangs_wrong_is_corrected_where_that_is_asked_for(cxr, films):
     result = cxr("triage", file, "--json", "--correct")
     (record,) = records(result)
     assert (result.exit_code, list(record), record["correction"]) == (0, ANSWER_KEYS, "turn=2")
-    assert any("corrected by hand" in reason for reason in record["reasons"])
+    assert any("corrected before it was assessed" in reason for reason in record["reasons"])
+    assert "corrected_unseen" in record["gate"]["codes"]
+    assert record["urgency"] != "routine"
     (upright,) = records(cxr("triage", films / "a.png", "--json", "--correct"))
     assert (upright["correction"], upright["findings"]) == ("", record["findings"])
     assert "corrected (turn=2)" in cxr("triage", file, "--correct").stdout

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from cxr_core.cli import app
 from cxr_core.inference import explainers_sanity
 from cxr_core.inference.explanation import NAMES, Method
-from tests.films import SIDE, png
+from tests.films import SIDE, blobs, png
 
 
 @pytest.fixture
@@ -95,6 +95,17 @@ def test_what_is_not_known_is_said_in_one_line(cxr, film, arguments, said):
     assert result.exit_code == 1
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_what_the_gate_refuses_is_not_explained(cxr, tmp_path):
+    """Nor what only its network refuses: a map over a film that hangs upside down would mislead."""
+    for name, pixels in (("down", np.rot90(blobs(1), 2)), ("inverted", 255 - blobs(1))):
+        path = tmp_path / f"{name}.png"
+        Image.fromarray(np.ascontiguousarray(pixels)).save(path)
+        result = cxr(path, "--method", "grad_cam", "--out", tmp_path / "maps")
+        assert result.exit_code == 3
+        assert f"{name}.png was refused" in result.stderr
+        assert not (tmp_path / "maps").exists()
 
 
 def test_a_refused_film_and_a_missing_file_are_said(cxr, tmp_path):

@@ -144,6 +144,10 @@ WARNINGS: dict[str, tuple[str, str]] = {
         "The film may not be a frontal one: no spine between two lungs can be made out.",
         "Check the view; the model knows frontal films only.",
     ),
+    "corrected_unseen": (
+        "The film was corrected without anyone looking at it.",
+        "Look at the film: does it hang as it should?",
+    ),
     "unlike_training": (
         "The film is unlike most films that the model has learned from.",
         "Its answer may not hold here; read the film itself.",
@@ -162,7 +166,7 @@ NOTES: dict[str, tuple[str, str]] = {
         "Text seems to be burnt into the picture.",
         "It may name the patient: check before the film leaves the house.",
     ),
-    "corrected": ("The film was corrected by hand before it was assessed: {found}.", ""),
+    "corrected": ("The film was corrected before it was assessed: {found}.", ""),
     "colour_picture": ("The picture is coloured; only its brightness was read.", "Check that it is a film."),
     "turned_by_exif": ("The picture was turned as its EXIF tag says.", ""),
     "exif_unreadable": ("The EXIF tag of the picture cannot be read.", "Check that the film stands upright."),

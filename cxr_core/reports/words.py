@@ -49,6 +49,26 @@ def banner(urgency: Urgency, policy: Policy) -> str:
     return f"{urgency.value.upper()} · read within {wait(policy.tiers[urgency].max_wait_minutes)}"
 
 
+ONLY_WARNED = "Unable to classify – a person must look"
+"""Headline of a film in which the model found nothing, and that only the gate leaves to a person."""
+
+
+def headline(analysis: Analysis, policy: Policy) -> str:
+    """Return the state's headline; that anomalies were found only where an answer of the model says so."""
+    state = analysis.triage.state
+    if state is State.UNABLE_TO_CLASSIFY and not _model_doubts(analysis):
+        return ONLY_WARNED
+    return policy.states[state].headline
+
+
+def _model_doubts(analysis: Analysis) -> bool:
+    """Return whether a reason is neither the gate's nor that something was not assessed."""
+    gate = analysis.gate
+    said = {notice.message for notice in (*gate.warnings, *gate.notes)}
+    others = [reason for reason in analysis.triage.reasons if reason not in said]
+    return len(others) > bool(analysis.triage.not_assessed)
+
+
 def beneath(analysis: Analysis, policy: Policy) -> str:
     """Return what stands beneath the state's headline: the policy's words, or else the reasons."""
     words = policy.states[analysis.triage.state].beneath
@@ -189,7 +209,7 @@ def not_looked_at(analysis: Analysis) -> str:
 def corrected(analysis: Analysis) -> str:
     """Return that a person had the film hung anew, or empty text."""
     how = in_words(analysis.correction)
-    return f"Corrected by hand: {how}." if how else ""
+    return f"Corrected: {how}." if how else ""
 
 
 def made_by(analysis: Analysis) -> str:

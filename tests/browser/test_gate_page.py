@@ -88,7 +88,7 @@ def test_a_film_that_hangs_wrong_is_corrected_assessed_and_taken_back(
     ready(page)
     expect(offer).to_have_count(0)
     expect(page.locator(".st-key-corrected")).to_contain_text(f"Corrected by hand: {said}.")
-    expect(page.locator(".st-key-card")).to_contain_text("corrected by hand before it was assessed")
+    expect(page.locator(".st-key-card")).to_contain_text("corrected before it was assessed")
     assert page.locator("canvas").screenshot() != before
     assert page.evaluate(CONTRAST) == []
     page.get_by_role("button", name="Open study").click()

@@ -20,6 +20,7 @@ from cxr_core.reports.words import (
     banner,
     beneath,
     figures,
+    headline,
     localisation,
     made_by,
     name_of,
@@ -102,11 +103,10 @@ def _head(pdf: FPDF, analysis: Analysis, policy: Policy) -> float:
     pdf.rect(_LEFT, 26, 3, 18, style="F")
     pdf.set_draw_color(*_LINE)
     pdf.rect(_LEFT, 26, _WIDTH, 18)
-    words = policy.states[analysis.triage.state]
     _line(
         pdf, f"{tier.shape} {banner(analysis.triage.urgency, policy)}", (_LEFT + 6, 27.5, 174), 12, bold=True
     )
-    _line(pdf, words.headline, (_LEFT + 6, 33.5, 174), 10, bold=True)
+    _line(pdf, headline(analysis, policy), (_LEFT + 6, 33.5, 174), 10, bold=True)
     _line(pdf, beneath(analysis, policy), (_LEFT + 6, 38.5, 174), 8, _MUTED)
     return 49.0
 

@@ -13,7 +13,7 @@ from cxr_core.imaging.overlay import CONTOUR_LEVELS, blend, contours, grey, peak
 from cxr_core.inference.explain import NoRegion
 from cxr_core.reports.fonts import font
 from cxr_core.reports.regions import region_of
-from cxr_core.reports.words import MARKS, banner, corrected, made_by, name_of, patient, who
+from cxr_core.reports.words import MARKS, banner, corrected, headline, made_by, name_of, patient, who
 from cxr_core.triage.policy import Policy
 
 LINES = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#D55E00")
@@ -44,8 +44,8 @@ def annotated(analysis: Analysis, policy: Policy, heatmaps: Heatmaps) -> bytes:
     missing = _unsupported(analysis, policy, heatmaps)
     head = [(patient(analysis.study), _TEXT, 1.3), (who(analysis.study), _MUTED, 1.0)]
     tier = MARKS[analysis.triage.urgency]
-    headline = policy.states[analysis.triage.state].headline
-    head.append((f"{tier.shape} {banner(analysis.triage.urgency, policy)} · {headline}", tier.colour, 1.1))
+    said = f"{tier.shape} {banner(analysis.triage.urgency, policy)} · {headline(analysis, policy)}"
+    head.append((said, tier.colour, 1.1))
     foot = [(made_by(analysis), _MUTED, 0.85), (f"{policy.texts.device} {policy.texts.side}", _MUTED, 0.85)]
     if analysis.triage.state is not State.REFUSED:
         foot.insert(0, (policy.texts.heatmap, _MUTED, 0.85))

@@ -15,6 +15,7 @@ from cxr_core.reports.words import (
     banner,
     beneath,
     figures,
+    headline,
     made_by,
     name_of,
     not_assessed,
@@ -76,8 +77,11 @@ def show_refused_file(name: str, size: int) -> None:
 def urgency_html(analysis: Analysis, policy: Policy, *, apart: bool = False) -> str:
     """Return the banner: colour, shape and word, longest wait, headline and what stands beneath it."""
     due = banner(analysis.triage.urgency, policy)
-    headline = policy.states[analysis.triage.state].headline
-    said = ("This film alone: " + due if apart else due, headline, beneath(analysis, policy))
+    said = (
+        "This film alone: " + due if apart else due,
+        headline(analysis, policy),
+        beneath(analysis, policy),
+    )
     return _banner(analysis.triage.urgency, *said, kind=" apart" if apart else "")
 
 

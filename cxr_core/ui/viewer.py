@@ -64,8 +64,9 @@ def payload(
         findings.append(_finding(prediction, region, policy, evaluation, len(shown)))
         if not isinstance(region, NoRegion):
             shown.append(region)
-    unsure = analysis.triage.state is State.UNABLE_TO_CLASSIFY
     labels = [finding["label"] for finding in findings]
+    overall = ABNORMAL in labels and analysis.abnormal is not None and analysis.abnormal.positive
+    unsure = overall and analysis.triage.state is State.UNABLE_TO_CLASSIFY
     return {
         "id": " ".join(part for part in (analysis.sha256, analysis.correction.key) if part),
         "label": "Chest film" if findings else "Film that was refused",
@@ -75,8 +76,8 @@ def payload(
         "tile_px": FIELD_PX,
         "palette": PALETTE.ravel().tolist(),
         "findings": findings,
-        "start": labels.index(ABNORMAL) if unsure and ABNORMAL in labels else 0,
-        "opacity": 0.0 if analysis.triage.state is State.NO_DISEASE_DETECTED else 0.5,
+        "start": labels.index(ABNORMAL) if unsure else 0,
+        "opacity": 0.5 if unsure or analysis.triage.findings else 0.0,
         "caption": "" if findings else not_looked_at(analysis),
     }
 

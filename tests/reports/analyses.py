@@ -79,6 +79,12 @@ def unable() -> Analysis:
     return assessed({}, abnormal=0.9)
 
 
+def only_warned() -> Analysis:
+    warned = Notice("mirrored", "The heart seems to lie on the patient's right.", "Check the side marker.")
+    note = Notice("ap_view", "An AP view.")
+    return assessed({}, gate=Gate(GateOutcome.WARNED, (warned,), (note,)))
+
+
 def refused() -> Analysis:
     notice = Notice(
         "unreadable", "The file cannot be read as a picture.", "Export the film again as DICOM or PNG."

@@ -48,6 +48,7 @@ def test_one_page_with_the_card_in_its_order() -> None:
     [
         (analyses.clear(), "No disease detected"),
         (analyses.unable(), "Anomalies found – unable to classify"),
+        (analyses.only_warned(), "Unable to classify – a person must look"),
         (analyses.refused(), "Not assessed – a person must look"),
     ],
 )

@@ -6,6 +6,7 @@ import pytest
 from cxr_core.domain import Prediction, Sex, Study, Urgency, View
 from cxr_core.evaluation.localise import LEAST_BOXES
 from cxr_core.reports import words
+from cxr_core.triage.decide import decide
 from tests.reports import analyses
 
 
@@ -73,14 +74,26 @@ def test_file_names_come_from_a_true_uid_or_the_hash_and_never_from_free_text() 
 
 
 def test_headlines_are_exactly_as_agreed() -> None:
-    states = analyses.POLICY.states
     clear, unable = analyses.clear(), analyses.unable()
-    assert states[clear.triage.state].headline == "No disease detected"
+    assert words.headline(clear, analyses.POLICY) == "No disease detected"
     assert (
         words.beneath(clear, analyses.POLICY) == "by the model; not a rule-out: this study stays in the queue"
     )
-    assert states[unable.triage.state].headline == "Anomalies found – unable to classify"
+    assert words.headline(unable, analyses.POLICY) == "Anomalies found – unable to classify"
     assert words.beneath(unable, analyses.POLICY) == "Abnormal 0.90, threshold 0.50"
+
+
+def test_anomalies_are_found_by_the_model_and_never_by_the_gate() -> None:
+    warned = analyses.only_warned()
+    assert words.headline(warned, analyses.POLICY) == "Unable to classify – a person must look"
+    missing = replace(warned, triage=decide(analyses.POLICY, warned.gate, warned.predictions[1:], None))
+    assert words.headline(missing, analyses.POLICY) == words.ONLY_WARNED
+    both = analyses.assessed({}, abnormal=0.9, gate=warned.gate)
+    apart = replace(warned.predictions[7], members=(0.9, 0.9, 0.0, 0.0))
+    predictions = (*warned.predictions[:7], apart, *warned.predictions[8:])
+    at_odds = decide(analyses.POLICY, warned.gate, predictions, warned.abnormal)
+    for each in (both, replace(warned, predictions=predictions, triage=at_odds)):
+        assert words.headline(each, analyses.POLICY) == "Anomalies found – unable to classify"
 
 
 def test_a_refused_film_never_reads_as_assessed() -> None:

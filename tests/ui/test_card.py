@@ -45,6 +45,12 @@ def texts(html: str) -> list[str]:
             "Abnormal 0.90",
         ),
         (
+            analyses.only_warned(),
+            "REVIEW · read within 2 h",
+            "Unable to classify – a person must look",
+            "The heart seems",
+        ),
+        (
             analyses.refused(),
             "REVIEW · read within 2 h",
             "Not assessed – a person must look",

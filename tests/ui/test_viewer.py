@@ -76,6 +76,12 @@ def test_a_film_called_clear_starts_without_heatmap_and_a_doubtful_one_with_abno
     assert unable["opacity"] > 0
 
 
+def test_where_nothing_is_positive_no_heatmap_comes_up_by_itself() -> None:
+    warned = payload(analyses.only_warned())
+    assert warned["opacity"] == 0.0
+    assert warned["start"] == 0
+
+
 def test_no_patient_text_reaches_the_viewer() -> None:
     assert "SECRET" not in repr(payload(analyses.named(analyses.flagged(), "SECRET")))
 

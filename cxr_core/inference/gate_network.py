@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -14,41 +12,11 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from cxr_core.errors import ModelError
-from cxr_core.imaging.gate import ANSWERS, INPUT, Kind, Look, LookLimits
+from cxr_core.imaging.gate import ANSWERS, INPUT, Kind, Look
+from cxr_core.inference.gate_manifest import NETWORK, GateManifest, read
 from cxr_core.inference.runtime import open_session, self_test_film
-from cxr_core.strict import build
 
-GATE, NETWORK, WEIGHTS = "gate.toml", "gate.onnx", "weights.safetensors"
 _KINDS = len(Kind)
-
-
-@dataclass(frozen=True, slots=True)
-class About:
-    """Which gate this is, and what it learned from."""
-
-    version: str
-    created: date
-    licence: str
-    summary: str
-    data: str
-
-
-@dataclass(frozen=True, slots=True)
-class SelfTest:
-    """Logits for the input sin(row / 7) * cos(column / 5)."""
-
-    logits: tuple[float, ...]
-    tolerance: float
-
-
-@dataclass(frozen=True, slots=True)
-class GateManifest:
-    """The whole of `gate.toml`."""
-
-    gate: About
-    limits: LookLimits
-    self_test: SelfTest
-    files: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,9 +61,6 @@ def load(folder: Path, *, threads: int = 0) -> GateNetwork:
         ModelError: a file is missing or altered, or the network answers otherwise than the manifest says.
     """
     manifest = read(folder)
-    for name in (NETWORK, WEIGHTS):
-        if name not in manifest.files:
-            raise ModelError(f"{folder.name}: {GATE} does not list {name}")
     for name, expected in manifest.files.items():
         try:
             got = hashlib.sha256((folder / name).read_bytes()).hexdigest()
@@ -112,16 +77,3 @@ def load(folder: Path, *, threads: int = 0) -> GateNetwork:
     ):
         raise ModelError(f"{folder.name}: the self-test's answers differ; the network was changed")
     return network
-
-
-def read(folder: Path) -> GateManifest:
-    """Return `gate.toml` of a folder, read strictly.
-
-    Raises:
-        ModelError: missing, not TOML, or a key unknown or missing.
-    """
-    try:
-        document = tomllib.loads((folder / GATE).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise ModelError(f"{folder.name}/{GATE}: expected a readable TOML file ({exc})") from exc
-    return build(GateManifest, document, f"{folder.name}/{GATE}", ModelError)

@@ -22,7 +22,8 @@ from cxr_core.evaluation.gate_text import text_figures
 from cxr_core.imaging.decode import decode
 from cxr_core.imaging.gate import INPUT, Look, LookLimits
 from cxr_core.imaging.limits import Limits
-from cxr_core.inference.gate_network import GATE, NETWORK, WEIGHTS, GateNetwork, load, looks
+from cxr_core.inference.gate_manifest import GATE, NETWORK, WEIGHTS
+from cxr_core.inference.gate_network import GateNetwork, load, looks
 from cxr_core.inference.runtime import open_session, self_test_film
 from cxr_core.training import gate_films
 from cxr_core.training.gate_films import Pictures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from cxr_core.evaluation.gate_figures import PASSES, codes_of, figures
 from cxr_core.imaging.gate import ANSWERS, INPUT, Kind, Look, LookLimits, judged
 from cxr_core.imaging.phantom import make_phantom
 from cxr_core.imaging.preprocess import network_input
-from cxr_core.inference import gate_network
+from cxr_core.inference import gate_manifest, gate_network
 from cxr_core.pipeline import analyse, load_kit
 from cxr_core.settings import Settings
 
@@ -144,7 +145,7 @@ def test_h5_an_altered_gate_is_not_loaded(tmp_path, name):
 def test_h5_a_gate_that_answers_otherwise_is_not_loaded(tmp_path):
     folder = shutil.copytree(FOLDER, tmp_path / "gate")
     text = (folder / "gate.toml").read_text()
-    first = repr(gate_network.read(folder).self_test.logits[0])
+    first = repr(gate_manifest.read(folder).self_test.logits[0])
     (folder / "gate.toml").write_text(text.replace(first, "9.5"))
     with pytest.raises(ModelError, match="self-test"):
         gate_network.load(folder)
@@ -168,3 +169,36 @@ def test_everything_in_the_folder_of_other_pictures_is_refused_but_what_the_card
     assert len(lateral) == 1
     assert passed <= 0.01 * sum(map(len, codes.values()))
     assert set(codes["brain_mri"]) <= {"cross_section", "not_radiograph", ""}
+
+
+def test_a_gate_is_named_by_its_version_its_network_and_its_limits(tmp_path, gate):
+    folder = shutil.copytree(FOLDER, tmp_path / "gate")
+    text = (folder / "gate.toml").read_text()
+    name = gate.manifest.name
+    assert re.fullmatch(re.escape(gate.manifest.gate.version) + r"\+[0-9a-f]{8}", name)
+    said = {name}
+    for there, instead in (
+        (f'version = "{gate.manifest.gate.version}"', 'version = "9.0.0"'),
+        ("upright = ", "upright = 0.0  # was "),
+        (gate.manifest.files["gate.onnx"], "0" * 64),
+    ):
+        (folder / "gate.toml").write_text(text.replace(there, instead))
+        said.add(gate_manifest.read(folder).name)
+    assert len(said) == 4
+    (folder / "gate.toml").write_text(text.replace(gate.manifest.files["card.md"], "0" * 64))
+    assert gate_manifest.read(folder).name == name
+
+
+@pytest.mark.parametrize(
+    ("there", "instead", "why"),
+    [
+        ('"gate.onnx" = ', '"net.onnx" = ', "does not list gate.onnx"),
+        ('\nversion = "', '\nversion = "one ', "up to 40 letters"),
+        ("[limits]", "[limits", "readable TOML"),
+    ],
+)
+def test_a_gate_that_cannot_be_named_is_not_read(tmp_path, there, instead, why):
+    text = (FOLDER / "gate.toml").read_text()
+    (tmp_path / "gate.toml").write_text(text.replace(there, instead))
+    with pytest.raises(ModelError, match=why):
+        gate_manifest.read(tmp_path)

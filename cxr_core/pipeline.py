@@ -35,6 +35,7 @@ from cxr_core.imaging.correct import corrected
 from cxr_core.imaging.decode import decode
 from cxr_core.imaging.limits import Limits
 from cxr_core.imaging.preprocess import Recipe, network_input
+from cxr_core.imaging.raster import NoFilm
 from cxr_core.imaging.refusals import note, refusal
 from cxr_core.inference import explain
 from cxr_core.logs import Log
@@ -168,6 +169,7 @@ def film_from(
         if isinstance(exc.__cause__, MemoryError):
             raise exc.__cause__ from None
         notice = Notice(exc.code, exc.message, exc.hint)
+        radiograph = exc.radiograph if isinstance(exc, NoFilm) else radiograph
     except MemoryError:
         raise
     except Exception as exc:

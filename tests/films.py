@@ -37,3 +37,11 @@ def png(seed: int, side: int = SIDE, *, chest: float = 0.9) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(blobs(seed, side, chest=chest)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def photograph(seed: int) -> bytes:
+    """Return a PNG of many colours, 96 rows by 120 columns."""
+    stream = io.BytesIO()
+    hues = np.random.default_rng(seed).integers(0, 256, (96, 120, 3), dtype=np.uint8)
+    Image.fromarray(hues).save(stream, "PNG")
+    return stream.getvalue()

@@ -22,7 +22,7 @@ from cxr_core.imaging.decode import decode
 from cxr_core.imaging.preprocess import network_input
 from cxr_core.pipeline import Kit, analyse, heatmaps, load_kit
 from cxr_core.settings import ROOT, Settings
-from tests.films import blobs, png
+from tests.films import blobs, photograph, png
 from tests.imaging.dicom_files import as_bytes, dataset
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -128,6 +128,13 @@ def test_what_is_no_film_is_refused_not_raised(kit, raw, code):
     assert len(analysis.sha256) == 64
     with pytest.raises(Rejected, match=code):
         heatmaps(analysis, kit)
+
+
+def test_a_photograph_is_refused_and_can_still_be_looked_at(kit):
+    analysis = analyse(photograph(1), kit, now=NOW)
+    assert analysis.gate.codes == ("not_radiograph",)
+    assert analysis.radiograph is not None
+    assert analysis.radiograph.pixels.shape == (96, 120)
 
 
 def test_a_film_refused_by_the_gate_still_says_whose_it_is(kit):

@@ -14,7 +14,7 @@ from cxr_core.errors import Rejected
 from cxr_core.imaging.headers import jpeg_parts, png_parts
 from cxr_core.imaging.limits import Limits, check_frames, check_parts, check_size
 from cxr_core.imaging.quiet import quiet
-from cxr_core.imaging.refusals import note, reject
+from cxr_core.imaging.refusals import note, refusal, reject
 
 _SAMPLE = 256
 """Side of the grid on which colour is looked for."""
@@ -48,6 +48,18 @@ _TURNS: dict[int, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
 """EXIF 2.32, tag 274: what brings the stored picture upright; 1 is upright already."""
 
 
+_NO_FILM = refusal("not_radiograph")
+
+
+class NoFilm(Rejected):
+    """A picture that was read and is no radiograph; what it shows is kept for a person to look at."""
+
+    def __init__(self, radiograph: Radiograph) -> None:
+        """Keep the picture."""
+        super().__init__(_NO_FILM.code, _NO_FILM.message, _NO_FILM.hint)
+        self.radiograph = radiograph
+
+
 def decode_raster(raw: bytes, kind: str, limits: Limits, sha256: str) -> Radiograph:
     """Return the film of a PNG or JPEG file.
 
@@ -58,7 +70,8 @@ def decode_raster(raw: bytes, kind: str, limits: Limits, sha256: str) -> Radiogr
         sha256: of `raw`, kept in the result.
 
     Raises:
-        Rejected: broken_image, not_radiograph, or the size or number of frames or parts is out of bounds.
+        NoFilm: it has many colours.
+        Rejected: broken_image, or the size or number of frames or parts is out of bounds.
     """
     counted = png_parts if kind == "PNG" else jpeg_parts
     check_parts(counted(raw, limits.max_elements), limits)
@@ -75,6 +88,8 @@ def decode_raster(raw: bytes, kind: str, limits: Limits, sha256: str) -> Radiogr
             raise
         except Exception as exc:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, zlib.error …
             raise reject("broken_image", found=kind) from exc
+    if _NO_FILM in notes:
+        raise NoFilm(Radiograph(pixels=pixels, sha256=sha256, source=kind))
     return Radiograph(pixels=pixels, sha256=sha256, source=kind, notes=notes)
 
 
@@ -114,9 +129,7 @@ def _grey(image: Image.Image, notes: list[Notice]) -> NDArray[np.float32]:
     if image.mode in ("RGB", "RGBA", "CMYK"):
         colours = _colours(image)
         if _is_coloured(colours):
-            if _has_many_hues(colours):
-                raise reject("not_radiograph")
-            notes.append(note("colour_picture"))
+            notes.append(_NO_FILM if _has_many_hues(colours) else note("colour_picture"))
     grey = _unit(np.asarray(image.convert("L")))
     return grey if alpha is None else grey * alpha
 

@@ -31,6 +31,7 @@ from cxr_core.errors import Rejected
 from cxr_core.imaging import overlay
 from cxr_core.imaging.correct import corrected
 from cxr_core.imaging.decode import decode
+from cxr_core.imaging.raster import NoFilm
 from cxr_core.pipeline import Film, Unfit
 from cxr_core.worklist import wire
 
@@ -128,7 +129,8 @@ def _only_decoded(raw: bytes, request: wire.Request) -> Unfit:
     except Rejected as exc:
         if isinstance(exc.__cause__, MemoryError):
             raise exc.__cause__ from None
-        return Unfit(Notice(exc.code, exc.message, exc.hint), "")
+        shown = exc.radiograph if isinstance(exc, NoFilm) else None
+        return Unfit(Notice(exc.code, exc.message, exc.hint), shown.sha256 if shown else "", shown)
     return Unfit(Notice("", ""), radiograph.sha256, radiograph)
 
 

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 from cxr_core.errors import Rejected
 from cxr_core.imaging.decode import decode
 from cxr_core.imaging.limits import Limits
+from cxr_core.imaging.raster import NoFilm
 
 LIMITS = Limits()
 GREY = np.add.outer(np.arange(96), np.arange(120)).astype(np.uint8)
@@ -130,8 +131,9 @@ def test_a_coloured_marker_does_not_cost_the_film(side, said):
 def test_a_picture_of_many_colours_is_no_film(mode):
     hue = np.random.default_rng(0).integers(0, 256, (96, 120, 3), dtype=np.uint8)
     picture = Image.fromarray((hue // 2 + GREY[..., None] // 2).astype(np.uint8)).convert(mode)
-    with pytest.raises(Rejected, match="not_radiograph"):
+    with pytest.raises(NoFilm, match="not_radiograph") as refused:
         decode(saved(picture, "JPEG" if mode == "CMYK" else "PNG"), LIMITS)
+    assert refused.value.radiograph.pixels.shape == (96, 120)
 
 
 def test_an_animated_png_is_refused():

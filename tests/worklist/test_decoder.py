@@ -24,7 +24,7 @@ from cxr_core.imaging.preprocess import Recipe
 from cxr_core.pipeline import Film, Unfit, film_from
 from cxr_core.worklist import wire
 from cxr_core.worklist.decoder import DecoderPool
-from tests.films import blobs, png
+from tests.films import blobs, photograph, png
 from tests.imaging.dicom_files import as_bytes, dataset
 from tests.worklist.hooks import ABORT, KILL, STALL
 from tests.worklist.hostile import large_png
@@ -74,11 +74,12 @@ def lateral() -> bytes:
         as_bytes(dataset(blobs(3), PixelSpacing=[0.14, 0.15], BurnedInAnnotation="YES")),
         as_bytes(dataset(blobs(3), PixelAspectRatio=[1, 2], PatientOrientation=["R", "F"])),
         lateral(),
+        photograph(1),
         png(1)[:-60],
         b"hello",
         b"",
     ],
-    ids=["png", "dicom", "dates", "spacing", "hanging", "lateral", "broken", "no film", "empty"],
+    ids=["png", "dicom", "dates", "spacing", "hanging", "lateral", "photo", "broken", "no film", "empty"],
 )
 def test_a_child_answers_what_decoding_in_this_process_answers(pool, raw):
     here, there = film_from(raw, Limits(), RECIPE, now=NOW), pool.prepare(raw, now=NOW)
@@ -92,7 +93,16 @@ def test_a_child_answers_what_decoding_in_this_process_answers(pool, raw):
         assert (film.notice, film.sha256) == (here.notice, here.sha256)
     assert (film.radiograph is None) == (here.radiograph is None) == (there.thumbnail is None)
     if here.radiograph is not None:
-        for field in ("sha256", "source", "study", "spacing_mm", "burned_in", "notes", "said"):
+        for field in (
+            "sha256",
+            "source",
+            "study",
+            "spacing_mm",
+            "burned_in",
+            "notes",
+            "warnings",
+            "orientation",
+        ):
             assert getattr(film.radiograph, field) == getattr(here.radiograph, field)
         assert film.radiograph.pixels.size == 0
 
@@ -115,6 +125,8 @@ def test_a_film_is_shown_as_it_is_but_no_finer_than_2048(pool):
     assert shown.pixels.shape == (1024, 2048)
     assert shown.pixels.dtype == np.float32
     assert pool.view(lateral()).study.patient_id == "P-9"
+    photo = pool.view(photograph(1))
+    assert (photo.pixels.shape, len(photo.sha256)) == ((96, 120), 64)
     with pytest.raises(Rejected, match="broken_image"):
         pool.view(png(1)[:-60])
 
@@ -206,7 +218,7 @@ def test_a_child_knows_no_settings_holds_no_other_file_and_leaves_no_core_dump(m
         (b"no json", [b"", b"", b""]),
         (b'{"sha256": "0", "timings_ms": {}}', [b"", b"", b""]),
         (b'{"sha256": "0", "timings_ms": {}, "run": "me"}', [b"", b"", b""]),
-        (b'{"sha256": "0", "timings_ms": {}, "said": {"hanging": "askew"}}', [b"", b"", b""]),
+        (b'{"sha256": "0", "timings_ms": {}, "orientation": 3}', [b"", b"", b""]),
         (b'{"sha256": "0", "timings_ms": {}, "source": "PNG", "study": {}, "gate": {"outcome": "accepted"},'
          b' "shape": [0, 0]}', [b"1234", b"", b""]),
     ],

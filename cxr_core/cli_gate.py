@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,9 @@ def train(
     runs: Annotated[Path, typer.Option(help="Where the run is kept; a stopped one goes on.")] = Path("runs"),
     out: Annotated[Path | None, typer.Option(help="Folder of the gate; default CXR_GATE.")] = None,
     version: Annotated[str, typer.Option(help="Version of the new gate.")] = "1.0.0",
+    resume: Annotated[
+        bool, typer.Option("--resume/--anew", help="Go on with a stopped run, or discard it.")
+    ] = True,
 ) -> None:
     """Train the gate's network and write it; `cxr gate check --write` then measures it."""
     with failures():
@@ -29,13 +33,15 @@ def train(
         from cxr_core.training.gate_recipe import read_gate_recipe
 
         followed, folder = read_gate_recipe(recipe), _data(data)
+        if not resume:
+            shutil.rmtree(runs / "gate", ignore_errors=True)
         pictures = gate_fit.to_learn_from(folder, followed)
         typer.echo(f"{len(pictures)} pictures to learn from", err=True)
         network = gate_fit.train(followed, pictures, runs / "gate", bar=True)
         val = gate_films.chest_films(folder / "nih", "val", "val").inputs
         target = out or settings.load().gate
         gate_export.save(network, val, target, version=version, recipe=recipe)
-    typer.echo(f"wrote {target}")
+    typer.echo(f"wrote {target}; `cxr gate check --write` measures it and writes its card")
 
 
 @app.command()

@@ -62,7 +62,9 @@ def fault(raw: bytes) -> str:
         film = decode(raw, LIMITS)
         made = film_from(raw, LIMITS, RECIPE, now=NOW)
     except Rejected as exc:
-        return "out of memory" if isinstance(exc.__cause__, MemoryError) else f":{exc.code}"
+        if isinstance(exc.__cause__, MemoryError):
+            return "out of memory"
+        return exc.code if exc.code == "internal" else f":{exc.code}"
     except BaseException as exc:
         last = traceback.extract_tb(exc.__traceback__)[-1]
         return f"{type(exc).__name__} in {Path(last.filename).name}:{last.lineno}"

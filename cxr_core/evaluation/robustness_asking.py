@@ -122,9 +122,8 @@ def _answers(raw: bytes, changes: dict[str, Change], kit: Kit, now: datetime) ->
     except Rejected:  # nothing can be done to it: refused as it is and under every change
         files = [raw] * len(changes)
     else:
-        files = [
-            raw if each is AS_SENT else each.encoded(pixels, _random(raw, each)) for each in changes.values()
-        ]
+        # As it is means the decoded film, too: else a DICOM file's tags would be among what changed.
+        files = [each.encoded(pixels, _random(raw, each)) for each in changes.values()]
     results = answer([prepare(file, kit, now=now) for file in files], kit)
     for (name, each), result in zip(changes.items(), results, strict=True):
         yield [name, name.split(" ")[0], each.id, *_said(result, kit.classifier.manifest.labels)]

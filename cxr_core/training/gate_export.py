@@ -50,7 +50,7 @@ def save(network: GateNet, val: NDArray[np.float32], folder: Path, *, version: s
     Args:
         network: trained.
         val: (N, 1, 64, 64) films of val, which set the limits and on which ONNX must agree with torch.
-        folder: of the gate; its files of these names are replaced.
+        folder: of the gate; its files of these names are replaced, figures and card of the last one removed.
         version: of the gate.
         recipe: copied beside it.
 
@@ -58,6 +58,8 @@ def save(network: GateNet, val: NDArray[np.float32], folder: Path, *, version: s
         ModelError: torch and ONNX Runtime differ.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (FIGURES, CARD):  # of the gate that was here before
+        (folder / name).unlink(missing_ok=True)
     _save_onnx(network, folder / NETWORK)
     save_file({key: value.contiguous() for key, value in network.state_dict().items()}, folder / WEIGHTS)
     expected = answers(network, val)
@@ -111,7 +113,11 @@ def held_out(data: Path) -> list[tuple[str, str, NDArray[np.float32], tuple[str,
     Val set the limits of the two warnings; the official test list played no part.
     """
     parts: list[tuple[str, str, Pictures]] = [
-        ("NIH val, adults", "adults", gate_films.chest_films(data / "nih", "val", "val", adults=True)),
+        (
+            "NIH val, adults (set the limits)",
+            "adults",
+            gate_films.chest_films(data / "nih", "val", "val", adults=True),
+        ),
         (
             "NIH official test, adults",
             "adults",
@@ -208,7 +214,8 @@ Not a medical device.
 
 On pictures that it was not fitted on, by `cxr gate check`; intervals by patient (Wilson on the effective
 number). The network's lines, brightness alone, come first; then how often the picture checks speak, and how
-often made faults and made text are found.
+often made faults and made text are found. Held-out pictures with a twin among those learned from are left
+out.
 
 {as_markdown(lines)}
 

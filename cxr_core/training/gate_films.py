@@ -31,6 +31,9 @@ KINDS = {
 }
 """What the kinds of `not_chest/kinds.csv` are to the gate; a lateral film is none of them."""
 
+TWINS = 0.99
+"""Correlation at 64 pixels above which two pictures count as one."""
+
 _LETTERS = string.ascii_letters + string.digits + "      .,;:-()"
 
 
@@ -91,7 +94,8 @@ def chest_films(folder: Path, split: str, source: str, *, adults: bool = False) 
 def other_pictures(data: Path, *, held_out: bool) -> Pictures:
     """Return one half of `not_chest`, by file name within each kind: the first is learned from.
 
-    Neighbours in name may show one patient; halves keep them together.
+    Neighbours in name may show one patient; halves keep them together. Of the second half pictures with a
+    twin in the first are left out.
 
     Raises:
         DataError: there is no such folder.
@@ -104,24 +108,39 @@ def other_pictures(data: Path, *, held_out: bool) -> Pictures:
         raise DataError(f"{folder}: expected kinds.csv and the pictures it names ({exc.strerror})") from exc
     parts = []
     for kind in sorted(KINDS):
-        files = sorted(file for file, said in rows if said == kind)
-        half = files[len(files) // 2 :] if held_out else files[: len(files) // 2]
-        parts.append(seen([folder / file for file in half], KINDS[kind], kind.rpartition("|")[2]))
+        files = [folder / file for file in sorted(file for file, said in rows if said == kind)]
+        half, source = len(files) // 2, kind.rpartition("|")[2]
+        learned = seen(files[:half], KINDS[kind], source)
+        parts.append(without_twins(seen(files[half:], KINDS[kind], source), learned) if held_out else learned)
     return joined(parts)
 
 
 def collection(folder: Path, *, held_out: bool) -> Pictures:
     """Return every second patient of another collection of films: of each two the first is learned from.
 
-    Such a collection comes from several places, one after the other; halves would part them.
+    Such a collection comes from several places, one after the other; halves would part them. Of what is
+    held out films with a twin among the others are left out: some are there twice, under two patients.
 
     Raises:
         DataError: there is no such collection.
     """
-    table = read(folder).table
-    patients = sorted(set(table["patient"]))
-    picked = set(patients[held_out::2])
-    return _of_table(table[table["patient"].isin(picked)].sort_values("path"), folder.name)
+    table = read(folder).table.sort_values("path")
+    first = table["patient"].isin(sorted(set(table["patient"]))[::2])
+    learned = _of_table(table[first], folder.name)
+    return without_twins(_of_table(table[~first], folder.name), learned) if held_out else learned
+
+
+def without_twins(kept: Pictures, learned: Pictures) -> Pictures:
+    """Return the pictures that are not nearly the same as one learned from: correlation up to TWINS."""
+    ours, theirs = (_standardised(pictures.inputs) for pictures in (kept, learned))
+    alike = [float((theirs @ one).max(initial=-1.0)) for one in ours]
+    return kept.where(np.array(alike, dtype=np.float64) <= TWINS)
+
+
+def _standardised(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    flat = inputs.reshape(len(inputs), INPUT.network_px**2)
+    flat = flat - flat.mean(axis=1, keepdims=True)
+    return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6), dtype=np.float32)
 
 
 def _of_table(table: pd.DataFrame, source: str) -> Pictures:

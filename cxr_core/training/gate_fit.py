@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import warnings
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader, Dataset
 
+from cxr_core.errors import RecipeError
 from cxr_core.imaging.gate import ANSWERS, Kind
 from cxr_core.training import gate_films
 from cxr_core.training.gate_changes import Changed, changed
@@ -25,7 +27,7 @@ from cxr_core.training.gate_recipe import GateRecipe
 
 KINDS = len(Kind)
 TURNS = slice(KINDS, KINDS + 4)
-LAST = "last.ckpt"
+LAST, MADE_OF = "last.ckpt", "made_of.txt"
 OTHERS = 48
 """Pictures in a batch that are no chest films, evenly from every source of them."""
 
@@ -171,7 +173,11 @@ def train(recipe: GateRecipe, pictures: Pictures, run: Path, *, bar: bool = Fals
         pictures: of `to_learn_from`.
         run: folder of the checkpoint.
         bar: show progress.
+
+    Raises:
+        RecipeError: the run was begun by another recipe or with other pictures.
     """
+    _belongs(run, recipe, pictures)
     torch.manual_seed(recipe.seed)
     batches = Batches(pictures, recipe)
     lesson = GateLesson(recipe, batches)
@@ -191,6 +197,18 @@ def train(recipe: GateRecipe, pictures: Pictures, run: Path, *, bar: bool = Fals
         loader = DataLoader(batches, batch_size=None, shuffle=False)
         trainer.fit(lesson, loader, ckpt_path=last if last.exists() else None, weights_only=True)
     return lesson.network.eval()
+
+
+def _belongs(run: Path, recipe: GateRecipe, pictures: Pictures) -> None:
+    """Note of what the run is made, or refuse to go on with one that is made of something else."""
+    made_of = hashlib.sha256(repr((recipe, pictures.kinds, pictures.sources, pictures.names)).encode())
+    made_of.update(pictures.inputs.tobytes())
+    note = run / MADE_OF
+    if not note.exists():
+        run.mkdir(parents=True, exist_ok=True)
+        note.write_text(made_of.hexdigest() + "\n", encoding="ascii")
+    elif note.read_text(encoding="ascii").strip() != made_of.hexdigest():
+        raise RecipeError(f"{run}: begun by another recipe or with other pictures; --anew discards it")
 
 
 def answers(network: GateNet, inputs: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -157,7 +157,7 @@ def test_what_is_written_is_read_again_for_this_network_alone(manifest, tmp_path
 
 def test_the_bundled_table_has_every_change_of_every_label_with_intervals():
     model = Path(__file__).parents[2] / "models" / "cxr14-mobilenetv2"
-    rows, labels = robustness(model), (ALL, *read_manifest(model).labels.names)
+    rows, labels = robustness(model), (ALL, *read_manifest(model).labels)
     assert [(each.change, each.label) for each in rows] == [(c.id, name) for c in CHANGES for name in labels]
     for each in rows:
         assert each.films >= 300

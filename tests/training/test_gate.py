@@ -107,6 +107,12 @@ def test_a_run_that_was_stopped_ends_in_the_same_network(pictures, tmp_path, mon
     assert (tmp_path / "stopped" / gate_fit.LAST).exists()
     resumed = gate_fit.train(RECIPE, pictures, tmp_path / "stopped").state_dict()
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    for recipe, shown in (
+        (replace(RECIPE, rate=2e-3), pictures),
+        (RECIPE, pictures.where(np.arange(16) > 0)),
+    ):
+        with pytest.raises(RecipeError, match="--anew"):
+            gate_fit.train(recipe, shown, tmp_path / "stopped")
     other = gate_fit.train(replace(RECIPE, seed=4), pictures, tmp_path / "other").state_dict()
     assert not all(torch.equal(whole[name], other[name]) for name in whole)
 
@@ -190,11 +196,15 @@ def test_the_command_trains_writes_and_measures_a_gate(data, tmp_path, monkeypat
     assert checked.exit_code == 0, checked.output
     assert "| NIH official test, adults: not refused |" in checked.output
     assert f"of {len(gate_films.other_pictures(data, held_out=True))} |" in checked.output
-    assert "| blurred, sigma 3 of 128: found as blurred |" in checked.output
+    assert "| NIH val, picture checks: anything said |" in checked.output
     assert gate_network.load(gate).manifest.files.keys() >= {"card.md", "figures.csv"}
-    (gate / "card.md").write_text("better")
+    again = CliRunner().invoke(app, ["gate", "train", str(recipe), "--runs", str(tmp_path), "--anew"])
+    assert again.exit_code == 0, again.output
+    assert not (gate / "card.md").exists()
+    assert not (gate / "figures.csv").exists()
+    (gate / "gate.onnx").write_bytes((gate / "gate.onnx").read_bytes()[:-1])
     refused = CliRunner().invoke(app, ["gate", "check"])
-    assert (refused.exit_code, "card.md" in refused.output) == (1, True)
+    assert (refused.exit_code, "gate.onnx" in refused.output) == (1, True)
 
 
 def test_halves_and_every_second_patient_never_meet(data):
@@ -206,6 +216,14 @@ def test_halves_and_every_second_patient_never_meet(data):
         assert len(learned)
         assert len(kept)
         assert not set(learned.patients) & set(kept.patients)
+
+
+def test_a_held_out_picture_with_a_twin_among_those_learned_from_is_left_out(pictures):
+    learned, kept = pictures.where(np.arange(16) < 6), pictures.where(np.arange(16) >= 6)
+    faint = replace(learned, inputs=np.float32(0.5) * learned.inputs + np.float32(0.1))
+    both = gate_films.joined([kept, faint.where(np.arange(6) == 2)])
+    assert gate_films.without_twins(both, learned).names == kept.names
+    assert len(gate_films.without_twins(kept, learned.where(np.zeros(6, bool)))) == len(kept)
 
 
 def test_a_folder_without_other_pictures_is_named(tmp_path):

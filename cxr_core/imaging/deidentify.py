@@ -1,6 +1,6 @@
 """A film as it may leave the house: the same picture, and nothing that says whose it is.
 
-DICOM by the Basic Application Level Confidentiality Profile (`profile`), PNG and JPEG as their pixels alone.
+DICOM by the Basic Application Level Confidentiality Profile (`profile`), PNG and JPEG as their grey alone.
 Text burnt into the picture is looked for and never let through unasked.
 """
 
@@ -16,12 +16,13 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID, ComputedRadiographyImageStorage, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
-from cxr_core.domain import Radiograph, View
+from cxr_core.domain import AS_SENT, Correction, Radiograph, View
 from cxr_core.errors import Conflict, Rejected
 from cxr_core.imaging import dicom, raster_bare, refusals
 from cxr_core.imaging.annotations import TextBox, every_text, joined
+from cxr_core.imaging.correct import corrected
 from cxr_core.imaging.decode import decode
-from cxr_core.imaging.dicom_bare import blank, copy_pixels, full_range
+from cxr_core.imaging.dicom_bare import full_range, set_pixels
 from cxr_core.imaging.dicom_study import read_study
 from cxr_core.imaging.limits import Limits
 from cxr_core.imaging.profile import new_uid, pseudonym, without_identity
@@ -59,7 +60,9 @@ class Anonymous:
     blanked: int
 
 
-def deidentified(raw: bytes, key: bytes, limits: Limits, *, text: Text = Text.REFUSE) -> Anonymous:
+def deidentified(
+    raw: bytes, key: bytes, limits: Limits, *, text: Text = Text.REFUSE, correction: Correction = AS_SENT
+) -> Anonymous:
     """Return a film without identity.
 
     Args:
@@ -67,25 +70,40 @@ def deidentified(raw: bytes, key: bytes, limits: Limits, *, text: Text = Text.RE
         key: KEY_BYTES secret bytes; the same key gives the same UIDs and pseudonyms, another one others.
         limits: on what is decoded.
         text: what to do where the picture or its tags speak of text.
+        correction: how a PNG or JPEG is to hang; DICOM, whose tags say how it hangs, stays as it was sent.
 
     Raises:
         Rejected: the film cannot be decoded, so nobody can tell what it shows.
         Conflict: there is, or may be, text, and nobody has said what to do; or none was found to be blanked.
     """
     film = decode(raw, limits)
-    make = _dicom if film.source == "DICOM" else _picture
     try:
-        return make(raw, film, key, limits, text)
+        if film.source == "DICOM":
+            return _dicom(raw, film, key, limits, text)
+        return _picture(raw, film, key, text, correction)
     except (Conflict, MemoryError, Rejected):
         raise
     except Exception as exc:  # pydicom writes less than it reads, and its messages quote the tags
         raise refusals.reject("broken_dicom", found="a value that cannot be written") from exc
 
 
-def _picture(raw: bytes, film: Radiograph, key: bytes, limits: Limits, text: Text) -> Anonymous:
-    boxes = _to_blank(every_text(film.pixels), film, text)
+def _picture(raw: bytes, film: Radiograph, key: bytes, text: Text, correction: Correction) -> Anonymous:
+    hung, found = corrected(film, correction), every_text(film.pixels)
+    if correction:  # text stands upright in the one or in the other
+        as_sent = (_turned(box, film.pixels.shape, correction.quarter_turns) for box in found)
+        found = joined((*as_sent, *every_text(hung.pixels)))
+    boxes = _to_blank(found, film, text)
     name = f"{pseudonym(key, 'film', film.sha256).hex()[:24]}.png"
-    return Anonymous(name, raster_bare.bare(raw, film.source, boxes), len(boxes))
+    return Anonymous(name, raster_bare.bare(raw, hung, boxes), len(boxes))
+
+
+def _turned(box: TextBox, shape: tuple[int, ...], quarter_turns: int) -> TextBox:
+    """Return where a box of a picture of (rows, columns) lies once that is turned counter-clockwise."""
+    rows, columns = shape
+    for _ in range(quarter_turns):
+        box = TextBox(columns - box.right, box.top, columns - box.left, box.bottom)
+        rows, columns = columns, rows
+    return box
 
 
 def _dicom(raw: bytes, film: Radiograph, key: bytes, limits: Limits, text: Text) -> Anonymous:
@@ -98,10 +116,7 @@ def _dicom(raw: bytes, film: Radiograph, key: bytes, limits: Limits, text: Text)
         boxes = _to_blank(found, film, text)
         made = without_identity(dataset, key)
         _restore(made, film, key)
-        if boxes:
-            syntax = blank(made, dataset, stored, form, film, boxes)
-        else:
-            syntax = copy_pixels(made, dataset, stored, form)
+        syntax = set_pixels(made, dataset, stored, form, film, boxes)
         _say_so(made, blanked=bool(boxes), checked=text is Text.CHECKED)
         return Anonymous(f"{made.SOPInstanceUID}.dcm", _written(made, dataset, syntax), len(boxes))
 
@@ -123,13 +138,15 @@ def _to_blank(boxes: Sequence[TextBox], film: Radiograph, text: Text) -> Sequenc
 
 
 def _restore(made: Dataset, film: Radiograph, key: bytes) -> None:
-    """Set what a film must have, and as codes what only the texts said that the profile takes away."""
+    """Set what a film must have, and as codes what only values said that the profile takes away."""
     made.SpecificCharacterSet = "ISO_IR 192"
     if not made.get("SOPClassUID"):
         made.SOPClassUID = ComputedRadiographyImageStorage
-    if not made.get("SOPInstanceUID"):
+    if not made.get("SOPInstanceUID") or made["SOPInstanceUID"].VM > 1:
         made.SOPInstanceUID = new_uid(key, film.sha256)
     shown, _ = read_study(made)
+    if film.study.body_part and not shown.body_part:
+        made.BodyPartExamined = "CHEST"  # of nothing else a film is decoded
     if film.study.view is not shown.view and film.study.view in _VIEWS:
         made.ViewPosition = _VIEWS[film.study.view]
     if film.study.supine and not shown.supine:

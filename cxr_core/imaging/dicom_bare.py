@@ -1,4 +1,4 @@
-"""A film's pixels in a new data set: as they were stored, or with places blacked out; nothing beside them."""
+"""A film's pixels in a new data set: their values alone, nothing of the bytes that they came in."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import DataElement, Dataset, FileDataset
-from pydicom.encaps import encapsulate, get_frame
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    JPEG2000,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSNearLossless,
+)
 
 from cxr_core.domain import Radiograph
 from cxr_core.imaging import dicom
 from cxr_core.imaging.annotations import TextBox
-from cxr_core.imaging.codestreams import bare
 from cxr_core.imaging.dicom_grey import PixelFormat, is_padding, modality_values, stored_values
 
 _PIXEL_DATA = 0x7FE00010
-_OVERLAYS = range(0x6000, 0x6020, 2)
-_BIT_POSITION = 0x0102
+_LOSSY = frozenset({JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, JPEG2000})
 
 
 def full_range(stored: NDArray[np.integer], form: PixelFormat) -> NDArray[np.float32]:
@@ -29,30 +33,7 @@ def full_range(stored: NDArray[np.integer], form: PixelFormat) -> NDArray[np.flo
     return 1 - shown if form.inverted else shown
 
 
-def copy_pixels(made: Dataset, dataset: FileDataset, stored: NDArray[np.integer], form: PixelFormat) -> str:
-    """Set the pixels bit for bit as they are stored; return their transfer syntax.
-
-    Comments in a compressed stream, what follows the last pixel, and overlays in bits that the pixels leave
-    free stay behind. A stream that cannot be taken apart is stored uncompressed.
-    """
-    syntax = str(dataset.file_meta.TransferSyntaxUID)
-    if syntax not in dicom.NATIVE:
-        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-        clean = frame if syntax == RLELossless else bare(frame)
-        if clean is None:
-            return _set_stored(made, dataset, stored, form)
-        _set(made, encapsulate([clean]), "OB")
-        made[_PIXEL_DATA].is_undefined_length = True
-        return syntax
-    if form.allocated == 16 and _overlays_in_free_bits(dataset):
-        used = np.uint16(((1 << form.stored) - 1) << form.shift)
-        return _set_stored(made, dataset, _patterns(stored) & used, form)
-    pixels = dataset.PixelData[: stored.nbytes]
-    _set(made, pixels + b"\0" * (len(pixels) % 2), dataset[_PIXEL_DATA].VR)
-    return syntax
-
-
-def blank(
+def set_pixels(
     made: Dataset,
     dataset: FileDataset,
     stored: NDArray[np.integer],
@@ -60,13 +41,37 @@ def blank(
     film: Radiograph,
     boxes: Sequence[TextBox],
 ) -> str:
-    """Set the pixels, uncompressed, the boxes as dark as the darkest pixel; return the transfer syntax."""
-    patterns = _patterns(stored).copy()
-    darkest = patterns.ravel()[int(film.pixels.argmin())]
-    _keep_range(made, dataset, patterns, form, film)
-    for box in boxes:
-        patterns[box.top : box.bottom, box.left : box.right] = darkest
-    return _set_stored(made, dataset, patterns, form)
+    """Set the pixels and what describes them, uncompressed; return the transfer syntax.
+
+    Every pixel keeps its value, but in the boxes, which become as dark as the darkest pixel. Bits that the
+    pixels leave free are 0, or repeat the sign of a negative value.
+    """
+    values = stored_values(form)
+    words = (values << form.shift).astype(f"u{form.allocated // 8}")[_patterns(stored)]
+    if boxes:
+        darkest = words.ravel()[int(film.pixels.argmin())]
+        _keep_range(made, dataset, words, form, film)
+        for box in boxes:
+            words[box.top : box.bottom, box.left : box.right] = darkest
+    _describe(made, words, form)
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax in _LOSSY and "LossyImageCompression" not in made:
+        made.LossyImageCompression = "01"
+    if syntax not in dicom.NATIVE:
+        syntax = ExplicitVRLittleEndian
+    raw = words.astype(words.dtype.newbyteorder(">" if syntax == ExplicitVRBigEndian else "<")).tobytes()
+    vr = "OW" if form.allocated == 16 else "OB"
+    made[_PIXEL_DATA] = DataElement(_PIXEL_DATA, vr, raw + b"\0" * (len(raw) % 2))
+    return str(syntax)
+
+
+def _describe(made: Dataset, words: NDArray[np.unsignedinteger], form: PixelFormat) -> None:
+    made.Rows, made.Columns = words.shape
+    made.SamplesPerPixel = 1
+    made.PhotometricInterpretation = "MONOCHROME1" if form.inverted else "MONOCHROME2"
+    made.BitsAllocated, made.BitsStored = form.allocated, form.stored
+    made.HighBit = form.shift + form.stored - 1
+    made.PixelRepresentation = int(form.signed)
 
 
 def _keep_range(
@@ -90,28 +95,6 @@ def _keep_range(
     made.WindowCenter, made.WindowWidth = f"{low + width / 2 + 0.5:.10g}", f"{width + 1:.10g}"
 
 
-def _set_stored(made: Dataset, dataset: FileDataset, stored: NDArray[np.integer], form: PixelFormat) -> str:
-    """Set the pixels as words or bytes; return the transfer syntax, which is the file's own if that fits."""
-    syntax = str(dataset.file_meta.TransferSyntaxUID)
-    if syntax not in dicom.NATIVE:
-        syntax = str(ExplicitVRLittleEndian)
-        made.HighBit = form.stored - 1  # a stream holds values, whatever the tags say of words
-    big = syntax == ExplicitVRBigEndian
-    pixels = stored.astype(stored.dtype.newbyteorder(">" if big else "<")).tobytes()
-    _set(made, pixels + b"\0" * (len(pixels) % 2), "OW" if form.allocated == 16 else "OB")
-    return syntax
-
-
-def _set(made: Dataset, pixels: bytes, vr: str) -> None:
-    made[_PIXEL_DATA] = DataElement(_PIXEL_DATA, vr, pixels)
-
-
 def _patterns(stored: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
     """Return the pixels as the bits that are stored."""
     return stored.view(np.uint8 if stored.dtype.itemsize == 1 else np.uint16)
-
-
-def _overlays_in_free_bits(dataset: Dataset) -> bool:
-    """Return whether an overlay lies in bits that the pixels leave free (retired; PS3.3 2004, C.9.2)."""
-    positions = (dataset.get((group, _BIT_POSITION)) for group in _OVERLAYS)
-    return any(position is not None and position.value for position in positions)

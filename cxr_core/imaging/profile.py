@@ -1,7 +1,8 @@
 """DICOM PS3.15 Annex E, Basic Application Level Confidentiality Profile, on the tags of one film.
 
 The table of the standard is dicom-anonymizer's. It names what identifies; a film needs little besides. So
-what the table does not name is kept only where it is a number, a code or one of a few known texts.
+what the table does not name is kept only where it is a number, a code of a closed list, a UID of the standard
+or one of a few texts.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable
+from itertools import takewhile
 from types import MappingProxyType
 
 from dicomanonymizer.dicomfields_selector import dicom_anonymization_database_selector
@@ -23,13 +25,61 @@ from pydicom.uid import UID
 EDITION = "2026c"
 """Of the standard, whose table is used."""
 
+_TABLE_DATA = BaseTag(0x00283006)
+"""LUTData."""
+
 _NUMBERS = frozenset({"AT", "DS", "FD", "FL", "IS", "SL", "SS", "UL", "US"})
-_CODE = re.compile(r"[A-Z0-9_ /.+-]{0,32}")
-_STANDARD_UID = "1.2.840.10008."
+_DIRECTION = "[APRLHF]{0,3}"
+_CODES = MappingProxyType(
+    {
+        keyword: re.compile(values)
+        for keyword, values in {
+            "BodyPartExamined": "CHEST|THORAX|LUNG",
+            "BurnedInAnnotation": "YES|NO",
+            "CalibrationImage": "YES|NO",
+            "CollimatorShape": "RECTANGULAR|CIRCULAR|POLYGONAL",
+            "ConversionType": "DF|DI|DRW|DV|SD|SI|SYN|WSD",
+            "DetectorConfiguration": "AREA|SLOT",
+            "DetectorType": "DIRECT|FILM|SCINTILLATOR|STORAGE",
+            "ExposureControlMode": "AUTOMATIC|MANUAL",
+            "ExposureStatus": "ABORTED|NORMAL",
+            "FieldOfViewHorizontalFlip": "YES|NO",
+            "FieldOfViewShape": "HEXAGONAL|RECTANGLE|ROUND",
+            "FilterMaterial": "ALUMINUM|COPPER|EUROPIUM|LEAD|MOLYBDENUM|NIOBIUM|RHODIUM|SILVER",
+            "Grid": "CROSSED|FIXED|FOCUSED|IN|NONE|PARALLEL|RECIPROCATING",
+            "ImageLaterality": "R|L|U|B",
+            "ImageType": "ORIGINAL|DERIVED|PRIMARY|SECONDARY",
+            "Laterality": "R|L",
+            "LossyImageCompression": "00|01",
+            "LossyImageCompressionMethod": "ISO_10918_1|ISO_14495_1|ISO_15444_1",
+            "Modality": "CR|DR|DX|RG",
+            "ModalityLUTType": "HU|OD|US",
+            "PatientOrientation": _DIRECTION,
+            "PatientPosition": "AP|PA|[HF]F(P|S|DR|DL)",
+            "PhotometricInterpretation": "MONOCHROME[12]",
+            "PixelIntensityRelationship": "DISP|LIN|LOG|OTHER",
+            "PixelSpacingCalibrationType": "FIDUCIAL|GEOMETRY",
+            "PresentationIntentType": "FOR PRESENTATION",
+            "PresentationLUTShape": "IDENTITY|INVERSE",
+            "QualityControlImage": "YES|NO|BOTH",
+            "RecognizableVisualFeatures": "YES|NO",
+            "RescaleType": "HU|OD|PCT|US",
+            "ViewPosition": "AP|LL|PA|RL",
+            "VOILUTFunction": "LINEAR|LINEAR_EXACT|SIGMOID",
+        }.items()
+    }
+)
+"""By keyword what may be said, of the standard's defined terms and enumerated values."""
+
+_STANDARD_UIDS = frozenset(
+    {"CodingSchemeUID", "ContextUID", "MappingResourceUID", "OriginalSpecializedSOPClassUID"}
+    | {"ReferencedSOPClassUID", "RelatedGeneralSOPClassUID", "SOPClassUID"}
+)
+"""Elements that hold a UID of the standard's own."""
 
 _TEXTS = frozenset(
-    {"CodeMeaning", "CodeValue", "CodingSchemeDesignator", "CodingSchemeVersion", "LUTData"}
-    | {"Manufacturer", "ManufacturerModelName", "ModalityLUTType", "RescaleType", "SoftwareVersions"}
+    {"CodeMeaning", "CodeValue", "CodingSchemeDesignator", "CodingSchemeVersion"}
+    | {"Manufacturer", "ManufacturerModelName"}
 )
 _SEQUENCES = frozenset(
     {"AnatomicRegionModifierSequence", "AnatomicRegionSequence", "ModalityLUTSequence", "VOILUTSequence"}
@@ -65,12 +115,22 @@ def without_identity(dataset: Dataset, key: bytes) -> Dataset:
         if not known or tag.group <= 4 or tag.group >= 0x7FE0 or not dictionary_has_tag(tag):
             continue
         try:
-            said = _said(dataset[tag], key)
+            said = _table(dataset) if tag == _TABLE_DATA else _said(dataset[tag], key)
         except Exception:  # noqa: S112 -- pydicom raises seven kinds of error for a broken value: left out
             continue
         if said is not None:
             kept.add(said)
     return kept
+
+
+def _table(dataset: Dataset) -> DataElement | None:
+    """Return LUTData with as many entries as its descriptor states."""
+    data, count = dataset[_TABLE_DATA], int(dataset["LUTDescriptor"].value[0]) % 65536 or 65536
+    if not isinstance(data.value, bytes):
+        return DataElement(data.tag, data.VR, _values(data)[:count]) if _is_number(data) else None
+    packed = len(data.value) < 2 * count
+    entries = data.value[: count if packed else 2 * count]
+    return DataElement(data.tag, data.VR, entries + b"\0" * (len(entries) % 2))
 
 
 def _said(element: DataElement, key: bytes) -> DataElement | None:
@@ -84,11 +144,9 @@ def _said(element: DataElement, key: bytes) -> DataElement | None:
         items = [without_identity(item, key) for item in element.value]
         return DataElement(element.tag, "SQ", Sequence(items))
     if element.VR == "UI":
-        return _uids(element, key)
-    if element.VR == "CS":
-        codes = [str(value).strip().upper() for value in _values(element)]
-        fit = all(_CODE.fullmatch(code) for code in codes)
-        return DataElement(element.tag, "CS", codes) if fit else None
+        return _standard_uid(element) if element.keyword in _STANDARD_UIDS else _uids(element, key)
+    if element.keyword in _CODES:
+        return _codes(element)
     if element.keyword in _TEXTS or _is_number(element):
         return DataElement(element.tag, element.VR, element.value)
     return None
@@ -107,16 +165,23 @@ def _values(element: DataElement) -> list[object]:
     return [] if element.is_empty else [element.value]
 
 
+def _codes(element: DataElement) -> DataElement | None:
+    """Return the element up to its first value that is none of those it may have."""
+    said = (str(value).strip().upper() for value in _values(element))
+    kept = list(takewhile(_CODES[element.keyword].fullmatch, said))
+    return DataElement(element.tag, element.VR, kept) if kept or element.is_empty else None
+
+
+def _standard_uid(element: DataElement) -> DataElement | None:
+    """Return the element if it holds a UID of the standard's own."""
+    return DataElement(element.tag, "UI", element.value) if UID(str(element.value)).type else None
+
+
 def _uids(element: DataElement, key: bytes) -> DataElement | None:
-    """Return new UIDs for those that are not the standard's own."""
+    """Return new UIDs."""
     if element.VR != "UI":
         return None
-    found = [str(value) for value in _values(element)]
-    return DataElement(
-        element.tag,
-        "UI",
-        [UID(uid if uid.startswith(_STANDARD_UID) else new_uid(key, uid)) for uid in found],
-    )
+    return DataElement(element.tag, "UI", [UID(new_uid(key, str(value))) for value in _values(element)])
 
 
 def _removed(element: DataElement, key: bytes) -> DataElement | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from dataclasses import replace
 from io import BytesIO
 
@@ -10,21 +12,25 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from pydicom import Dataset, dcmread
 from pydicom.config import disable_value_validation
+from pydicom.datadict import DicomDictionary
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import (
+    JPEG2000,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
     JPEGLSLossless,
+    JPEGLSNearLossless,
     RLELossless,
 )
 
-from cxr_core.domain import Study, View
+from cxr_core.domain import Correction, Study, View
 from cxr_core.errors import Conflict, Rejected
-from cxr_core.imaging import profile
-from cxr_core.imaging.annotations import text_boxes
+from cxr_core.imaging import deidentify, profile
+from cxr_core.imaging.annotations import TextBox, text_boxes
+from cxr_core.imaging.correct import corrected
 from cxr_core.imaging.decode import decode
 from cxr_core.imaging.deidentify import METHOD, Text, deidentified
 from cxr_core.imaging.limits import Limits
@@ -109,10 +115,80 @@ def test_no_other_text_of_the_standard_is_left_either():
     raw, planted = full_file(every_standard_text())
     assert len(planted.tokens) > 1500
     assert len(planted.found_in(raw)) == len(planted.tokens)
-    known = {"Manufacturer", "ManufacturerModelName", "ModalityLUTType", "RescaleType", "SoftwareVersions"}
+    known = {"Manufacturer", "ManufacturerModelName"}
     codes = {"CodeMeaning", "CodeValue", "CodingSchemeDesignator", "CodingSchemeVersion"}
     left = planted.found_in(deidentified(raw, KEY, LIMITS).raw)
     assert left - known - codes <= profile._SEQUENCES  # whose tokens are code meanings too
+
+
+def test_of_codes_only_those_of_the_standard_are_left():
+    raw, planted = full_file(
+        [tag for tag, entry in DicomDictionary.items() if entry[0] == "CS" and tag != 0x00080005]
+    )
+    assert len(planted.tokens) > 700
+    assert planted.found_in(deidentified(raw, KEY, LIMITS).raw) == set()
+
+
+@pytest.mark.parametrize(
+    ("keyword", "said", "left"),
+    [
+        ("BodyPartExamined", "chest", "CHEST"),
+        ("BodyPartExamined", "LUNG QUAGGA ZELDA", "CHEST"),
+        ("ImageType", ["DERIVED", "PRIMARY", "QUAGGA"], ["DERIVED", "PRIMARY"]),
+        ("PatientOrientation", ["L", "F"], ["L", "F"]),
+        ("PatientOrientation", ["QUAGGA", "ZELDA"], None),
+        ("FilterMaterial", "COPPER", "COPPER"),
+        ("FilterMaterial", "Quagga 1950", None),
+        ("RescaleType", "QUAGGA", None),
+        ("RescaleType", "US", "US"),
+        ("Laterality", "", ""),
+        ("SoftwareVersions", "QUAGGA", None),
+    ],
+)
+def test_a_code_is_one_of_those_that_it_may_be(keyword, said, left):
+    raw = plain(**{keyword: said})
+    out = deidentified(raw, KEY, LIMITS).raw
+    assert dcmread(BytesIO(out)).get(keyword) == left
+    assert b"QUAGGA" not in out.upper()
+
+
+@pytest.mark.parametrize(
+    "keyword", ["StudyInstanceUID", "SOPInstanceUID", "FrameOfReferenceUID", "SOPClassUID"]
+)
+@pytest.mark.parametrize("uid", ["1.2.840.10008.1.2.19500417", "1.2.840.10008.1.1"])
+def test_no_uid_stays_for_how_it_begins(keyword, uid):
+    out = deidentified(plain(**{keyword: uid}), KEY, LIMITS)
+    named = uid == "1.2.840.10008.1.1" and keyword == "SOPClassUID"  # the standard's own, where one belongs
+    assert (dcmread(BytesIO(out.raw))[keyword].value == uid) == named
+    assert b"19500417" not in out.raw + out.name.encode()
+
+
+def test_text_in_place_of_a_uid_is_gone():
+    view = code("postero-anterior")
+    with disable_value_validation():
+        view.ContextUID = view.CodingSchemeUID = "1.2.840.10008.QUAGGA"
+        raw = plain(ViewCodeSequence=[view], InstanceCreatorUID="1.2.840.10008.QUAGGA ANN")
+        raw_two = plain(SOPInstanceUID=["1.2.3", "1.2.840.10008.QUAGGA"])
+    assert raw.count(b"QUAGGA") == 3
+    assert b"QUAGGA" not in deidentified(raw, KEY, LIMITS).raw
+    out = deidentified(raw_two, KEY, LIMITS)
+    assert b"QUAGGA" not in out.raw
+    assert out.name == f"{dcmread(BytesIO(out.raw)).SOPInstanceUID}.dcm"
+
+
+@pytest.mark.parametrize("entries", [256, 255])
+@pytest.mark.parametrize("width", [1, 2])
+def test_a_lookup_table_ends_where_its_descriptor_says(entries, width):
+    table = Dataset()
+    table.LUTDescriptor = [entries, 0, 8 * width]
+    data = np.linspace(0, 2 ** (8 * width) - 1, entries).astype(f"<u{width}").tobytes()
+    behind = b"Quagga" * 50 if width == 2 else b"Quagga"
+    table.add_new(0x00283006, "OW", data + behind + b"\0" * (len(data) % 2))
+    pixels = ramp(bits=8)
+    raw = film_file(pixels, BitsStored=12, VOILUTSequence=[table])
+    out = deidentified(raw, KEY, LIMITS, text=Text.CHECKED).raw
+    assert b"Quagga" not in out
+    assert np.array_equal(decode(raw, LIMITS).pixels, decode(out, LIMITS).pixels)
 
 
 def test_the_librarys_table_names_what_the_standard_calls_identifying():
@@ -170,16 +246,52 @@ def test_identity_in_the_items_of_kept_sequences_is_gone():
     assert decode(out, LIMITS).study.supine
 
 
-def test_overlays_in_free_bits_of_the_pixels_are_gone():
-    pixels = ramp() | np.uint16(0x8000)
-    made = dataset(pixels, BitsStored=12, HighBit=11)
-    made.add_new(0x60000100, "US", 16)
-    made.add_new(0x60000102, "US", 15)
-    raw = as_bytes(made)
-    out = deidentified(raw, KEY, LIMITS, text=Text.CHECKED).raw
-    stored = np.frombuffer(dcmread(BytesIO(out)).PixelData, "<u2")
-    assert np.array_equal(stored.reshape(pixels.shape), ramp())
-    assert np.array_equal(decode(out, LIMITS).pixels, decode(raw, LIMITS).pixels)
+def hidden(high: int, position: int | None, syntax=ExplicitVRLittleEndian) -> bytes:
+    """A film of 12 bits of 16 with a picture in a bit that the pixels leave free."""
+    drawn = np.zeros((100, 100), dtype=np.uint16)
+    drawn[10:30, 10:90] = 1
+    words = (ramp() << (high - 11)) | (drawn << (15 if high == 11 else 0))
+    made = dataset(words, BitsStored=12, HighBit=high)
+    if position is not None:
+        made.add_new(0x60000100, "US", 16)
+        made.add_new(0x60000102, "US", position)
+    if syntax != ExplicitVRLittleEndian:
+        made.BitsStored, made.HighBit = 16, 15
+        made.compress(syntax, generate_instance_uid=False)
+        made.BitsStored, made.HighBit = 12, high
+    return as_bytes(made)
+
+
+@pytest.mark.parametrize("text", [Text.CHECKED, Text.BLANK])
+@pytest.mark.parametrize(
+    ("high", "position", "syntax"),
+    [
+        (11, 15, ExplicitVRLittleEndian),
+        (15, 0, ExplicitVRLittleEndian),
+        (11, None, ExplicitVRLittleEndian),
+        (11, 15, RLELossless),
+        (11, None, JPEG2000Lossless),
+        (11, None, JPEGLSLossless),
+    ],
+)
+def test_what_lies_in_free_bits_of_the_pixels_is_gone(high, position, syntax, text, monkeypatch):
+    raw = hidden(high, position, syntax)
+    if text is Text.BLANK:
+        monkeypatch.setattr(deidentify, "every_text", lambda _: (TextBox(60, 10, 90, 40),))
+    out = deidentified(raw, KEY, LIMITS, text=text).raw
+    kept = decode(raw, LIMITS).pixels == decode(out, LIMITS).pixels
+    stored = np.frombuffer(dcmread(BytesIO(out)).PixelData, "<u2").reshape(100, 100)
+    assert not (stored & ~np.uint16(0xFFF << (high - 11))).any()
+    assert kept[:60].all()
+    assert kept.all() == (text is Text.CHECKED)
+
+
+def test_a_negative_value_stays_one():
+    pixels = ramp("int16", 12, low=-2048)
+    for words in (pixels, pixels & 0xFFF):
+        out = deidentified(film_file(words, BitsStored=12), KEY, LIMITS, text=Text.CHECKED).raw
+        stored = np.frombuffer(dcmread(BytesIO(out)).PixelData, "<i2")
+        assert np.array_equal(stored.reshape(pixels.shape), pixels)
 
 
 def test_values_that_are_not_what_they_should_be_are_left_out():
@@ -229,16 +341,17 @@ def test_a_film_without_uids_gets_one_of_its_own():
 
 
 @pytest.mark.parametrize("syntax", TRANSFER_SYNTAXES)
-def test_the_picture_is_stored_as_it_was_bit_for_bit(syntax):
+def test_the_picture_is_stored_uncompressed_value_for_value(syntax):
     raw = phantom_dicom(PHANTOM, transfer_syntax=syntax)
     out = deidentified(raw, KEY, LIMITS, text=Text.CHECKED).raw
     before, after = dcmread(BytesIO(raw)), dcmread(BytesIO(out))
-    assert after.file_meta.TransferSyntaxUID == syntax
     if before["PixelData"].is_undefined_length:
-        frames = [get_frame(each.PixelData, 0, number_of_frames=1) for each in (before, after)]
-        assert len(frames[1]) <= len(frames[0])
+        assert after.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
     else:
+        assert after.file_meta.TransferSyntaxUID == syntax
         assert before.PixelData == after.PixelData
+    lossy = syntax in (JPEGBaseline8Bit, JPEGLSNearLossless, JPEG2000)
+    assert after.get("LossyImageCompression") == ("01" if lossy else before.get("LossyImageCompression"))
     assert np.array_equal(decode(raw, LIMITS).pixels, decode(out, LIMITS).pixels)
 
 
@@ -362,25 +475,47 @@ def test_comments_in_a_compressed_stream_are_gone():
     out = deidentified(raw, KEY, LIMITS, text=Text.CHECKED).raw
     assert raw.count(b"Zquagga") == 3
     assert b"Zquagga" not in out
-    assert dcmread(BytesIO(out)).file_meta.TransferSyntaxUID == JPEGBaseline8Bit
     assert np.array_equal(decode(raw, LIMITS).pixels, decode(out, LIMITS).pixels)
 
 
-@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless])
-def test_comments_in_other_streams_are_gone(syntax):
-    made = dcmread(BytesIO(phantom_dicom(PHANTOM, transfer_syntax=syntax)))
-    frame = get_frame(made.PixelData, 0, number_of_frames=1)
-    said = b"Zquagga comment"
-    if syntax == JPEG2000Lossless:
+def _in_stream(frame: bytes, place: str) -> bytes:
+    """A compressed frame with a text where decoders do not look."""
+    said = b"Zquagga comment!"
+    if place == "application data":
+        return frame[:2] + b"\xff\xe8" + (len(said) + 2).to_bytes(2, "big") + said + frame[2:]
+    if place == "rle header":
+        return frame[:12] + said + frame[12 + len(said) :]
+    comment = b"\xff\x64" + (len(said) + 4).to_bytes(2, "big") + b"\0\1" + said
+    if place == "main header":
         start = 4 + int.from_bytes(frame[4:6], "big")  # behind SIZ
-        segment = b"\xff\x64" + (len(said) + 4).to_bytes(2, "big") + b"\0\1" + said
-    else:
-        start, segment = 2, b"\xff\xe8" + (len(said) + 2).to_bytes(2, "big") + said
-    made.PixelData = encapsulate([frame[:start] + segment + frame[start:] + b"Zquagga behind"])
+        return frame[:start] + comment + frame[start:]
+    if place == "tile":
+        start, end = frame.index(b"\xff\x90"), frame.index(b"\xff\x93")
+        length = int.from_bytes(frame[start + 6 : start + 10], "big") + len(comment)
+        head = frame[: start + 6] + length.to_bytes(4, "big") + frame[start + 10 : end]
+        return head + comment + frame[end:]
+    return frame + said
+
+
+@pytest.mark.parametrize(
+    ("syntax", "place"),
+    [
+        (JPEG2000Lossless, "main header"),
+        (JPEG2000Lossless, "tile"),
+        (JPEG2000Lossless, "behind"),
+        (JPEGLSLossless, "application data"),
+        (JPEGLSLossless, "behind"),
+        (RLELossless, "rle header"),
+        (RLELossless, "behind"),
+    ],
+)
+def test_nothing_that_stands_in_a_stream_beside_the_picture_is_left(syntax, place):
+    made = dcmread(BytesIO(phantom_dicom(PHANTOM, transfer_syntax=syntax)))
+    made.PixelData = encapsulate([_in_stream(get_frame(made.PixelData, 0, number_of_frames=1), place)])
     made["PixelData"].is_undefined_length = True
     raw = as_bytes(made)
     out = deidentified(raw, KEY, LIMITS, text=Text.CHECKED).raw
-    assert raw.count(b"Zquagga") == 2
+    assert raw.count(b"Zquagga") == 1
     assert b"Zquagga" not in out
     assert np.array_equal(decode(raw, LIMITS).pixels, decode(out, LIMITS).pixels)
 
@@ -435,10 +570,99 @@ def test_a_png_is_its_pixels_alone(mode):
     out = deidentified(raw, KEY, LIMITS, text=Text.CHECKED)
     with Image.open(BytesIO(out.raw)) as image:
         image.load()
-        assert not image.info.keys() - {"transparency"}
+        assert not image.info
+        assert image.mode == ("I;16" if mode == "I;16" else "L")
     assert b"Zquagga" not in out.raw
-    assert np.array_equal(decode(raw, LIMITS).pixels, decode(out.raw, LIMITS).pixels)
+    rounded = 0.5 / 255 + 1e-6 if mode == "RGBA" else 0
+    assert np.allclose(decode(raw, LIMITS).pixels, decode(out.raw, LIMITS).pixels, rtol=0, atol=rounded)
     assert out.name.endswith(".png")
+
+
+def see_through(mode: str) -> tuple[bytes, np.ndarray]:
+    """A PNG with a text whose pixels are transparent, and where they are."""
+    sheet = Image.new("L", (160, 160))
+    ImageDraw.Draw(sheet).text((10, 60), "QUAGGA 1950", fill=1, font=ImageFont.load_default(20))
+    ink = np.asarray(sheet) > 0
+    grey, stream = np.full(ink.shape, 90, dtype=np.uint8), BytesIO()
+    shown = np.where(ink, 250, grey).astype(np.uint8)
+    opacity = np.where(ink, 0, 255).astype(np.uint8)
+    if mode == "P":
+        Image.fromarray(shown).convert("P").save(stream, "PNG", transparency=250)
+    elif mode == "16 bit LA":
+        rows = np.dstack([shown, shown, opacity, opacity]).reshape(160, -1)
+        stream.write(_png(160, 160, rows, depth=16, colour=4))
+    else:
+        planes = [shown] * (len(mode) - 1)
+        Image.fromarray(np.dstack([*planes, opacity]), mode).save(stream, "PNG")
+    return stream.getvalue(), ink
+
+
+def _png(width: int, height: int, rows: np.ndarray, *, depth: int, colour: int) -> bytes:
+    lines = b"".join(b"\0" + row.tobytes() for row in rows)
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "P", "16 bit LA"])
+def test_what_transparency_hides_does_not_leave(mode):
+    raw, ink = see_through(mode)
+    out = deidentified(raw, KEY, LIMITS, text=Text.CHECKED).raw
+    with Image.open(BytesIO(out)) as image:
+        pixels = np.asarray(image)
+        assert image.mode == "L"
+        assert not image.info
+    assert pixels[ink].max() == 0
+    assert np.array_equal(decode(raw, LIMITS).pixels, decode(out, LIMITS).pixels)
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+@pytest.mark.parametrize("correction", [Correction(1), Correction(2), Correction(3, inverted=True)])
+def test_a_picture_leaves_as_a_person_hung_it(bits, correction):
+    stored = ramp("uint8" if bits == 8 else "uint16", bits, side=90)[:, :70]
+    stream = BytesIO()
+    Image.fromarray(stored).save(stream, "PNG")
+    raw = stream.getvalue()
+    out = deidentified(raw, KEY, LIMITS, text=Text.CHECKED, correction=correction).raw
+    hung = corrected(decode(raw, LIMITS), correction)
+    assert np.allclose(hung.pixels, decode(out, LIMITS).pixels, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "correction", [Correction(1), Correction(2), Correction(3), Correction(inverted=True)]
+)
+def test_text_is_blacked_out_however_the_picture_hangs(correction):
+    image = (PHANTOM.image * 255).astype(np.uint8)
+    for film in (image, np.rot90(image, -correction.quarter_turns)):
+        stream = BytesIO()
+        Image.fromarray(film).save(stream, "PNG")
+        raw = stream.getvalue()
+        made = deidentified(raw, KEY, LIMITS, text=Text.BLANK, correction=correction)
+        with pytest.raises(Conflict, match="seems"):
+            deidentified(raw, KEY, LIMITS, correction=correction)
+        as_sent = PHANTOM.masks["marker"].copy()
+        as_sent[:, : as_sent.shape[1] // 2] = False  # the side marker on the left is no text
+        turns = correction.quarter_turns if film is image else 0
+        assert decode(made.raw, LIMITS).pixels[np.rot90(as_sent, turns)].max() < 0.05
+
+
+def test_a_16_bit_picture_is_as_bright_once_it_is_inverted():
+    stored = ramp("uint16", 12, side=90) // 8 + 3584  # nearly white
+    stream = BytesIO()
+    Image.fromarray(stored).save(stream, "PNG")
+    correction = Correction(inverted=True)
+    out = deidentified(stream.getvalue(), KEY, LIMITS, text=Text.CHECKED, correction=correction).raw
+    hung = corrected(decode(stream.getvalue(), LIMITS), correction)
+    differ = ~np.isclose(hung.pixels, decode(out, LIMITS).pixels, rtol=0, atol=1e-6)
+    assert differ.sum() <= 1
+
+
+def test_a_corrected_dicom_film_leaves_as_it_was_sent():
+    as_sent = deidentified(plain(), KEY, LIMITS)
+    assert deidentified(plain(), KEY, LIMITS, correction=Correction(2)) == as_sent
 
 
 @pytest.mark.parametrize("turn", range(1, 9))

@@ -261,9 +261,13 @@ def _print_table(records: list[dict[str, Any]]) -> None:
 
 
 def _summary(record: dict[str, Any]) -> str:
+    from cxr_core.imaging.gate import CORRECTIONS
+
     how = f"corrected ({record['correction']}) · " if record["correction"] else ""
     if "error" in record:
-        return f"{how}{record['error']['code']}: {record['error']['message']}"
+        code, message = record["error"]["code"], record["error"]["message"]
+        way = " If that is so: --correct." if code in CORRECTIONS and not how else ""
+        return f"{how}{code}: {message}{way}"
     positive = [
         f"{each['label']} {each['probability']:.2f}" for each in record["findings"] if each["positive"]
     ]

@@ -119,25 +119,6 @@ class Study:
     SOPInstanceUID: str = ""
 
 
-class Hanging(StrEnum):
-    """How PatientOrientation (0020,0020) says that the film hangs."""
-
-    UNKNOWN = "unknown"
-    USUAL = "usual"
-    MIRRORED = "mirrored"
-    TURNED = "turned"
-    """On its side or upside down."""
-    LATERAL = "lateral"
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What the tags say of the picture itself, to be held against it."""
-
-    hanging: Hanging = Hanging.UNKNOWN
-    square_pixels: bool = True
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Radiograph:
     """A decoded film.
@@ -150,7 +131,8 @@ class Radiograph:
         spacing_mm: (row, column) distance of pixel centres, or None.
         burned_in: BurnedInAnnotation says YES.
         notes: what decoding had to assume, for the card.
-        said: what the tags say of the picture as it is stored.
+        warnings: what its tags leave in doubt.
+        orientation: where rows and columns run to, by the tags: "LF" as usual, "" unknown.
     """
 
     pixels: NDArray[np.float32] = field(repr=False)
@@ -160,7 +142,8 @@ class Radiograph:
     spacing_mm: tuple[float, float] | None = None
     burned_in: bool = False
     notes: tuple[Notice, ...] = ()
-    said: Said = Said()
+    warnings: tuple[Notice, ...] = ()
+    orientation: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from cxr_core.domain import AS_SENT, Analysis, Correction, Hanging, Radiograph
+from cxr_core.domain import AS_SENT, Analysis, Correction, Radiograph
 from cxr_core.imaging.gate import CORRECTIONS
 from cxr_core.imaging.refusals import note
 
+_OPPOSITE = str.maketrans("LRHFAP", "RLFHPA")
 _TURNS = ("", "turned a quarter anticlockwise", "turned half round", "turned a quarter clockwise")
 
 
@@ -27,11 +28,20 @@ def corrected(radiograph: Radiograph, correction: Correction) -> Radiograph:
         radiograph,
         pixels=np.ascontiguousarray(pixels, dtype=np.float32),
         spacing_mm=(spacing[1], spacing[0]) if spacing and correction.quarter_turns % 2 else spacing,
-        said=replace(radiograph.said, hanging=Hanging.UNKNOWN)
-        if correction.quarter_turns
-        else radiograph.said,
+        orientation=_turned(radiograph.orientation, correction.quarter_turns),
         notes=(*radiograph.notes, note("corrected", found=in_words(correction))),
     )
+
+
+def _turned(orientation: str, quarter_turns: int) -> str:
+    """Return where rows and columns run to once a film is turned counter-clockwise.
+
+    >>> _turned("LF", 1), _turned("LH", 2)
+    ('FR', 'RF')
+    """
+    for _ in range(quarter_turns):
+        orientation = orientation[1:] + orientation[:1].translate(_OPPOSITE)
+    return orientation
 
 
 def missing(analysis: Analysis) -> Correction:

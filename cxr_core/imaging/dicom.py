@@ -27,17 +27,17 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from cxr_core.domain import Notice, Radiograph, Said, Study
+from cxr_core.domain import Notice, Radiograph, Study
 from cxr_core.errors import Rejected
 from cxr_core.imaging import rle
 from cxr_core.imaging.dicom_grey import PixelFormat, film, pixel_format
 from cxr_core.imaging.dicom_study import has_square_pixels, read_study, spacing_mm
-from cxr_core.imaging.dicom_subject import check_subject, hanging
+from cxr_core.imaging.dicom_subject import check_subject, orientation
 from cxr_core.imaging.dicom_values import code_string, integer, raw_value
 from cxr_core.imaging.headers import jpeg_parts, stream_size
 from cxr_core.imaging.limits import Limits, check_frames, check_parts, check_size
 from cxr_core.imaging.quiet import quiet
-from cxr_core.imaging.refusals import note, reject
+from cxr_core.imaging.refusals import note, reject, warning
 
 _PREAMBLE = 132
 NATIVE = frozenset({ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian})
@@ -77,7 +77,7 @@ def decode_dicom(raw: bytes, limits: Limits, sha256: str) -> Radiograph:
     """
     with quiet():
         dataset = read_tags(raw, limits)
-        notes = check_subject(dataset)
+        warnings, notes = check_subject(dataset)
         study, study_notes = read_study(dataset)
         form = check_pixels(dataset, limits)
         grey, grey_notes = film(stored_pixels(dataset, form), dataset, form)
@@ -90,7 +90,8 @@ def decode_dicom(raw: bytes, limits: Limits, sha256: str) -> Radiograph:
             spacing_mm=spacing_mm(dataset),
             burned_in=burned_in,
             notes=(*notes, *study_notes, *_polarity(dataset), *grey_notes),
-            said=Said(hanging(dataset), has_square_pixels(dataset)),
+            warnings=warnings if has_square_pixels(dataset) else (*warnings, warning("pixels_not_square")),
+            orientation=orientation(dataset),
         )
 
 

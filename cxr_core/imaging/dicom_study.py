@@ -10,8 +10,9 @@ from types import MappingProxyType
 from pydicom import Dataset
 
 from cxr_core.domain import Notice, Sex, Study, View
-from cxr_core.imaging.dicom_subject import body_part, is_hung_as_usual, is_supine, view
+from cxr_core.imaging.dicom_subject import body_part, is_hung_as_usual
 from cxr_core.imaging.dicom_values import code_string, items, numbers, person, text
+from cxr_core.imaging.dicom_view import is_supine, view
 from cxr_core.imaging.refusals import note, reject
 
 _UID = re.compile(r"[0-9.]{1,64}")

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from cxr_core.domain import Correction, Gate, GateOutcome, Notice, Radiograph, Study, View
 from cxr_core.imaging import gate_picture
 from cxr_core.imaging.annotations import text_boxes
-from cxr_core.imaging.gate_tags import disagreements
+from cxr_core.imaging.gate_tags import disagreement
 from cxr_core.imaging.preprocess import Recipe, coarser, network_input
 from cxr_core.imaging.refusals import note, reject, warning
 
 ADULT_YEARS = 18
 COARSE_PX = 512
 """The gate looks at films of about this many pixels; the finest film costs it no more."""
+
+LONGEST_SHAPE = 2.0
+"""Long by short side beyond which a film is warned of; of 1,086 out of publications the longest has 1.78."""
 
 LOW_RESOLUTION_PX = 128
 """Side of the films that the bundled model learned from."""
@@ -102,8 +105,10 @@ def inspect(radiograph: Radiograph) -> tuple[Gate, NDArray[np.float32]]:
     said = by_tags(radiograph.study)
     coarse = coarser(radiograph.pixels, COARSE_PX)
     seen = gate_picture.checked(radiograph.pixels, coarse)
-    warnings, notes = list(said.warnings), [*radiograph.notes, *said.notes]
-    short = min(radiograph.pixels.shape)
+    warnings, notes = [*radiograph.warnings, *said.warnings], [*radiograph.notes, *said.notes]
+    short, long = sorted(radiograph.pixels.shape)
+    if long > LONGEST_SHAPE * short:
+        warnings.append(warning("unusual_shape", found=f"{long / short:.1f}"))
     if short < LOW_RESOLUTION_PX:
         warnings.append(warning("low_resolution", found=short))
     warnings.extend(seen)
@@ -136,7 +141,7 @@ def judged(radiograph: Radiograph, said: Gate, look: Look, limits: LookLimits) -
     mirrored = look.mirrored > limits.mirrored
     seen = [warning("mirrored")] if mirrored else []
     seen += [warning("cropped")] if look.cropped > limits.cropped else []
-    apart = disagreements(radiograph, inverted=False, turned=False, mirrored=mirrored)
+    apart = disagreement(radiograph.orientation, mirrored=mirrored)
     return _gate([*said.warnings, *seen, *apart], said.notes)
 
 

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from cxr_core.domain import Hanging, Notice, Radiograph
+from cxr_core.domain import Notice
 from cxr_core.imaging.refusals import warning
 
 
-def disagreements(
-    radiograph: Radiograph, *, inverted: bool, turned: bool, mirrored: bool
-) -> tuple[Notice, ...]:
-    """Return one warning that names all that the tags say against the picture, () where they say nothing.
+def disagreement(orientation: str, *, mirrored: bool) -> tuple[Notice, ...]:
+    """Return a warning of what PatientOrientation says against the picture of an upright film, or ().
 
     Args:
-        radiograph: with what its tags say; of a film that a person has turned they say no more how it hangs.
-        inverted: bone looks dark and air bright.
-        turned: the film lies on its side or stands upside down.
+        orientation: where rows and columns run to, "" unknown.
         mirrored: the heart looks to be on the patient's right.
     """
-    said = [*_of_hanging(radiograph.said.hanging, turned=turned, mirrored=mirrored)]
-    if inverted and radiograph.source == "DICOM":
-        said.append("that bone is bright")
-    if not radiograph.said.square_pixels:
-        said.append("that its pixels are not square")
-    return (warning("tags_disagree", found=", and ".join(said)),) if said else ()
+    said = _said(orientation, mirrored=mirrored)
+    return (warning("tags_disagree", found=said),) if said else ()
 
 
-def _of_hanging(hanging: Hanging, *, turned: bool, mirrored: bool) -> tuple[str, ...]:
-    """Return what PatientOrientation says that does not fit the picture."""
-    if hanging is Hanging.LATERAL:
-        return ("that it is a lateral film",)
-    if hanging is Hanging.TURNED:
-        return () if turned else ("that it is turned or upside down",)
-    if hanging in (Hanging.USUAL, Hanging.MIRRORED) and turned:
-        return ("that it stands upright",)
-    if hanging is Hanging.USUAL and mirrored:
-        return ("that it hangs as usual, the patient's left on the right",)
-    if hanging is Hanging.MIRRORED and not mirrored:
-        return ("that it is mirrored",)
-    return ()
+def _said(orientation: str, *, mirrored: bool) -> str:
+    """Return what the tags say that is not so, "" for nothing."""
+    if set(orientation) & {"A", "P"}:
+        return "that it is a lateral film"
+    match orientation:
+        case "LF":
+            return "that the patient's left is on the right, as usual" if mirrored else ""
+        case "RF":
+            return "" if mirrored else "that it is mirrored"
+        case "LH" | "RH" | "HL" | "HR" | "FL" | "FR":
+            return "that the patient's head does not point up"
+        case _:
+            return ""

@@ -16,7 +16,7 @@ _ORIGINAL = "Send the original film from the archive."
 _PACK = "Pack the files again, in the usual way, or send them unpacked."
 _PARTS = "Send the files unpacked, or in several zip files."
 _UNPACKED = "Send the files unpacked."
-_CORRECT = "Look at the film; if that is so, correct it and go on, or send it as it should hang."
+_HANG = "Send the film again as it should hang."
 _READ = "Have the study read in the usual way."
 
 REFUSALS: dict[str, tuple[str, str]] = {
@@ -70,7 +70,7 @@ REFUSALS: dict[str, tuple[str, str]] = {
         "The tags say that this is a lateral film.",
         "Send the frontal film as well: " + _READ.lower(),
     ),
-    "unsupported_view": ("The tags say that the view is oblique, decubitus or axial.", _READ),
+    "unsupported_view": ("The tags say that the view is oblique, lordotic, decubitus or axial.", _READ),
     "not_radiograph": (
         "The picture is no radiograph: it looks like a photograph, a drawing or a document.",
         "Send the film itself, not a picture of it or of something else.",
@@ -81,10 +81,13 @@ REFUSALS: dict[str, tuple[str, str]] = {
         "The picture is unlike any film that the model has learned from.",
         "Check that it is a frontal chest film; if it is, have it read in the usual way.",
     ),
-    "turned_left": ("The film lies on its side: its top points to the left.", _CORRECT),
-    "turned_right": ("The film lies on its side: its top points to the right.", _CORRECT),
-    "upside_down": ("The film stands upside down.", _CORRECT),
-    "inverted": ("The film is inverted: bone is dark and air is bright.", _CORRECT),
+    "turned_left": ("The film lies on its side: its top points to the left.", _HANG),
+    "turned_right": ("The film lies on its side: its top points to the right.", _HANG),
+    "upside_down": ("The film stands upside down.", _HANG),
+    "inverted": (
+        "The film is inverted: bone is dark and air is bright.",
+        "Send the film again with bright bone.",
+    ),
     "saturated": (
         "Most of the picture is pure black or pure white.",
         "Check the exposure and the window of the export.",
@@ -129,6 +132,26 @@ WARNINGS: dict[str, tuple[str, str]] = {
         "The film is only {found} pixels on its short side.",
         "Small findings cannot be seen; send the original film.",
     ),
+    "unusual_shape": (
+        "The picture is {found} times as long on one side as on the other.",
+        "Check that it was neither cut nor squeezed.",
+    ),
+    "pixels_not_square": (
+        "The tags say that the pixels are not square: the film is shown squeezed.",
+        "Export the film with square pixels and send it again.",
+    ),
+    "modality_unclear": (
+        "The tags do not say that this is a plain radiograph.",
+        "Check that it is one.",
+    ),
+    "more_than_chest": (
+        "The tags say that the film shows more than the chest.",
+        "What lies outside the chest is not assessed; read the film itself.",
+    ),
+    "view_unclear": (
+        "The tags do not say clearly that this is a frontal film.",
+        "Check the view; the model knows frontal films only.",
+    ),
     "too_dark": ("The film is very dark.", "Check the exposure and the window; the lungs may hide findings."),
     "low_contrast": ("The film has hardly any contrast.", "Check the exposure and the window."),
     "blurred": (
@@ -171,7 +194,7 @@ NOTES: dict[str, tuple[str, str]] = {
     "turned_by_exif": ("The picture was turned as its EXIF tag says.", ""),
     "exif_unreadable": ("The EXIF tag of the picture cannot be read.", "Check that the film stands upright."),
     "modality_unknown": ("The tags do not say what made the picture.", ""),
-    "body_part_unknown": ("The tags do not name the body part.", ""),
+    "body_part_unknown": ("The tags do not say that the film shows the chest.", ""),
     "orientation_unusual": (
         "PatientOrientation is not that of a frontal film hung in the usual way.",
         "Check the side marker.",

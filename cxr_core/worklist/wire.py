@@ -17,7 +17,7 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_core.domain import AS_SENT, Correction, Gate, Notice, Radiograph, Said, Study
+from cxr_core.domain import AS_SENT, Correction, Gate, Notice, Radiograph, Study
 from cxr_core.errors import StoreError
 from cxr_core.imaging.gate import INPUT
 from cxr_core.imaging.limits import Limits
@@ -60,7 +60,8 @@ class Head:
     spacing_mm: tuple[float, ...] | None = None
     burned_in: bool = False
     notes: tuple[Notice, ...] = ()
-    said: Said = Said()
+    warnings: tuple[Notice, ...] = ()
+    orientation: str = ""
     gate: Gate | None = None
     notice: Notice | None = None
     shape: tuple[int, ...] = ()
@@ -111,7 +112,8 @@ def answer_parts(decoded: Decoded) -> tuple[bytes, list[bytes]]:
             spacing_mm=radiograph.spacing_mm,
             burned_in=radiograph.burned_in,
             notes=radiograph.notes,
-            said=radiograph.said,
+            warnings=radiograph.warnings,
+            orientation=radiograph.orientation,
         )
     return _dump(head), [array.tobytes(), small.tobytes(), decoded.thumbnail or b"", pixels.tobytes()]
 
@@ -143,7 +145,8 @@ def read_answer(head: bytes, parts: Sequence[bytes], side: int) -> Decoded:
             spacing_mm=(said.spacing_mm[0], said.spacing_mm[1]) if said.spacing_mm else None,
             burned_in=said.burned_in,
             notes=said.notes,
-            said=said.said,
+            warnings=said.warnings,
+            orientation=said.orientation,
         )
     if said.notice is not None:
         return Decoded(Unfit(said.notice, said.sha256, radiograph, said.timings_ms), thumbnail or None)

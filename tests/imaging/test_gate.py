@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from cxr_core.domain import Gate, GateOutcome, Radiograph, Study, View
 from cxr_core.errors import Rejected
 from cxr_core.imaging.gate import INPUT, by_tags, inspect
 from cxr_core.imaging.phantom import make_phantom
 from cxr_core.imaging.preprocess import coarser, network_input
-from cxr_core.imaging.refusals import note
+from cxr_core.imaging.refusals import note, warning
 from tests.films import blobs
 
 PIXELS = blobs(1, 256).astype(np.float32) / 255
@@ -84,7 +87,18 @@ def test_a_child_is_a_warning(age, codes):
 
 @pytest.mark.parametrize(("side", "codes"), [(127, ("low_resolution",)), (128, ())])
 def test_a_small_film_is_a_warning(side, codes):
-    assert inspected(radiograph(np.ascontiguousarray(PIXELS[:: 256 // side][:side]))).codes == codes
+    assert inspected(radiograph(np.ascontiguousarray(PIXELS[::2, ::2][:side]))).codes == codes
+
+
+@pytest.mark.parametrize(("shape", "codes"), [((256, 128), ()), ((128, 300), ("unusual_shape",))])
+def test_a_film_squeezed_or_cut_to_a_band_is_a_warning(shape, codes):
+    squeezed = np.asarray(Image.fromarray(PIXELS).resize(shape[::-1]))
+    assert [one for one in inspected(radiograph(squeezed)).codes if one != "blurred"] == [*codes]
+
+
+def test_what_the_tags_leave_in_doubt_comes_first():
+    film = replace(radiograph(age_years=3), warnings=(warning("view_unclear"),))
+    assert inspected(film).codes == ("view_unclear", "child")
 
 
 def test_ap_and_supine_are_notes_not_warnings():

@@ -14,8 +14,10 @@ from pydicom.pixels import apply_voi_lut
 from cxr_core.domain import Radiograph, Sex, View
 from cxr_core.errors import Rejected
 from cxr_core.imaging.decode import decode
-from cxr_core.imaging.gate import inspect
+from cxr_core.imaging.gate import inspect, judged
 from cxr_core.imaging.limits import Limits
+from cxr_core.inference import gate_network
+from cxr_core.settings import Settings
 from tests.imaging.dicom_files import as_bytes
 
 pytestmark = pytest.mark.real_data
@@ -37,9 +39,10 @@ REFUSED = {
     "dicom-test-files__XA1_JLSL.dcm": "wrong_modality",  # angiogram of a head
     "highdicom__dx_image.dcm": "animal",  # a dog lying on its side
     "orthanc-tests__KarstenHilbertRF.dcm": "wrong_modality",  # fluoroscopy of a shoulder
-    "pydicom__mlut_18.dcm": "wrong_modality",  # test pattern
-    "pydicom__vlut_04.dcm": "wrong_modality",  # test pattern
 }
+
+PATTERNS = ("pydicom__mlut_18.dcm", "pydicom__vlut_04.dcm")
+"""Test patterns of modality OT, which a scanned film can have as well; the gate's network refuses them."""
 
 ACCEPTED: dict[str, tuple[tuple[int, int], View, tuple[str, ...]]] = {
     FROM_NIH: ((1024, 1024), View.PA, ("age_unit_assumed",)),
@@ -62,12 +65,22 @@ def refusal(raw: bytes) -> str:
 
 
 def test_every_file_of_the_folder_is_expected_here(data_dir):
-    assert {path.name for path in (data_dir / "dicom").glob("*.dcm")} == {*REFUSED, *ACCEPTED}
+    assert {path.name for path in (data_dir / "dicom").glob("*.dcm")} == {*REFUSED, *PATTERNS, *ACCEPTED}
 
 
 @pytest.mark.parametrize(("name", "code"), REFUSED.items())
 def test_what_is_no_chest_film_is_refused(data_dir, name, code):
     assert refusal((data_dir / "dicom" / name).read_bytes()) == code
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_a_test_pattern_is_refused_by_the_network(data_dir, name):
+    gate = gate_network.load(Settings().gate)
+    pattern = film(data_dir, name)
+    assert [each.code for each in pattern.warnings] == ["modality_unclear"]
+    said, seen = inspect(pattern)
+    with pytest.raises(Rejected, match="not_radiograph"):
+        judged(pattern, said, gate.look(seen[None])[0], gate.manifest.limits)
 
 
 @pytest.mark.parametrize(("name", "expected"), ACCEPTED.items())

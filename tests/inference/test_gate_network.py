@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxr_core.domain import Gate, GateOutcome, Hanging, Radiograph, Said, View
+from cxr_core.domain import Gate, GateOutcome, Radiograph, View
 from cxr_core.errors import ModelError, Rejected
 from cxr_core.evaluation.gate_figures import PASSES, codes_of, figures
 from cxr_core.imaging.gate import ANSWERS, INPUT, Kind, Look, LookLimits, judged
@@ -80,7 +80,7 @@ def test_mirrored_and_cropped_are_warnings():
 
 
 def test_tags_that_say_another_side_than_the_picture_are_warned_of():
-    film = replace(FILM, said=Said(hanging=Hanging.USUAL))
+    film = replace(FILM, orientation="LF")
     assert judged(film, ACCEPTED, replace(GOOD, mirrored=0.7), LIMITS).codes == ("mirrored", "tags_disagree")
 
 

@@ -7,7 +7,7 @@ from html import escape
 
 import streamlit as st
 
-from cxr_core.domain import Analysis, GateOutcome, Prediction, State, Study, Urgency
+from cxr_core.domain import Analysis, GateOutcome, Notice, Prediction, State, Study, Urgency
 from cxr_core.reports.words import (
     MARKS,
     SCALE,
@@ -104,6 +104,12 @@ def study_html(urgency: Urgency, state: State, reasons: Sequence[str]) -> str:
         f'<div class="panel whole" style="--tier:{mark.colour}"><h3>THE WHOLE STUDY</h3>'
         f"<p><b>{escape(word)}</b></p><p>{lines}</p></div>"
     )
+
+
+def notice_html(notice: Notice) -> str:
+    """Return that the answer beneath is an older one, for the film was not answered again."""
+    said = f"{escape(notice.message)} {escape(notice.hint)}".strip()
+    return f'<div class="panel"><h3>THE ANSWER BENEATH IS AN OLDER ONE</h3><p>{said}</p></div>'
 
 
 def apart_html(urgency: Urgency, policy: Policy, headline: str, under: str) -> str:

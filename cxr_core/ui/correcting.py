@@ -20,6 +20,9 @@ BUTTONS = {
 UPRIGHT = "Turn it upright and assess it"
 
 
+_ANSWERED_OR_GIVEN_UP = (ImageStatus.ASSESSED, ImageStatus.REFUSED, ImageStatus.DEAD)
+
+
 def offer(actor: Actor, view: StudyView, film: FilmView, shown: films.Shown) -> None:
     """Show how the film would hang, and have it so if the person says that this is right."""
     if film.offer is None or not shown.hung or not actor.may(Action.CORRECT):
@@ -52,17 +55,19 @@ def offer_html(hung: str, more: Correction) -> str:
 
 def way_back(actor: Actor, view: StudyView, film: FilmView) -> None:
     """Show that the film was corrected, and have it as it was sent again if the person wants that."""
-    if not film.correction or film.analysis is None:
+    if not film.correction or film.status not in _ANSWERED_OR_GIVEN_UP:
         return
+    done = escape(in_words(film.correction))
+    so = film.analysis is not None and film.analysis.correction == film.correction
+    said = f"Corrected by hand: {done}." if so else f"Given up as it was corrected by hand: {done}."
     with st.container(key="corrected", horizontal=True, vertical_alignment="center", gap="small"):
-        st.html(f'<div class="muted">Corrected by hand: {escape(in_words(film.correction))}.</div>')
-        answered = film.status in (ImageStatus.ASSESSED, ImageStatus.REFUSED)
-        if answered and actor.may(Action.CORRECT):
+        st.html(f'<div class="muted">{said}</div>')
+        if actor.may(Action.CORRECT):
             asked = {"sha256": film.sha256, "correction": AS_SENT}
             st.button(
-                "As it was sent",
+                "Take the correction back",
                 key=f"as-sent-{film.sha256[:16]}",
-                help="Take the correction back and have the film assessed as it came",
+                help="Have the film assessed as it was sent",
                 on_click=acts.ask,
                 args=(acts.Asked("correct", view.line.study_id, view.line.version, asked),),
             )

@@ -182,7 +182,7 @@ def film_card(
         intake.being_assessed(correcting.under_way(film))
         return
     key, apart = film.sha256[:16], _apart(view, film)
-    if film.analysis is None and film.notice is not None:
+    if film.notice is not None and (film.analysis is None or film.analysis.correction != film.correction):
         _unanswered(service, actor, view, film)
         return
     shown = films.shown(service, actor, film)
@@ -190,6 +190,9 @@ def film_card(
     with st.container(key="study"):
         with st.container(key="urgent"):
             _study_says(view, film, policy)
+            if film.notice is not None:
+                st.html(card.notice_html(film.notice))
+                _try_again(service, actor, film)
             card.show_urgency(analysis, policy, apart=apart)
             correcting.offer(actor, view, film, shown)
             correcting.way_back(actor, view, film)
@@ -215,14 +218,20 @@ def _unanswered(service: Service, actor: Actor, view: StudyView, film: FilmView)
         with st.container(key="urgent"):
             _study_says(view, film, service.policy)
             card.show_urgency(analysis, service.policy, apart=_apart(view, film))
+            correcting.way_back(actor, view, film)
         with st.container(key="film"):
             _as_it_came(service, actor, film)
         with st.container(key="card"):
             card.show_rest(analysis, service.policy)
-            retry = film.status is ImageStatus.DEAD and actor.may(Action.RETRY)
-            if retry and st.button("Try again", help="Back in the queue, its attempts forgotten"):
-                service.retry(actor, film.sha256)
-                st.rerun()
+            _try_again(service, actor, film)
+
+
+def _try_again(service: Service, actor: Actor, film: FilmView) -> None:
+    """Show the button that has a film that was given up answered once more."""
+    retry = film.status is ImageStatus.DEAD and actor.may(Action.RETRY)
+    if retry and st.button("Try again", help="Back in the queue, its attempts forgotten"):
+        service.retry(actor, film.sha256)
+        st.rerun()
 
 
 def _as_it_came(service: Service, actor: Actor, film: FilmView) -> None:

@@ -13,6 +13,7 @@ from cxr_core.errors import Conflict, StoreError, Unknown
 from cxr_core.imaging.correct import offered
 from cxr_core.worklist import codec, queue
 from cxr_core.worklist.actions import change
+from cxr_core.worklist.judge import outcomes, weigh
 from cxr_core.worklist.schema import ImageRow, ResultRow
 from cxr_core.worklist.values import INTERACTIVE, ImageStatus
 
@@ -39,8 +40,8 @@ def correct(service: Service, actor: Actor, sha256: str, correction: Correction,
         version: of its study, that was on the screen.
 
     Raises:
-        Conflict: its study is no longer at `version`, the film waits, was given up or contradicts another,
-            or nothing of the kind is offered.
+        Conflict: its study is no longer at `version`, the film waits, contradicts another, or was given up
+            and is not to hang as it was sent again, or nothing of the kind is offered.
         Unknown: there is no such film.
     """
     with service.database.read() as session:
@@ -56,8 +57,12 @@ def correct(service: Service, actor: Actor, sha256: str, correction: Correction,
     with change(service, actor, CORRECT, study_id, version, said, said) as (study, now, session):
         image = session.get_one(ImageRow, sha256, with_for_update=True)
         _refuse(session, image, correction)
+        given_up = image.status == ImageStatus.DEAD
         image.correction, image.status, image.attempts = correction.key, ImageStatus.WAITING, 0
         queue.put(study, now, INTERACTIVE)
+        if given_up:
+            session.flush()
+            weigh(study, outcomes(session, service.policy, [study], strict=False)[study.id], service.policy)
 
 
 def _refuse(session: Session, image: ImageRow, correction: Correction) -> None:
@@ -66,7 +71,8 @@ def _refuse(session: Session, image: ImageRow, correction: Correction) -> None:
     Raises:
         Conflict: it may not.
     """
-    if image.status not in (ImageStatus.ASSESSED, ImageStatus.REFUSED):
+    answered = image.status in (ImageStatus.ASSESSED, ImageStatus.REFUSED)
+    if not answered and not (correction == AS_SENT and image.status == ImageStatus.DEAD):
         raise Conflict("this film has no answer just now, so there is nothing to correct")
     if correction == AS_SENT:
         return

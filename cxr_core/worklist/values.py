@@ -225,10 +225,11 @@ class FilmView:
     """One film of a study and what is known of it.
 
     Attributes:
-        analysis: as the film, the model and what a person typed say; without pixels and feature maps;
-            None while waiting, and for conflicts and dead letters.
+        analysis: as the film, the model and what a person typed say; without pixels and feature maps; while
+            the film waits or once it was given up, of the answer before. None where there is none, or none
+            that can be read, and for conflicts.
         heatmaps: per label (h, w) float32; empty where there are none.
-        notice: why there is no analysis, or None.
+        notice: why there is no answer as the film hangs now, or None while there is one or it waits.
         previous: how many results of other models, policies or corrections exist.
         correction: how a person had it hung anew; while it waits, `analysis` may be of another.
         offer: the correction that would set it right by what it was refused for; None where there is none.

@@ -97,7 +97,7 @@ def test_a_film_that_hangs_wrong_is_corrected_assessed_and_taken_back(
     expect(page.locator(".entry")).to_contain_text(f"corrected a film: {said}")
     page.get_by_text("Films", exact=True).click()
     ready(page)
-    page.get_by_role("button", name="As it was sent").click()
+    page.get_by_role("button", name="Take the correction back").click()
     expect(page.get_by_role("button", name=button)).to_be_visible(timeout=60_000)
     expect(page.locator(".st-key-corrected")).to_have_count(0)
 

@@ -102,7 +102,7 @@ def test_a_correction_can_be_taken_back(tiny_app, page):
     press(app, "Turn it upright and assess it")
     tiny_app.answer()
     again(app)
-    press(app, "As it was sent")
+    press(app, "Take the correction back")
     tiny_app.answer()
     again(app)
     film = film_of(tiny_app, study_id)
@@ -110,7 +110,7 @@ def test_a_correction_can_be_taken_back(tiny_app, page):
     assert film.analysis is not None
     assert film.analysis.triage.state is State.REFUSED
     assert "CORRECT AND GO ON" in html(app)
-    assert "As it was sent" not in labels(app)
+    assert "Take the correction back" not in labels(app)
 
 
 def test_the_history_says_who_had_it_turned(tiny_app):
@@ -160,11 +160,36 @@ def test_every_offer_has_words_of_its_own():
     assert correcting.BUTTONS.keys() == {Correction(inverted=True)}
 
 
-def test_a_film_that_was_given_up_after_its_correction_still_says_so(tiny_app):
-    study_id = hanging(tiny_app, "upside_down")
-    app = opened("study.py", study_id)
-    press(app, "Turn it upright and assess it")
-    with tiny_app.service.database.write() as session:
+def given_up(home: Home) -> None:
+    with home.service.database.write() as session:
         session.scalars(select(ImageRow)).one().status = "dead"
+
+
+@pytest.mark.parametrize("page", ["triage.py", "study.py"])
+def test_a_film_given_up_as_it_was_corrected_says_so_and_the_correction_can_be_taken_back(tiny_app, page):
+    study_id = hanging(tiny_app, "upside_down")
+    app = opened(page, study_id)
+    press(app, "Turn it upright and assess it")
+    given_up(tiny_app)
     again(app)
-    assert "As it was sent" not in labels(app)
+    assert "The film was given up" in html(app)
+    assert "Given up as it was corrected by hand: turned half round." in html(app)
+    assert "The film stands upside down" not in html(app)
+    press(app, "Take the correction back")
+    tiny_app.answer()
+    again(app)
+    assert "The film was given up" not in html(app)
+    assert "CORRECT AND GO ON" in html(app)
+
+
+def test_an_answer_that_another_was_to_replace_says_that_it_is_the_older_one(tiny_app):
+    study_id = hanging(tiny_app, "upside_down")
+    app = opened("triage.py", study_id)
+    press(app, "Turn it upright and assess it")
+    tiny_app.answer()
+    given_up(tiny_app)
+    again(app)
+    assert "THE ANSWER BENEATH IS AN OLDER ONE" in html(app)
+    assert "The film was given up" in html(app)
+    assert "Corrected by hand: turned half round." in html(app)
+    assert "Try again" in labels(app)

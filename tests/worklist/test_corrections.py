@@ -23,6 +23,7 @@ from cxr_core.pipeline import Film, analyse, film_from, heatmaps
 from cxr_core.worklist import codec, explanations, queue
 from cxr_core.worklist.corrections import CORRECT
 from cxr_core.worklist.decoder import DecoderPool
+from cxr_core.worklist.judge import judge
 from cxr_core.worklist.schema import AuditRow, ExplanationRow, ImageRow, ResultRow, StudyRow
 from cxr_core.worklist.service import Service, open_service
 from cxr_core.worklist.values import INTERACTIVE, Answer, FilmView, ImageStatus, Incoming, Job, Source
@@ -218,6 +219,21 @@ def test_a_film_without_an_answer_of_its_own_is_not_corrected(service, sha256, s
         session.get_one(ImageRow, sha256).status = status
     with pytest.raises(Conflict, match="no answer just now"):
         service.correct(ANN, sha256, TURN, 2)
+
+
+def test_a_film_given_up_as_it_was_corrected_is_answered_as_it_was_sent_again(service, sha256):
+    service.correct(ANN, sha256, TURN, 2)
+    with service.database.write() as session:
+        image, row = session.get_one(ImageRow, sha256), session.scalars(select(StudyRow)).one()
+        image.status, image.attempts, row.queued_utc = ImageStatus.DEAD, 3, None
+        session.flush()
+        judge(session, service.policy, [row])
+    assert study(service).reasons[-1].startswith("The film was given up")
+    service.correct(ANN, sha256, AS_SENT, study(service).version)
+    row = study(service)
+    assert (row.reasons, row.queued_utc is None) == (["The film stands upside down."], False)
+    assert answer(service, sha256).corrections == {}
+    assert view(service, sha256).status is ImageStatus.REFUSED
 
 
 def test_what_is_not_there_changed_or_not_allowed_is_said(service, sha256):

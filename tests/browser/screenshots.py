@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 from playwright.sync_api import Browser, Page
 
 from tests.browser.app import ROOT, chromium, ready, running, served
+from tests.browser.test_gate_page import answered, film, png
+from tests.browser.test_triage import drop
 
 WITH_PRIORS = "SYNTHETIC-0112"
 FOLDER = ROOT / "docs" / "screenshots"
@@ -20,7 +23,7 @@ SHOTS = {
 }
 WORKLIST, STUDY, PRIORS = "worklist.png", "study.png", "study-priors.png"
 OPERATIONS, TURNAROUND = "operations.png", "operations-turnaround.png"
-PERFORMANCE = "performance.png"
+PERFORMANCE, TURNED = "performance.png", "triage-turned.png"
 
 
 def make_screenshots() -> None:
@@ -35,8 +38,19 @@ def make_screenshots() -> None:
             page.wait_for_timeout(600)
             page.screenshot(path=FOLDER / file)
             page.context.close()
+        make_turned_screenshot(browser, address)
         make_performance_screenshot(browser, address)
     make_worklist_screenshot()
+
+
+def make_turned_screenshot(browser: Browser, address: str) -> None:
+    """Write the picture of a film that hangs upside down, and of what is offered."""
+    page = _opened(browser, address, (1280, 800))
+    drop(page, ("upside-down.png", png(np.rot90(film(61), 2))))
+    answered(page)
+    page.locator(".st-key-correct img").wait_for(timeout=60_000)
+    _shoot(page, TURNED)
+    page.context.close()
 
 
 def make_performance_screenshot(browser: Browser, address: str) -> None:

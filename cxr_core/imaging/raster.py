@@ -142,18 +142,24 @@ def _unit(values: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _sixteen_bit(values: NDArray[np.integer]) -> NDArray[np.float32]:
     """Return 16-bit grey in [0, 1].
 
-    Films of 10, 12 or 14 bits are often stored in 16 without being stretched; the brightest pixel
-    tells how many bits are in use.
+    Films of 10, 12 or 14 bits are often stored in 16 without being stretched; the brightest pixels
+    tell how many bits are in use.
     """
-    clipped: NDArray[np.integer] = np.clip(values, 0, 65535)
-    top = 2 ** sixteen_bit_depth(clipped) - 1
+    top = 2 ** sixteen_bit_depth(values) - 1
+    clipped: NDArray[np.integer] = np.clip(values, 0, top)
     grey: NDArray[np.float32] = np.multiply(clipped, np.float32(1 / top), dtype=np.float32)
     return grey
 
 
 def sixteen_bit_depth(values: NDArray[np.integer]) -> int:
-    """Return how many bits of 16 are in use."""
-    return next(depth for depth in (8, 10, 12, 14, 16) if int(values.max()) < 2**depth)
+    """Return how many bits of 16 are in use, `hot_pixels` left out."""
+    hot = hot_pixels(values.size)
+    return next((bits for bits in (8, 10, 12, 14) if np.count_nonzero(values >= 2**bits) <= hot), 16)
+
+
+def hot_pixels(number: int) -> int:
+    """Return how many of a film's pixels may be brighter than its depth holds: defects of a detector."""
+    return max(8, number // 10_000)
 
 
 def _colours(image: Image.Image) -> NDArray[np.int16]:

@@ -11,7 +11,7 @@ from PIL import Image
 from cxr_core.domain import Radiograph
 from cxr_core.imaging.annotations import TextBox
 from cxr_core.imaging.quiet import quiet
-from cxr_core.imaging.raster import sixteen_bit_depth
+from cxr_core.imaging.raster import hot_pixels, sixteen_bit_depth
 
 
 def bare(raw: bytes, film: Radiograph, boxes: Sequence[TextBox]) -> bytes:
@@ -27,8 +27,11 @@ def bare(raw: bytes, film: Radiograph, boxes: Sequence[TextBox]) -> bytes:
     pixels = np.rint(film.pixels * np.float32(top)).astype(np.uint8 if depth == 8 else np.uint16)
     for box in boxes:
         pixels[box.top : box.bottom, box.left : box.right] = 0
-    if depth > 8 and sixteen_bit_depth(pixels) != depth:  # the brightest pixel tells how many bits are used
-        pixels[(boxes[0].top, boxes[0].left) if boxes else (0, 0)] = top
+    if depth > 8 and sixteen_bit_depth(pixels) != depth:  # the brightest pixels tell how many bits are used
+        free = np.full(pixels.shape, not boxes)
+        for box in boxes:
+            free[box.top : box.bottom, box.left : box.right] = True
+        pixels.flat[np.flatnonzero(free)[: hot_pixels(pixels.size) + 1]] = top
     out = BytesIO()
     Image.fromarray(pixels).save(out, format="PNG")
     return out.getvalue()

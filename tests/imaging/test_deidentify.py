@@ -657,7 +657,7 @@ def test_a_16_bit_picture_is_as_bright_once_it_is_inverted():
     out = deidentified(stream.getvalue(), KEY, LIMITS, text=Text.CHECKED, correction=correction).raw
     hung = corrected(decode(stream.getvalue(), LIMITS), correction)
     differ = ~np.isclose(hung.pixels, decode(out, LIMITS).pixels, rtol=0, atol=1e-6)
-    assert differ.sum() <= 1
+    assert differ.sum() <= 9
 
 
 def test_a_corrected_dicom_film_leaves_as_it_was_sent():

@@ -55,6 +55,15 @@ def test_fewer_bits_stored_in_sixteen_use_the_whole_range(bits):
     assert_allclose(film(Image.fromarray(values)), values / (2**bits - 1), atol=1e-6)
 
 
+def test_a_hot_pixel_does_not_darken_the_film():
+    values = np.linspace(0, 4095, 96 * 120).astype(np.uint16).reshape(96, 120)
+    expected = film(Image.fromarray(values))
+    values[40, 50] = expected[40, 50] = 65535
+    assert_array_equal(film(Image.fromarray(values)), np.minimum(expected, 1))
+    values[0, :9] = 65535
+    assert film(Image.fromarray(values)).mean() < 0.05, "more than a handful are no defects"
+
+
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "P"])
 def test_grey_in_another_mode_is_the_same_film(mode):
     image = Image.fromarray(GREY)

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from cxr_core.domain import ABNORMAL, AS_SENT, Analysis, Correction, GateOutcome
-from cxr_core.files import is_formula, name
+from cxr_core.files import is_formula, name, read
 from cxr_core.imaging.correct import offered
 from cxr_core.imaging.refusals import refusal, warning
 from cxr_core.ledger import Ledger, check_maker
@@ -135,10 +135,11 @@ def predict(
     films are done: first those of earlier runs, then each batch.
 
     Raises:
-        StoreError: `out` has other columns, another model wrote it, or it cannot be written.
+        StoreError: `out` has other columns, another model or gate wrote it, or it cannot be written.
     """
     model = kit.classifier.manifest
-    check_maker(out, {"model": kit.versions.model, "onnx_sha256": model.files["model.onnx"]})
+    made = kit.versions
+    check_maker(out, {"model": made.model, "onnx_sha256": model.files["model.onnx"], "gate": made.gate})
     columns = ("file", *(label for label in model.labels if label != ABNORMAL))
     columns += (ABNORMAL,) if ABNORMAL in model.labels else ()
     with (
@@ -180,10 +181,7 @@ def _row(file: Path, result: Analysis, labels: Sequence[str]) -> tuple[str, ...]
 def prepare_file(file: Path, kit: Kit, now: datetime, prepare: Prepare) -> Film | Analysis:
     """Return what `prepare` makes of a file's bytes, no more of them than a film may have; never raises."""
     try:
-        if not file.is_file():  # a pipe would never end
-            raise OSError
-        with file.open("rb") as handle:
-            raw = handle.read(kit.limits.max_bytes + 1)
+        raw = read(file, kit.limits.max_bytes + 1)
     except OSError:
         return refused(Unfit(UNREADABLE, sha256(b"").hexdigest()), kit)
     return prepare(raw, kit, now=now)

@@ -255,16 +255,17 @@ class Triage:
 
 @dataclass(frozen=True, slots=True)
 class Versions:
-    """What made the result."""
+    """What made the result; `gate` is empty where that was before 0.6.0."""
 
     model: str
     policy: str
+    gate: str
     code: str
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """The one result of `pipeline.analyse`; equal for equal bytes, model, policy and correction.
+    """The one result of `pipeline.analyse`; equal for equal bytes, versions and correction.
 
     Attributes:
         sha256: of the source bytes.

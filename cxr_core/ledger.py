@@ -118,7 +118,7 @@ def check_maker(out: Path, maker: Mapping[str, str]) -> None:
     try:
         if note.exists() and out.exists():
             if json.loads(note.read_text(encoding="utf-8")) != dict(maker):
-                raise StoreError(f"{out.name}: another model made its rows; name another file")
+                raise StoreError(f"{out.name}: another model or gate made its rows; name another file")
             return
         note.write_text(json.dumps(maker, indent=2) + "\n", encoding="utf-8")
     except (OSError, ValueError) as exc:

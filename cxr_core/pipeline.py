@@ -66,7 +66,8 @@ class Kit:
     def versions(self) -> Versions:
         """What every result of this kit names as its makers."""
         model = self.classifier.manifest
-        return Versions(f"{model.id} {model.version}", self.policy.version, __version__)
+        gate = self.gate.manifest.name
+        return Versions(f"{model.id} {model.version}", self.policy.version, gate, __version__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -111,7 +111,7 @@ def test_predict_goes_on_where_it_stopped(kit, tmp_path):
     assert predict(files, kit, parts, now=NOW).answered == 0
 
 
-def test_rows_of_two_models_are_not_mixed(kit, tmp_path):
+def test_rows_of_two_models_or_behind_two_gates_are_not_mixed(kit, tmp_path):
     from dataclasses import replace
 
     files, out = write(tmp_path, 1), tmp_path / "a.csv"
@@ -119,8 +119,11 @@ def test_rows_of_two_models_are_not_mixed(kit, tmp_path):
     manifest = kit.classifier.manifest
     other = replace(manifest, model=replace(manifest.model, version="9.9.9"))
     newer = Kit(kit.limits, replace(kit.classifier, manifest=other), kit.policy, kit.gate)
-    with pytest.raises(StoreError, match="another model"):
+    with pytest.raises(StoreError, match="another model or gate"):
         predict(files, newer, out, now=NOW)
+    about = replace(kit.gate.manifest, gate=replace(kit.gate.manifest.gate, version="9.9.9"))
+    with pytest.raises(StoreError, match="another model or gate"):
+        predict(files, replace(kit, gate=replace(kit.gate, manifest=about)), out, now=NOW)
 
 
 def test_names_that_a_spreadsheet_would_run_still_name_the_file(tmp_path):

@@ -17,11 +17,11 @@ from cxr_core.domain import FINDINGS, Urgency
 from cxr_core.settings import ROOT, Settings
 from tests.films import blobs, png
 from tests.imaging.dicom_files import as_bytes, dataset
+from tests.reports.analyses import GATE
 
-ANSWER_KEYS = (
-    "file state urgency gate correction abnormal findings action reasons model policy elapsed_ms".split()  # noqa: SIM905
-)
-REFUSAL_KEYS = ["file", "state", "urgency", "gate", "correction", "error"]
+HEAD_KEYS = ["file", "state", "urgency", "model", "policy", "code", "gate", "correction"]
+ANSWER_KEYS = [*HEAD_KEYS, "abnormal", "findings", "action", "reasons", "elapsed_ms"]
+REFUSAL_KEYS = [*HEAD_KEYS, "error"]
 FINDING_KEYS = ["label", "probability", "threshold", "positive", "spread"]
 
 
@@ -70,11 +70,11 @@ def test_triage_prints_one_json_object_a_line_with_the_agreed_keys(cxr, films):
         assert all(list(finding) == FINDING_KEYS for finding in record["findings"])
         assert all(0 <= finding["probability"] <= 1 for finding in record["findings"])
         assert isinstance(record["abnormal"], float)
-        assert record["gate"] == {"outcome": "accepted", "codes": []}
-        assert record["model"] == "tiny 0.1.0"
+        assert record["gate"] == {"version": GATE, "outcome": "accepted", "codes": []}
     assert list(answers[2]) == REFUSAL_KEYS
     assert (answers[2]["state"], answers[2]["urgency"]) == ("refused", "review")
-    assert answers[2]["gate"] == {"outcome": "refused", "codes": ["broken_image"]}
+    assert answers[2]["gate"] == {"version": GATE, "outcome": "refused", "codes": ["broken_image"]}
+    assert {record["model"] for record in answers} == {"tiny 0.1.0"}
     assert list(answers[2]["error"]) == ["code", "message", "hint"]
 
 

@@ -16,6 +16,7 @@ from cxr_core.reports.picture import Heatmaps, marked_film
 from cxr_core.reports.words import (
     MARKS,
     SCALE,
+    advice,
     along,
     banner,
     beneath,
@@ -28,6 +29,7 @@ from cxr_core.reports.words import (
     not_looked_at,
     ordered,
     patient,
+    reasons,
     spread_ends,
     study_id,
     who,
@@ -68,10 +70,11 @@ def report(
         left, width = _COLUMN, _LEFT + _WIDTH - _COLUMN
     else:
         left, width = _LEFT, _WIDTH
-    y = _block(pdf, "SUGGESTED ACTION", analysis.triage.action.splitlines(), (left, y, width), 7)
+    y = _block(pdf, "SUGGESTED ACTION", list(advice(analysis)), (left, y, width), 7)
     y = _findings(pdf, analysis, policy, (left, y, width)) if analysis.predictions else y
     y = max(y, top + (_FILM_MM + 22 if analysis.radiograph is not None else 0))
-    y = _block(pdf, "WHY", list(analysis.triage.reasons), (_LEFT, y, _WIDTH), 8)
+    warned, others = reasons(analysis)
+    y = _block(pdf, "WHY", [*warned, *others], (_LEFT, y, _WIDTH), 8)
     if question := analysis.study.question.strip():
         y = _block(pdf, "CLINICAL QUESTION", [question], (_LEFT, y, _WIDTH), 3)
     if referrer := _referrer(analysis):
@@ -180,7 +183,7 @@ def _foot(pdf: FPDF, analysis: Analysis, policy: Policy, now: datetime) -> None:
     y = _text(pdf, unseen, (_LEFT, _FOOT + 1, _WIDTH), 7, 3, _MUTED)
     y = _text(pdf, f"{texts.role} {texts.device}", (_LEFT, y, _WIDTH), 7, 2, _MUTED)
     stamp = f"{made_by(analysis)} · film {analysis.sha256[:16]} · printed {now:%Y-%m-%d %H:%M %Z}"
-    _line(pdf, stamp, (_LEFT, y + 0.5, _WIDTH), 7, _MUTED)
+    _line(pdf, stamp, (_LEFT, y + 0.5, _WIDTH), 6.5, _MUTED)
 
 
 def _referrer(analysis: Analysis) -> str:

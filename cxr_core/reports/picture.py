@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from cxr_core.domain import Analysis, State
+from cxr_core.domain import Analysis
 from cxr_core.imaging.overlay import CONTOUR_LEVELS, blend, contours, grey, peak_of, png
 from cxr_core.inference.explain import NoRegion
 from cxr_core.reports.fonts import font
@@ -47,7 +47,7 @@ def annotated(analysis: Analysis, policy: Policy, heatmaps: Heatmaps) -> bytes:
     said = f"{tier.shape} {banner(analysis.triage.urgency, policy)} · {headline(analysis, policy)}"
     head.append((said, tier.colour, 1.1))
     foot = [(made_by(analysis), _MUTED, 0.85), (f"{policy.texts.device} {policy.texts.side}", _MUTED, 0.85)]
-    if analysis.triage.state is not State.REFUSED:
+    if len(missing) < sum(label in heatmaps for label in analysis.triage.findings):
         foot.insert(0, (policy.texts.heatmap, _MUTED, 0.85))
     foot = [(line, _TEXT, 0.95) for line in (*missing, corrected(analysis)) if line] + foot
     top, bottom = _strip(film.width, unit, head), _strip(film.width, unit, foot)

@@ -12,18 +12,27 @@ _DIGITS = 6
 def as_record(analysis: Analysis, file: str) -> dict[str, Any]:
     """Return a JSON object of numbers and text; keys and order are fixed, patient data is left out.
 
-    `error` takes the place of the findings when the film was refused. `correction` is as `Correction.key` has
-    it, `turn=2,invert`, and empty where the film was judged as it was sent.
+    `error` takes the place of the findings when the film was refused; what made the answer is named in both
+    cases. `correction` is as `Correction.key` has it, `turn=2,invert`, and empty where the film was judged as
+    it was sent.
 
     Args:
         analysis: the result.
         file: name of the file, as the person gave it.
     """
+    versions = analysis.versions
     head: dict[str, Any] = {
         "file": file,
         "state": analysis.triage.state.value,
         "urgency": analysis.triage.urgency.value,
-        "gate": {"outcome": analysis.gate.outcome.value, "codes": list(analysis.gate.codes)},
+        "model": versions.model,
+        "policy": versions.policy,
+        "code": versions.code,
+        "gate": {
+            "version": versions.gate,
+            "outcome": analysis.gate.outcome.value,
+            "codes": list(analysis.gate.codes),
+        },
         "correction": analysis.correction.key,
     }
     if refusal := analysis.refusal:
@@ -35,8 +44,6 @@ def as_record(analysis: Analysis, file: str) -> dict[str, Any]:
         "findings": [_finding(prediction) for prediction in analysis.predictions],
         "action": analysis.triage.action,
         "reasons": list(analysis.triage.reasons),
-        "model": analysis.versions.model,
-        "policy": analysis.versions.policy,
         "elapsed_ms": round(analysis.elapsed_ms, 1),
     }
 

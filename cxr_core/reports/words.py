@@ -10,6 +10,7 @@ from datetime import datetime
 
 from cxr_core.domain import ABNORMAL, Analysis, Prediction, State, Study, Urgency, View
 from cxr_core.imaging.correct import in_words
+from cxr_core.imaging.refusals import READ
 from cxr_core.triage.policy import Policy
 
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -69,10 +70,24 @@ def _model_doubts(analysis: Analysis) -> bool:
     return len(others) > bool(analysis.triage.not_assessed)
 
 
+def reasons(analysis: Analysis) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return why the card says what it says: what the gate warned of, and all else."""
+    warned = {notice.message for notice in analysis.gate.warnings}
+    said = analysis.triage.reasons
+    return tuple(each for each in said if each in warned), tuple(each for each in said if each not in warned)
+
+
+def advice(analysis: Analysis) -> tuple[str, ...]:
+    """Return what to do, a line each; who reads a refused film, and when, is said once, by the policy."""
+    lines = analysis.triage.action.splitlines()
+    return tuple(line for place, line in enumerate(lines) if line != READ or place == 0)
+
+
 def beneath(analysis: Analysis, policy: Policy) -> str:
     """Return what stands beneath the state's headline: the policy's words, or else the reasons."""
     words = policy.states[analysis.triage.state].beneath
-    return words or " · ".join(analysis.triage.reasons)
+    warned, others = reasons(analysis)
+    return words or " · ".join((*warned, *others))
 
 
 def patient(study: Study) -> str:
@@ -215,4 +230,5 @@ def corrected(analysis: Analysis) -> str:
 def made_by(analysis: Analysis) -> str:
     """Return the versions that made the result."""
     versions = analysis.versions
-    return f"model {versions.model} · policy {versions.policy} · code {versions.code}"
+    gate = f" · gate {versions.gate}" if versions.gate else ""
+    return f"model {versions.model} · policy {versions.policy}{gate} · code {versions.code}"

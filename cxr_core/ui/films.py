@@ -207,7 +207,7 @@ def refused(notice: Notice, service: Service) -> Analysis:
         predictions=(),
         abnormal=None,
         triage=refuse(service.policy, notice),
-        versions=Versions(service.model, service.policy.version, __version__),
+        versions=Versions(service.model, service.policy.version, service.gate, __version__),
         refusal=notice,
     )
 

@@ -37,7 +37,7 @@ def answered_otherwise(service: Service, actor: Actor, shelf: Shelf) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text(
-            f"Open studies answered under another policy or model: {shelf.otherwise}. "
+            f"Open studies answered under another policy, model or gate: {shelf.otherwise}. "
             "They keep that answer until then."
         )
         st.button("Analyse again", key="mod-again", on_click=_again, args=(service, actor))

@@ -153,16 +153,16 @@ def disk_html(health: Health) -> str:
 
 
 def in_force_html(service: Service) -> str:
-    """Return the model and the policy that decide now, and who approved the policy."""
+    """Return the model, gate and policy that decide now, and who approved the policy."""
     policy = service.policy
     approved = f"approved by {escape(policy.approver)}"
     if not policy.signed:
         approved = f'<span class="act">! {escape(policy.approver)}</span>'
-    faults = (service.in_force.fault, service.model_in_force.fault)
+    faults = (service.in_force.fault, service.model_in_force.fault, service.gate_in_force.fault)
     fault = "".join(f'<p class="act">✕ {escape(each)}</p>' for each in faults if each)
     return (
         '<div class="panel"><h3>IN FORCE</h3>'
-        f"<p><b>Model</b> {escape(service.model)}</p>"
+        f"<p><b>Model</b> {escape(service.model)}</p><p><b>Gate</b> {escape(service.gate)}</p>"
         f"<p><b>Policy</b> {escape(policy.version)} of {policy.date:%d %b %Y} · "
         f"{approved}</p>{fault}</div>"
     )

@@ -84,7 +84,8 @@ def _answered_otherwise(service: Service, actor: Actor, history: PolicyHistory) 
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.text(
-            f"Open studies answered under another policy or model: {count}. They keep that answer until then."
+            f"Open studies answered under another policy, model or gate: {count}. "
+            "They keep that answer until then."
         )
         st.button("Analyse again", key="pol-again", on_click=_again, args=(service, actor))
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from cxr_core.access import Actor, Role
 from cxr_core.domain import Urgency
-from cxr_core.errors import Changed, Conflict, Forbidden, Invalid, PolicyError, StoreError
+from cxr_core.errors import Changed, Conflict, Forbidden, Invalid, ModelError, PolicyError, StoreError
 from cxr_core.files import printable
 from cxr_core.worklist import audit, queue
 from cxr_core.worklist.judge import HELD, judge, outcomes, weigh
@@ -142,7 +142,7 @@ def mark_read(service: Service, actor: Actor, study_id: str, version: int) -> No
 
 
 def reanalyse(service: Service, actor: Actor, study_ids: Sequence[str] | None, model: str | None) -> int:
-    """Return how many studies were queued for an answer of another model or policy; behind all new films.
+    """Return how many studies were queued for an answer of another model, policy or gate; behind new films.
 
     The old answers count until the new ones are there. Broken off half way, those queued stay so; ask again.
 
@@ -153,12 +153,16 @@ def reanalyse(service: Service, actor: Actor, study_ids: Sequence[str] | None, m
         model: id of a model folder; None: the one in force.
 
     Raises:
-        ModelError: there is no such model.
+        ModelError: there is no such model, or nobody can tell which gate is in force.
     """
+    if service.gate_in_force.fault:
+        raise ModelError(service.gate_in_force.fault)
     wanted = None if model == service.model_in_force.id else model
     answering = service.model_named(wanted)
     with service.database.read() as session:
-        found = answered_otherwise(session, answering, service.policy.version, wanted, study_ids)
+        found = answered_otherwise(
+            session, answering, service.policy.version, service.gate, wanted, study_ids
+        )
     queued = 0
     while chunk := list(islice(found, CHUNK)):
         with service.database.write() as session:
@@ -251,18 +255,24 @@ def _note(
 
 
 def answered_otherwise(
-    session: Session, model: str, policy: str, wanted: str | None, study_ids: Sequence[str] | None = None
+    session: Session,
+    model: str,
+    policy: str,
+    gate: str,
+    wanted: str | None,
+    study_ids: Sequence[str] | None = None,
 ) -> Iterator[str]:
-    """Return the ids of studies with a film that was, or would be, answered by another model or policy.
+    """Return the ids of studies with a film that was, or would be, answered by another model, policy or gate.
 
     Args:
         session: of the caller.
         model: as results name it.
         policy: version.
+        gate: as results name it.
         wanted: the model's id as `StudyRow.wanted_model` has it.
         study_ids: of these, read ones too; None: of all open studies.
     """
-    query = _otherwise(model, policy, wanted)
+    query = _otherwise(model, policy, gate, wanted)
     if study_ids is None:
         return iter(session.scalars(query.where(StudyRow.is_open == True)).all())  # noqa: E712
     asked, found = iter(dict.fromkeys(study_ids)), list[str]()
@@ -271,15 +281,15 @@ def answered_otherwise(
     return iter(found)
 
 
-def number_answered_otherwise(session: Session, model: str, policy: str) -> int:
-    """Return how many open studies were, or would be, answered by another model or policy than these."""
-    open_ = _otherwise(model, policy, None).where(StudyRow.is_open == True).subquery()  # noqa: E712
+def number_answered_otherwise(session: Session, model: str, policy: str, gate: str) -> int:
+    """Return how many open studies were, or would be, answered by other than this model, policy and gate."""
+    open_ = _otherwise(model, policy, gate, None).where(StudyRow.is_open == True).subquery()  # noqa: E712
     return session.scalar(select(func.count()).select_from(open_)) or 0
 
 
-def _otherwise(model: str, policy: str, wanted: str | None) -> Select[str]:
+def _otherwise(model: str, policy: str, gate: str, wanted: str | None) -> Select[str]:
     answered = ImageRow.status.in_((ImageStatus.ASSESSED, ImageStatus.REFUSED))
-    others = answered & or_(ResultRow.model != model, ResultRow.policy != policy)
+    others = answered & or_(ResultRow.model != model, ResultRow.policy != policy, ResultRow.gate != gate)
     waiting = (ImageRow.status == ImageStatus.WAITING) & StudyRow.wanted_model.is_distinct_from(wanted)
     return (
         select(StudyRow.id)

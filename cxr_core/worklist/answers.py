@@ -1,4 +1,4 @@
-"""Workers' answers written into the database: one result per film, model, policy and correction."""
+"""Workers' answers written into the database: one result per film, model, policy, correction and gate."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ def write_answers(
     return known, events
 
 
-_KEY = (ResultRow.sha256, ResultRow.model, ResultRow.policy, ResultRow.correction)
+_KEY = (ResultRow.sha256, ResultRow.model, ResultRow.policy, ResultRow.correction, ResultRow.gate)
 
 
 def _key(row: Any) -> tuple[str, ...]:  # noqa: ANN401 -- a row of SQLAlchemy, whose columns have no types
-    return row.sha256, row.model, row.policy, row.correction
+    return row.sha256, row.model, row.policy, row.correction, row.gate
 
 
 def _key_of(analysis: Analysis) -> tuple[str, ...]:
     versions = analysis.versions
-    return analysis.sha256, versions.model, versions.policy, analysis.correction.key
+    return analysis.sha256, versions.model, versions.policy, analysis.correction.key, versions.gate
 
 
 def _checked(job: Job, answers: Sequence[Answer]) -> Sequence[Answer]:
@@ -81,6 +81,7 @@ def _result(answer: Answer, now: datetime) -> dict[str, Any]:
         "body": codec.encode(analysis, answer.labels, answer.heatmaps),
         "heatmaps": codec.heatmap_bytes(answer.heatmaps),
         "correction": analysis.correction.key,
+        "gate": analysis.versions.gate,
     }
 
 
@@ -100,6 +101,7 @@ def _event(study: StudyRow, analysis: Analysis, worker: str, now: datetime) -> E
         "study": study.id,
         "model": analysis.versions.model,
         "policy": analysis.versions.policy,
+        "gate": analysis.versions.gate,
         "state": analysis.triage.state.value,
         "urgency": analysis.triage.urgency.value,
     }

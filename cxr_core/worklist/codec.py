@@ -118,7 +118,7 @@ def _decoded(sha256: str, body: Mapping[str, Any]) -> Analysis:
             reasons=tuple(triage["reasons"]),
             not_assessed=tuple(triage["not_assessed"]),
         ),
-        versions=Versions(**body["versions"]),
+        versions=Versions(**{"gate": "", **body["versions"]}),  # bodies before 0.6.0 name no gate
         refusal=Notice(**refusal) if refusal else None,
         timings_ms=dict(body["timings_ms"]),
         correction=Correction.of(body.get("correction", "")),  # bodies before 0.6.0 know of none

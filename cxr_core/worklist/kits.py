@@ -1,4 +1,4 @@
-"""The models that a worker has loaded: the one in force, and the last other one that somebody asked for."""
+"""What a worker has loaded: the model in force, the last other one that somebody asked for, and the gate."""
 
 from __future__ import annotations
 
@@ -19,23 +19,27 @@ RETRY_S = 30.0
 class Kits:
     """Kits by id of their model; at most two are held."""
 
-    def __init__(self, settings: Settings, limits: Limits, policy: Policy, model: ModelInForce) -> None:
-        """Load nothing yet."""
-        self._settings, self._limits, self._policy, self._model = settings, limits, policy, model
+    def __init__(
+        self, settings: Settings, limits: Limits, policy: Policy, model: ModelInForce, gate: str
+    ) -> None:
+        """Load nothing yet; `gate` is as results name it."""
+        self._settings, self._limits = settings, limits
+        self._policy, self._model, self._gate = policy, model, gate
         self._kits: dict[str, Kit] = {}
         self._unsound: dict[str, tuple[float, str]] = {}
         self._shas: dict[str, str] = {}
 
-    def use(self, policy: Policy, model: ModelInForce) -> None:
+    def use(self, policy: Policy, model: ModelInForce, gate: str) -> None:
         """Answer by these from now on; what has its kit already is answered by the former."""
         if policy != self._policy:
             self._policy = policy
             self._kits = {key: replace(kit, policy=policy) for key, kit in self._kits.items()}
-        if (model.change, model.fault) != (self._model.change, self._model.fault):
+        ours = self._model
+        if (model.change, model.fault, gate) != (ours.change, ours.fault, self._gate):
             # Loaded anew even where a model of that id is held: this one must be the very one activated.
             self._kits.clear()
             self._unsound.clear()
-        self._model = model
+        self._model, self._gate = model, gate
 
     def get(self, model: str | None) -> Kit:
         """Return the kit of a model; None means the one in force.

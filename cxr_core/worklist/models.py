@@ -60,7 +60,7 @@ class Shelf:
         in_force: as this process sees it; its fault as its folder is now.
         folders: all, sound or not, by id.
         changes: what came into force, the newest first.
-        otherwise: open studies with an answer of another policy or model than those in force.
+        otherwise: open studies with an answer of another policy, model or gate than those in force.
     """
 
     in_force: ModelInForce
@@ -99,7 +99,9 @@ def shelf(service: Service) -> Shelf:
             changes=tuple(
                 ModelChange(row.id, row.at_utc, row.actor, row.model, row.sha256, row.note) for row in rows
             ),
-            otherwise=actions.number_answered_otherwise(session, service.model, service.policy.version),
+            otherwise=actions.number_answered_otherwise(
+                session, service.model, service.policy.version, service.gate
+            ),
         )
 
 

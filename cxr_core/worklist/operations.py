@@ -123,7 +123,8 @@ class Health:
         free_bytes, total_bytes: of CXR_HOME's disk, which bears the films and SQLite's database.
         reserve_bytes: below so much free, no film is taken in.
         policy_fault: why no film is decided: the policy in force cannot be read; empty where it can.
-        model_fault: why no film is answered: the model in force is not there or another; else empty.
+        model_fault: why no film is answered: the model in force is not there or another, or the gate's folder
+            does not say which gate it holds; else empty.
         models_away: ids of models that leads asked for and whose studies wait, as they cannot be opened.
     """
 
@@ -174,7 +175,8 @@ def health(service: Service, heard_of: timedelta) -> Health:
             total_bytes=room.total,
             reserve_bytes=service.settings.min_free_mb * 2**20,
             policy_fault=service.in_force.fault,
-            model_fault=model_in_force.fault_of(service.settings, service.model_in_force),
+            model_fault=model_in_force.fault_of(service.settings, service.model_in_force)
+            or service.gate_in_force.fault,
             models_away=tuple(each for each in queue.models_wanted(session) if not _opens(service, each)),
         )
 

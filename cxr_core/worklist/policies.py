@@ -1,6 +1,6 @@
 """Policies as versions: which one is in force, and who wrote, activated and reverted which.
 
-Results are unique per film, model and policy version, so a version never stands for two policies. The file
+Results name the policy by its version alone, so a version never stands for two policies. The file
 that the settings name is kept here under its version too (its row has no author), and another file with the
 same version is refused. What is in force stands in the database alone, so all processes decide by the same.
 """
@@ -95,7 +95,7 @@ class PolicyHistory:
         in_force: as this process sees it.
         file: the newest policy file that a process started with.
         versions, changes: the newest first.
-        otherwise: open studies with an answer of another policy or model than those in force.
+        otherwise: open studies with an answer of another policy, model or gate than those in force.
     """
 
     in_force: InForce
@@ -214,7 +214,9 @@ def history(service: Service) -> PolicyHistory:
             .order_by(PolicyChangeRow.id.desc())
             .limit(MOST)
         ).all()
-        otherwise = actions.answered_otherwise(session, service.model, service.policy.version, None)
+        otherwise = actions.number_answered_otherwise(
+            session, service.model, service.policy.version, service.gate
+        )
         return PolicyHistory(
             in_force=service.in_force,
             file=_version(_the_file(session)),
@@ -223,7 +225,7 @@ def history(service: Service) -> PolicyHistory:
                 PolicyChange(row.id, row.at_utc, row.actor, row.policy_id, version or "")
                 for row, version in changes
             ),
-            otherwise=sum(1 for _ in otherwise),
+            otherwise=otherwise,
         )
 
 

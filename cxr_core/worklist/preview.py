@@ -80,7 +80,8 @@ class Preview:
         without_effect: sentences on changes that do less than they seem to.
         studies: how many were decided again; those without any answer yet are left out.
         read: of these, studies that were read; they keep their answers unless asked anew by name.
-        other_model: of these, studies answered by another model than the one in force, which would be asked.
+        other_model: of these, studies answered by another model, or behind another gate, than those in force,
+            which would be asked.
         urgencies, states: how many studies by (before, after).
         changed: other urgency or state, the most urgent after first.
         reworded: how many others would only get another action or other reasons.
@@ -154,7 +155,8 @@ def _decided_again(session: Session, service: Service, policy: Policy) -> list[_
     rows = session.scalars(query).all()
     films = judge.films_of(session, rows)
     results = judge.results_of(session, (film.result_id for each in films.values() for film in each), {})
-    kept = _kept(session, service.model, policy, [analysis.sha256 for analysis in results.values()])
+    kept = _kept(session, service, policy, [analysis.sha256 for analysis in results.values()])
+    ours = service.model, service.gate
     found = []
     for row in rows:
         known = [results[film.result_id] for film in films[row.id] if film.result_id in results]
@@ -163,23 +165,24 @@ def _decided_again(session: Session, service: Service, policy: Policy) -> list[_
             if any(film.status not in NEVER_AGAIN for film in films[row.id]):
                 outcomes = [_outcome(session, film, results, kept, row, policy) for film in films[row.id]]
                 after = _weighed(row, outcomes, policy)
-            other_model = any(analysis.versions.model != service.model for analysis in known)
+            other_model = any((each.versions.model, each.versions.gate) != ours for each in known)
             found.append(_Study(row, before, after, other_model))
     return found
 
 
 def _kept(
-    session: Session, model: str, policy: Policy, films: Sequence[str]
+    session: Session, service: Service, policy: Policy, films: Sequence[str]
 ) -> dict[str, tuple[int, Analysis]]:
-    """Return the results that the model in force gave under this very policy: they would count again."""
+    """Return what model and gate in force answered under this very policy: it would count again."""
     row = session.scalar(select(PolicyRow).where(PolicyRow.version == policy.version))
     if not stored_policy.same(row, policy):
         return {}
     query = select(ResultRow.sha256, ResultRow.id).join(ImageRow, ImageRow.sha256 == ResultRow.sha256)
     query = query.where(
         ResultRow.sha256.in_(films),
-        ResultRow.model == model,
+        ResultRow.model == service.model,
         ResultRow.policy == policy.version,
+        ResultRow.gate == service.gate,
         ResultRow.correction == ImageRow.correction,
     )
     ids = {sha256: id_ for sha256, id_ in session.execute(query)}

@@ -31,8 +31,8 @@ def remarks(preview: Preview) -> list[str]:
         )
     if preview.other_model:
         said.append(
-            f"Answered by another model than the one in force: {preview.other_model} of them. Analysed "
-            "again, they may be told something else."
+            f"Answered by another model or behind another gate than in force: {preview.other_model} of them. "
+            "Analysed again, they may be told something else."
         )
     if overridden := sum(each.overridden for each in preview.changed):
         said.append(

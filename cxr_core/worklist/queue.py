@@ -15,7 +15,7 @@ from sqlalchemy import Select, delete, func, literal_column, or_, select, update
 from sqlalchemy.orm import Session
 
 from cxr_core.domain import AS_SENT, Correction
-from cxr_core.worklist import audit, model_in_force, stored_policy
+from cxr_core.worklist import audit, gate_in_force, model_in_force, stored_policy
 from cxr_core.worklist.answers import write_answers
 from cxr_core.worklist.judge import judge
 from cxr_core.worklist.schema import ImageRow, StudyRow, WorkerRow
@@ -33,8 +33,8 @@ FILMS_AT_ONCE = 64
 """Of one study in one job; the study stays queued for the others."""
 
 OUTDATED = timedelta(seconds=1)
-"""A study whose answers came too late for their policy waits so long: a worker that does not see the new one
-must not be at it for ever."""
+"""A study whose answers came too late for their policy, model or gate waits so long: a worker that does not
+see the new one must not be at it for ever."""
 
 MODEL_AWAY = timedelta(seconds=60)
 """A study whose model cannot be opened waits so long before a worker looks at it again."""
@@ -95,10 +95,11 @@ def record(service: Service, worker: str, job: Job, answers: Sequence[Answer]) -
 def record_many(service: Service, worker: str, done: Sequence[tuple[Job, Sequence[Answer]]]) -> int:
     """Return how many of the studies were written, all in one transaction; see `record`.
 
-    Answers of a policy or model that is no longer in force are not written: whoever activated another one
-    and has all open studies analysed again must not find these left out. Their studies stay queued.
+    Answers of a policy, model or gate that is no longer in force are not written: whoever brought another one
+    in and has all open studies analysed again must not find these left out. Their studies stay queued.
     """
     now = service.clock()
+    gate = gate_in_force.refreshed(service.settings, service.gate_in_force).name
     with service.database.write() as session:
         policy = stored_policy.version_in_force(session)
         activated = model_in_force.newest_change(session)
@@ -110,10 +111,10 @@ def record_many(service: Service, worker: str, done: Sequence[tuple[Job, Sequenc
             for job, answers in done
             if job.study_id in rows and _holds(worker, job, rows[job.study_id], hung)
         ]
-        for row in [row for row, job, answers in ours if _outdated(job, answers, policy, model)]:
+        for row in [row for row, job, answers in ours if _outdated(job, answers, policy, model, gate)]:
             _release(row)
             row.not_before_utc = now + OUTDATED
-        ours = [each for each in ours if not _outdated(each[1], each[2], policy, model)]
+        ours = [each for each in ours if not _outdated(each[1], each[2], policy, model, gate)]
         known, events = write_answers(session, worker, ours, now)
         still = _waiting_films(session, [row.id for row, _, _ in ours])
         for row, _, answers in ours:
@@ -237,15 +238,15 @@ def _holds(worker: str, job: Job, row: StudyRow, hung: Mapping[str, Correction])
     return row.lease_owner == worker and row.wanted_model == job.model and as_now
 
 
-def _outdated(job: Job, answers: Sequence[Answer], policy: str | None, model: str | None) -> bool:
-    """Return whether another policy or model than the one in force made an answer.
+def _outdated(job: Job, answers: Sequence[Answer], policy: str | None, model: str | None, gate: str) -> bool:
+    """Return whether another policy, model or gate than the one in force made an answer.
 
     Nobody says so of a policy or model where none was brought into force, nor of a model that was asked for.
     """
     made = [answer.analysis.versions for answer in answers]
     other_policy = policy is not None and any(each.policy != policy for each in made)
     other_model = model is not None and job.model is None and any(each.model != model for each in made)
-    return other_policy or other_model
+    return other_policy or other_model or any(each.gate != gate for each in made)
 
 
 def _free(now: datetime) -> Select[StudyRow]:

@@ -19,7 +19,8 @@ def parts(service: Service) -> dict[str, str]:
     """Return part → `ok`, or the word for what is the matter.
 
     database: `busy` for now, or `unusable`. worker: `silent`, nobody was heard of lately; `unknown`, the
-    database does not say. model: `unsound`, the one in force is not what its manifest should be.
+    database does not say. model: `unsound`, the one in force is not what its manifest should be, or the
+    gate's folder does not say which gate it holds.
     """
     database = _database(service)
     worker = _worker(service) if database == OK else "unknown"
@@ -52,4 +53,5 @@ def _worker(service: Service) -> str:
 def _model(service: Service) -> str:
     with suppress(CxrError):  # as this process saw it last, then
         service.refresh()
-    return "unsound" if fault_of(service.settings, service.model_in_force) else OK
+    fault = fault_of(service.settings, service.model_in_force) or service.gate_in_force.fault
+    return "unsound" if fault else OK

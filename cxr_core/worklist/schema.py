@@ -188,7 +188,7 @@ class ImageRow(Base):
     conflicts_with: Mapped[str | None] = mapped_column(SHA256)
     """The film that had this SOPInstanceUID first, with other pixels."""
     result_id: Mapped[int | None]
-    """The result that counts: of the model, policy and correction last asked for."""
+    """The result that counts: of the model, policy, gate and correction last asked for."""
     thumbnail: Mapped[bytes | None] = mapped_column(LargeBinary)
     """PNG, at most 96 pixels a side."""
     correction: Mapped[str] = mapped_column(WORD, default="", server_default="")
@@ -215,7 +215,7 @@ class ImageRow(Base):
 
 
 class ResultRow(Base):
-    """What one model under one policy said of one film, as it hung then; never changed."""
+    """What one model said of one film under one policy, behind one gate, as it hung then; never changed."""
 
     __tablename__ = "result"
 
@@ -233,8 +233,10 @@ class ResultRow(Base):
     """float16, shape in `body`."""
     correction: Mapped[str] = mapped_column(WORD, default="", server_default="")
     """With which the film was answered, as `ImageRow.correction`."""
+    gate: Mapped[str] = mapped_column(String(100), default="", server_default="")
+    """That let the film pass or refused it; empty: before 0.6.0."""
 
-    __table_args__ = (UniqueConstraint("sha256", "model", "policy", "correction"),)
+    __table_args__ = (UniqueConstraint("sha256", "model", "policy", "correction", "gate"),)
 
 
 class ReviewRow(Base):

@@ -33,6 +33,7 @@ from cxr_core.worklist import (
     explanations,
     export,
     films,
+    gate_in_force,
     intake,
     listing,
     model_in_force,
@@ -51,6 +52,7 @@ from cxr_core.worklist import (
 from cxr_core.worklist.accounts import Account, Claims
 from cxr_core.worklist.blobs import Blobs
 from cxr_core.worklist.database import SQLITE_FILE, Database, open_database
+from cxr_core.worklist.gate_in_force import GateInForce
 from cxr_core.worklist.model_folders import Curve, Folder
 from cxr_core.worklist.model_in_force import ModelInForce
 from cxr_core.worklist.schema import WorkerRow
@@ -94,6 +96,7 @@ class Service:
         database, blobs: where everything lies.
         in_force: the policy as this process saw it at the last call; its fault says where nothing is decided.
         model_in_force: the model as this process saw it at the last call; its fault likewise.
+        gate_in_force: the gate as this process saw it at the last call; its fault likewise.
         limits: what is refused at the door.
         clock: aware time now.
         untouched: sign-ins whose use could not be written down, and when that was last tried.
@@ -114,6 +117,7 @@ class Service:
         self.blobs = blobs
         self.in_force = policies.InForce(file)
         self.model_in_force = ModelInForce(model)
+        self.gate_in_force = gate_in_force.refreshed(settings, GateInForce())
         self.settings = settings
         self.clock = clock
         self.limits = Limits()
@@ -135,8 +139,14 @@ class Service:
         """The model in force as results name it, "id version"."""
         return self.model_in_force.model
 
+    @property
+    def gate(self) -> str:
+        """The gate in force as results name it."""
+        return self.gate_in_force.name
+
     def refresh(self) -> None:
-        """See whether another policy or model came into force; people's calls do so by themselves."""
+        """See whether another policy, model or gate is in force; people's calls do so by themselves."""
+        self.gate_in_force = gate_in_force.refreshed(self.settings, self.gate_in_force)
         with self.database.read() as session:
             self.in_force = policies.refreshed(session, self.in_force)
             self.model_in_force = model_in_force.refreshed(session, self.settings, self.model_in_force)
@@ -167,8 +177,8 @@ class Service:
     def check(self, actor: Actor, action: Action, *, look: bool = False) -> Actor:
         """Return the actor in the role of now, if that allows the action; every call begins here.
 
-        With `look`, a page asks by itself: it does not count as something that the person did. The policy and
-        the model in force are looked up too.
+        With `look`, a page asks by itself: it does not count as something that the person did. Policy, model
+        and gate in force are looked up too.
 
         Raises:
             SignedOut: the actor's sign-in has ended.
@@ -737,12 +747,16 @@ class Service:
         return explanations.of_film(self, sha256)
 
     def reanalyse(self, actor: Actor, study_ids: Sequence[str] | None, model: str | None) -> int:
-        """Return how many studies were queued for an answer of another model or policy.
+        """Return how many studies were queued for an answer of another model, policy or gate.
 
         Args:
             actor: who asks.
-            study_ids: these; None means every open study answered by another model or policy than asked for.
+            study_ids: these; None means every open study answered by another model or policy than asked for,
+                or behind another gate.
             model: id of a model folder; None means the one in force.
+
+        Raises:
+            ModelError: there is no such model, or nobody can tell which gate is in force.
         """
         actor = self.check(actor, Action.REANALYSE)
         self.deciding()

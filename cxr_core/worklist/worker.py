@@ -99,7 +99,8 @@ class Worker:
         """Choose an id that no other process ever bears."""
         self.service, self.pool, self.stop = service, pool, stop
         self.id = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
-        self.kits = Kits(service.settings, service.limits, service.policy, service.model_in_force)
+        in_force = service.policy, service.model_in_force, service.gate
+        self.kits = Kits(service.settings, service.limits, *in_force)
         self.lifeline = Lifeline(service, self.id)
         self.explaining = Explaining(service, self.id, pool)
         decoding = service.settings.worker_processes or os.cpu_count() or 1
@@ -176,7 +177,7 @@ class Worker:
                     raise
                 self._patience.pause(MODEL_UNAVAILABLE, exc)
                 self._patience.tried(self.service.refresh)
-                self.kits.use(self.service.policy, self.service.model_in_force)
+                self.kits.use(self.service.policy, self.service.model_in_force, self.service.gate)
             else:
                 return True
         return False
@@ -191,9 +192,9 @@ class Worker:
         return [task for job in self._leased() if (task := self._begun(job))]
 
     def _leased(self) -> list[Job]:
-        """Return newly leased studies; none while the policy or the model in force cannot be used.
+        """Return newly leased studies; none while policy, model or gate in force cannot be used.
 
-        Both are looked up after the claim: whoever queues studies after an activation gets its answers.
+        They are looked up after the claim: whoever queues studies after an activation gets its answers.
         """
         if not self._patience.tried(self._decides):
             return []
@@ -219,7 +220,7 @@ class Worker:
     def _loaded(self) -> bool:
         """Return whether the model in force is loaded, by now; no film is answered by another instead."""
         model = self.service.model_in_force
-        self.kits.use(self.service.policy, model)
+        self.kits.use(self.service.policy, model, self.service.gate)
         try:
             self.kits.get(None)
         except ModelError as exc:

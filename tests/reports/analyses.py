@@ -20,11 +20,14 @@ from cxr_core.domain import (
     Versions,
     View,
 )
+from cxr_core.inference import gate_manifest
+from cxr_core.settings import Settings
 from cxr_core.triage.decide import decide, refuse
 from cxr_core.triage.policy import load_policy
 
 POLICY = load_policy(Path(__file__).parents[2] / "config" / "policy.toml")
-VERSIONS = Versions("cxr14-mobilenetv2 1.0.0", "1.0.0", "0.1.0")
+GATE = gate_manifest.read(Settings().gate).name
+VERSIONS = Versions("cxr14-mobilenetv2 1.0.0", "1.0.0", GATE, "0.1.0")
 SHA256 = "ab" * 32
 STUDY = Study(
     patient_id="004-812",

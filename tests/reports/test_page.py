@@ -40,7 +40,7 @@ def test_one_page_with_the_card_in_its_order() -> None:
     assert places == sorted(places)
     assert "Side not assessed" in text
     assert "not measured" in text
-    assert "policy 1.0.0" in text
+    assert f"policy 1.0.0 · gate {analyses.GATE} · code" in text
 
 
 @pytest.mark.parametrize(

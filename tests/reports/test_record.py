@@ -9,10 +9,10 @@ from tests.reports import analyses
 def test_a_result_has_exactly_the_promised_keys_in_order() -> None:
     record = as_record(analyses.flagged(), "film.png")
     assert list(record) == [
-        *("file", "state", "urgency", "gate", "correction", "abnormal", "findings"),
-        *("action", "reasons", "model", "policy", "elapsed_ms"),
+        *("file", "state", "urgency", "model", "policy", "code", "gate", "correction"),
+        *("abnormal", "findings", "action", "reasons", "elapsed_ms"),
     ]
-    assert record["gate"] == {"outcome": "accepted", "codes": []}
+    assert record["gate"] == {"version": analyses.GATE, "outcome": "accepted", "codes": []}
     assert [finding["label"] for finding in record["findings"]] == list(FINDINGS)
     effusion = record["findings"][2]
     assert effusion == {
@@ -32,7 +32,10 @@ def test_a_refusal_has_exactly_the_promised_keys() -> None:
         "file": "broken.dcm",
         "state": "refused",
         "urgency": "review",
-        "gate": {"outcome": "refused", "codes": ["unreadable"]},
+        "model": "cxr14-mobilenetv2 1.0.0",
+        "policy": "1.0.0",
+        "code": "0.1.0",
+        "gate": {"version": analyses.GATE, "outcome": "refused", "codes": ["unreadable"]},
         "correction": "",
         "error": {
             "code": "unreadable",

@@ -121,7 +121,7 @@ def test_a_refused_card_says_what_why_and_what_to_do() -> None:
 
 def test_versions_stand_at_the_foot() -> None:
     said = " ".join(texts(card.foot_html(analyses.flagged(), POLICY)))
-    assert "model cxr14-mobilenetv2 1.0.0 · policy 1.0.0 · code 0.1.0" in said
+    assert f"model cxr14-mobilenetv2 1.0.0 · policy 1.0.0 · gate {analyses.GATE} · code 0.1.0" in said
     assert "tension pneumothorax" in said
 
 

@@ -109,7 +109,7 @@ def test_a_model_is_checked_then_activated_then_open_studies_are_analysed_again(
     press(app, "Activate now")
     assert [each.value for each in app.success] == ["two 2.0.0 is in force."]
     assert "a teaching day" in html(app)
-    assert "Open studies answered under another policy or model: 2." in texts(app)
+    assert "Open studies answered under another policy, model or gate: 2." in texts(app)
     press(app, "Analyse again")
     assert [each.value for each in app.success] == ["2 studies queued behind all new films."]
     app_home.answer()

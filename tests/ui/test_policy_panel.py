@@ -105,7 +105,7 @@ def test_a_version_is_written_tried_kept_activated_and_reverted(answered):
     assert "Policy 1.0.1 is in force." in said(app)
     assert answered.service.policies(LEAD).in_force.policy_id == kept.id
     assert "<b>1.0.1</b>" in html(app)
-    assert "Open studies answered under another policy or model: 3." in said(app)
+    assert "Open studies answered under another policy, model or gate: 3." in said(app)
     press(app, "pol-again")
     assert "3 studies queued behind all new films." in said(app)
     answered.answer()

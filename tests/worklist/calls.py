@@ -280,7 +280,7 @@ def refused(service: Service, sha256: str, code: str, correction: Correction = A
         predictions=(),
         abnormal=None,
         triage=refuse(service.policy, notice),
-        versions=Versions(service.model, service.policy.version, "0"),
+        versions=Versions(service.model, service.policy.version, service.gate, "0"),
         refusal=notice,
         correction=correction,
     )

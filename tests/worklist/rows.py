@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import delete, insert
 
 from cxr_core.domain import Urgency
+from cxr_core.inference import gate_manifest
+from cxr_core.settings import Settings
 from cxr_core.triage.order import tier_of
 from cxr_core.worklist import audit
 from cxr_core.worklist.database import Database
@@ -27,6 +29,8 @@ from cxr_core.worklist.schema import (
 )
 from cxr_core.worklist.service import Service
 
+GATE = gate_manifest.read(Settings().gate).name
+"""The gate of the checkout, which is in force unless a test says otherwise."""
 THEN = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 
 
@@ -140,6 +144,7 @@ def result(id_: int, film: int, model: str, policy: str, **columns: Any) -> dict
         "body": {},
         "heatmaps": None,
         "correction": "",
+        "gate": GATE,
     }
     return row | columns
 

@@ -93,6 +93,14 @@ def test_heatmaps_come_back_as_float32_under_their_labels():
         codec.decode_heatmaps(body, b"\0\0")
 
 
+def test_a_body_of_before_the_gate_had_a_name_is_read(kit: Kit):
+    analysis = analyse(png(3), kit, now=NOW)
+    back, body = there_and_back(analysis)
+    assert back.versions.gate == kit.gate.manifest.name == body["versions"].pop("gate")
+    old = codec.decode(analysis.sha256, body)
+    assert old == replace(analysis, versions=replace(analysis.versions, gate=""))
+
+
 @pytest.mark.parametrize("body", [{}, {"form": 2}, {"form": 1}, {"form": 1, "gate": {}, "triage": {}}])
 def test_a_body_of_another_form_is_refused(body):
     with pytest.raises(StoreError):

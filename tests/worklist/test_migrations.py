@@ -115,25 +115,28 @@ def test_r8_a_backup_of_every_released_schema_restores_and_upgrades(nothing, rev
 
 
 @pytest.mark.parametrize("revision", [each for each in REVISIONS if each < "0004"])
-def test_what_an_older_version_answered_is_of_the_film_as_it_was_sent(nothing, revision):
+def test_what_an_older_version_answered_is_of_the_film_as_it_was_sent_and_names_no_gate(nothing, revision):
     restore(RELEASED / revision, nothing)
     database = open_database(nothing)
     with database.write() as session:
         old = session.scalars(select(ResultRow)).one()
         assert {old.correction, *session.scalars(select(ImageRow.correction))} == {""}
+        assert old.gate == ""
         columns = {each.key: getattr(old, each.key) for each in ResultRow.__table__.columns}
         session.add(ResultRow(**(columns | {"id": 2, "correction": "turn=2"})))
+        session.add(ResultRow(**(columns | {"id": 3, "gate": "1.0.0+0badcafe"})))
     with pytest.raises(Busy), database.write() as session:
-        session.add(ResultRow(**(columns | {"id": 3})))
+        session.add(ResultRow(**(columns | {"id": 4})))
     database.close()
 
 
-def test_a_backup_keeps_how_films_were_hung(nothing):
+def test_a_backup_keeps_how_films_were_hung_and_which_gate_they_passed(nothing):
     restore(RELEASED / "0004", nothing)
     database = open_database(nothing)
     with database.read() as session:
         assert set(session.scalars(select(ImageRow.correction))) == {"", "turn=2"}
-        assert session.scalars(select(ResultRow.correction)).all() == ["turn=2"]
+        result = session.scalars(select(ResultRow)).one()
+        assert (result.correction, result.gate) == ("turn=2", "1.0.0+0badcafe")
     database.close()
 
 

@@ -203,7 +203,7 @@ def test_a_model_asked_for_is_loaded_anew_when_another_lies_in_its_folder(store_
     models = second_model(store_settings)
     settings = replace(store_settings, models_dir=models)
     service = open_service(settings)
-    kits = Kits(settings, service.limits, service.policy, service.model_in_force)
+    kits = Kits(settings, service.limits, service.policy, service.model_in_force, service.gate)
     first = kits.get("second")
     assert kits.get("second") is first
     own = read_manifest(models / "second")

@@ -159,11 +159,12 @@ CREATE TABLE "result" (
 	body JSON NOT NULL, 
 	heatmaps BLOB, 
 	correction VARCHAR(32) DEFAULT '' NOT NULL, 
+	gate VARCHAR(100) DEFAULT '' NOT NULL, 
 	CONSTRAINT pk_result PRIMARY KEY (id), 
 	CONSTRAINT fk_result_sha256 FOREIGN KEY(sha256) REFERENCES image (sha256), 
-	CONSTRAINT uq_result_sha256_model_policy_correction UNIQUE (sha256, model, policy, correction)
+	CONSTRAINT uq_result_sha256_model_policy_correction_gate UNIQUE (sha256, model, policy, correction, gate)
 );
-INSERT INTO "result" VALUES(1,'ecb5ed373f95af8530aaccaa67ce88595fc60470aa78475fe8ac6a4696a91d42','tiny 1','1','0','2026-01-05 08:00:00.000000','flagged','routine','{"p": 0.125}',X'0000000000000000','turn=2');
+INSERT INTO "result" VALUES(1,'ecb5ed373f95af8530aaccaa67ce88595fc60470aa78475fe8ac6a4696a91d42','tiny 1','1','0','2026-01-05 08:00:00.000000','flagged','routine','{"p": 0.125}',X'0000000000000000','turn=2','1.0.0+0badcafe');
 CREATE TABLE review (
 	id INTEGER NOT NULL, 
 	study_id VARCHAR(32) NOT NULL, 

@@ -44,6 +44,7 @@ def fill(database: Database, blobs: Blobs) -> None:
     blobs.put_many(films)
     first, second = films
     hung = {"correction": "turn=2"}
+    made = {"gate": "1.0.0+0badcafe", "body": {"p": 0.125}, "heatmaps": bytes(8)}
     rows.put(
         database,
         studies=[rows.study(1, "critical", age_years=54.0, reasons=["Pneumothorax 0.91"]), rows.study(2)],
@@ -52,9 +53,7 @@ def fill(database: Database, blobs: Blobs) -> None:
             rows.image(1, 1, sha256=first, sop_uid="2.25.1", thumbnail=b"\x89PNG", result_id=1, **hung),
             rows.image(2, 2, sha256=second, status="waiting"),
         ],
-        results=[
-            rows.result(1, 1, "tiny 1", "1", sha256=first, body={"p": 0.125}, heatmaps=bytes(8), **hung)
-        ],
+        results=[rows.result(1, 1, "tiny 1", "1", sha256=first, **made, **hung)],
     )
     rows.put_people(database)
     rows.put_models(database, 1, first)

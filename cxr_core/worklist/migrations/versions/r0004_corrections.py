@@ -1,4 +1,4 @@
-"""How a person had a film hung anew: of the film, of each answer and of each explanation."""
+"""How a person had a film hung anew: of the film, each answer and each explanation. The gate of an answer."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _WAITING = "status IN ('queued', 'running')"
 
 
 def upgrade() -> None:
-    """Add the column to films, answers and explanations; to the latter two's unique keys too."""
-    op.add_column("image", _column())
-    _keyed("result", "sha256", "model", "policy")
+    """Add `correction` to films, answers and explanations, `gate` to answers; to the unique keys too."""
+    op.add_column("image", _column("correction", 32))
+    _keyed("result", ("sha256", "model", "policy"), {"correction": 32, "gate": 100})
     # SQLite makes the table anew, and would lose what the index is limited to.
     op.drop_index("ix_explanation_waiting", "explanation")
-    _keyed("explanation", "sha256", "label", "method", "model")
+    _keyed("explanation", ("sha256", "label", "method", "model"), {"correction": 32})
     op.create_index(
         "ix_explanation_waiting",
         "explanation",
@@ -30,14 +30,15 @@ def upgrade() -> None:
     )
 
 
-def _column() -> sa.Column[str]:
-    return sa.Column("correction", sa.String(length=32), nullable=False, server_default="")
+def _column(name: str, length: int) -> sa.Column[str]:
+    return sa.Column(name, sa.String(length=length), nullable=False, server_default="")
 
 
-def _keyed(table: str, *key: str) -> None:
-    """Add the column, and put it behind the others of the unique key."""
-    name = f"uq_{table}_{'_'.join(key)}"
+def _keyed(table: str, key: tuple[str, ...], new: dict[str, int]) -> None:
+    """Add columns, by name their length, and put them behind the others of the unique key."""
+    whole = (*key, *new)
     with op.batch_alter_table(table) as batch:
-        batch.add_column(_column())
-        batch.drop_constraint(op.f(name), type_="unique")
-        batch.create_unique_constraint(op.f(f"{name}_correction"), [*key, "correction"])
+        for name, length in new.items():
+            batch.add_column(_column(name, length))
+        batch.drop_constraint(op.f(f"uq_{table}_{'_'.join(key)}"), type_="unique")
+        batch.create_unique_constraint(op.f(f"uq_{table}_{'_'.join(whole)}"), [*whole])

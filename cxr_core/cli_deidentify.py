@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from secrets import token_bytes
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxr_core import settings
 from cxr_core.cli_models import REFUSED_EXIT, failures, progress
-from cxr_core.errors import Conflict, Invalid, Rejected, StoreError
+from cxr_core.errors import Conflict, DecoderDied, Invalid, Rejected, StoreError
 
 if TYPE_CHECKING:
-    from cxr_core.imaging.deidentify import Text
+    from cxr_core.imaging.deidentify import Anonymous, Text
 
 
 def deidentify(
@@ -36,33 +40,38 @@ def deidentify(
         ),
     ] = None,
 ) -> None:
-    """Write films without identity: DICOM by PS3.15's Basic Profile, PNG and JPEG as their pixels alone.
+    """Write films without identity: DICOM by PS3.15's Basic Profile, PNG and JPEG as their grey alone.
 
     One line a film: its file and the new one. A film into which text is, or seems to be, burnt is left out
-    unless --blank-text or --text-checked says what to do. Look at what you give away: nothing finds all text.
-    Exit status: 0, or 3 if any film was left out.
+    unless --blank-text or --text-checked says what to do; so is a film of whose new name DIR holds another.
+    Look at what you give away: nothing finds all text. Exit status: 0, or 3 if any film was left out.
     """
-    from secrets import token_bytes
-
     from cxr_core.files import find, name, printable
     from cxr_core.imaging.deidentify import KEY_BYTES
     from cxr_core.worklist.deidentifying import key_at
 
     with failures():
         text = _choice(blank_text, text_checked)
+        chosen = settings.load()
         secret = token_bytes(KEY_BYTES) if key is None else key_at(key)
         files = find(paths).films
+        at_once = chosen.threads or os.cpu_count() or 1
         left_out = 0
-        with progress() as bar:
+        with ThreadPoolExecutor(at_once) as pool, progress() as bar:
             task = bar.add_task("deidentify", total=len(files))
-            for file in files:
-                shown = printable(name(file))
-                try:
-                    typer.echo(f"{shown}\t{_one(file, out, secret, text)}")
-                except (Conflict, Rejected) as exc:
-                    left_out += 1
-                    typer.echo(f"{shown}: left out: {exc}", err=True)
-                bar.advance(task)
+            for start in range(0, len(files), at_once):
+                group = files[start : start + at_once]
+                under_way = [
+                    pool.submit(_made, each, secret, text, chosen.decode_memory_mb) for each in group
+                ]
+                for file, made in zip(group, under_way, strict=True):
+                    shown = printable(name(file))
+                    try:
+                        typer.echo(f"{shown}\t{_written(made.result(), out)}")
+                    except (Conflict, Rejected) as exc:
+                        left_out += 1
+                        typer.echo(f"{shown}: left out: {exc}", err=True)
+                    bar.advance(task)
     raise typer.Exit(REFUSED_EXIT if left_out else 0)
 
 
@@ -74,20 +83,38 @@ def _choice(blank_text: bool, text_checked: bool) -> Text:
     return Text.BLANK if blank_text else Text.CHECKED if text_checked else Text.REFUSE
 
 
-def _one(file: Path, out: Path, key: bytes, text: Text) -> str:
-    """Return the name of the file that was written."""
-    from cxr_core.imaging.deidentify import deidentified
+def _made(file: Path, key: bytes, text: Text, memory_mb: int) -> Anonymous:
+    """Return a film without identity, made in a child."""
+    from cxr_core.cli_decode import WHY
+    from cxr_core.files import read
     from cxr_core.imaging.limits import Limits
     from cxr_core.imaging.refusals import reject
+    from cxr_core.worklist.deidentifying import in_a_child
 
     try:
-        raw = file.read_bytes()
+        return in_a_child(read(file, Limits().max_bytes + 1), key, text, memory_mb)
     except OSError as exc:
         raise reject("unreadable_file") from exc
-    made = deidentified(raw, key, Limits(), text=text)
+    except DecoderDied as exc:
+        raise reject("decoder_failed", found=WHY[exc.code]) from exc
+
+
+def _written(made: Anonymous, out: Path) -> str:
+    """Return the name of the film once it is in the folder, where no other is ever written over."""
+    from cxr_core.imaging.refusals import reject
+
+    file, part = out / made.name, out / f".{made.name}.part"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / made.name).write_bytes(made.raw)
+        if file.exists():
+            if file.read_bytes() != made.raw:
+                raise reject("name_taken")
+            return made.name
+        try:
+            part.write_bytes(made.raw)
+            part.replace(file)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as exc:
         raise StoreError(f"{out}: cannot be written to ({exc.strerror})") from exc
     return made.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from errno import EINVAL
 from pathlib import Path, PurePosixPath
 
 from cxr_core.errors import StoreError
@@ -74,6 +75,18 @@ def _walk(folder: Path) -> list[Path]:
     return sorted(found)
 
 
+def read(path: Path, most: int) -> bytes:
+    """Return a regular file, of a longer one the first `most` bytes.
+
+    Raises:
+        OSError: it is a pipe, a device or a folder, or cannot be read.
+    """
+    if not path.is_file():  # a pipe would never end
+        raise OSError(EINVAL, os.strerror(EINVAL))
+    with path.open("rb") as handle:
+        return handle.read(most)
+
+
 def is_film(name: str, head: Callable[[], bytes]) -> bool:
     """Return whether a file of a folder or a zip is a film, by its name or else its first bytes.
 
@@ -94,9 +107,6 @@ def _is_film(file: Path) -> bool:
 def _head(file: Path) -> bytes:
     """Return the first bytes of a file, none where it cannot be read."""
     try:
-        if not file.is_file():
-            return b""
-        with file.open("rb") as handle:
-            return handle.read(HEAD_BYTES)
+        return read(file, HEAD_BYTES)
     except OSError:
         return b""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from io import BytesIO
 
 import pytest
@@ -78,3 +80,44 @@ def test_where_it_cannot_write_it_says_so(folder, tmp_path):
     status, _, said = run(folder, "--out", tmp_path / "out", "--text-checked")
     assert status == 1
     assert "cannot be written" in said
+
+
+def test_a_pipe_and_what_never_ends_are_left_out(folder, tmp_path):
+    os.mkfifo(folder / "pipe.png")
+    (folder / "endless.png").symlink_to("/dev/zero")
+    status, lines, said = run(folder, "--out", tmp_path / "out", "--text-checked")
+    assert (status, len(lines)) == (3, 2)
+    assert said.count("left out: unreadable_file") == 2
+
+
+def test_a_film_that_ends_its_decoder_ends_no_other(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("cxr_core.worklist.deidentifying._LONGEST_S", 0.01)
+    status, lines, said = run(folder / "quaggamire-1.dcm", "--out", tmp_path / "out", "--text-checked")
+    assert (status, lines) == (3, [])
+    assert "left out: decoder_failed: Decoding the film was given up: its decoder took too long." in said
+
+
+def test_of_two_films_with_one_uid_the_second_is_left_out(tmp_path):
+    place, out = tmp_path / "in", tmp_path / "out"
+    place.mkdir()
+    for name, seed in (("a", 1), ("b", 2), ("c", 1)):
+        raw = phantom_dicom(make_phantom(seed, size=256), extra={"SOPInstanceUID": "1.2.3.4"})
+        (place / f"{name}.dcm").write_bytes(raw)
+    status, lines, said = run(place, "--out", out, "--text-checked", "--key", tmp_path / "key")
+    assert status == 3
+    assert [line.split("\t")[0][-5:] for line in lines] == ["a.dcm", "c.dcm"]
+    assert "b.dcm: left out: name_taken: " in said
+    (made,) = out.iterdir()
+    alone = run(place / "a.dcm", "--out", tmp_path / "alone", "--text-checked", "--key", tmp_path / "key")
+    assert alone[0] == 0
+    assert made.read_bytes() == (tmp_path / "alone" / made.name).read_bytes()
+
+
+def test_the_folder_of_a_kept_secret_stays_as_it_is(folder, tmp_path):
+    place = tmp_path / "shared"
+    place.mkdir()
+    place.chmod(0o755)
+    file, key = folder / "quaggamire-1.dcm", place / "key"
+    assert run(file, "--out", tmp_path / "out", "--text-checked", "--key", key)[0] == 0
+    assert stat.S_IMODE(place.stat().st_mode) == 0o755
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600

@@ -17,7 +17,8 @@ _PACK = "Pack the files again, in the usual way, or send them unpacked."
 _PARTS = "Send the files unpacked, or in several zip files."
 _UNPACKED = "Send the files unpacked."
 _HANG = "Send the film again as it should hang."
-_READ = "Have the study read in the usual way."
+READ = "Have the study read in the usual way."
+"""Where nothing mends the refusal."""
 
 REFUSALS: dict[str, tuple[str, str]] = {
     "empty_file": ("The file is empty.", _DAMAGED),
@@ -59,8 +60,8 @@ REFUSALS: dict[str, tuple[str, str]] = {
         "{found} is not a DICOM UID (digits and points, at most 64).",
         "Have the sending system corrected: the film cannot be filed safely.",
     ),
-    "wrong_modality": ("The tags say that this is no plain radiograph ({found}).", _READ),
-    "wrong_body_part": ("The tags say that the film shows another body part than the chest.", _READ),
+    "wrong_modality": ("The tags say that this is no plain radiograph ({found}).", READ),
+    "wrong_body_part": ("The tags say that the film shows another body part than the chest.", READ),
     "raw_detector_data": (
         "The tags say FOR PROCESSING: raw detector data, not a film made for reading.",
         "Send the FOR PRESENTATION object of the same exposure.",
@@ -68,18 +69,18 @@ REFUSALS: dict[str, tuple[str, str]] = {
     "animal": ("The tags say that the film shows an animal.", "This model knows human films only."),
     "lateral_view": (
         "The tags say that this is a lateral film.",
-        "Send the frontal film as well: " + _READ.lower(),
+        "Send the frontal film as well.",
     ),
-    "unsupported_view": ("The tags say that the view is oblique, lordotic, decubitus or axial.", _READ),
+    "unsupported_view": ("The tags say that the view is oblique, lordotic, decubitus or axial.", READ),
     "not_radiograph": (
         "The picture is no radiograph: it looks like a photograph, a drawing or a document.",
         "Send the film itself, not a picture of it or of something else.",
     ),
-    "cross_section": ("The picture looks like a slice of CT or MRI, not like a chest film.", _READ),
-    "other_radiograph": ("The picture looks like a radiograph of another body part than the chest.", _READ),
+    "cross_section": ("The picture looks like a slice of CT or MRI, not like a chest film.", READ),
+    "other_radiograph": ("The picture looks like a radiograph of another body part than the chest.", READ),
     "unlike_chest_films": (
         "The picture is unlike any film that the model has learned from.",
-        "Check that it is a frontal chest film; if it is, have it read in the usual way.",
+        "Check that it is a frontal chest film.",
     ),
     "turned_left": ("The film lies on its side: its top points to the left.", _HANG),
     "turned_right": ("The film lies on its side: its top points to the right.", _HANG),
@@ -110,18 +111,22 @@ REFUSALS: dict[str, tuple[str, str]] = {
     "zip_link": ("The entry of the zip is a link or a device, not a file.", _PACK),
     "zip_name": ("The name of the file in the zip points outside of it.", _PACK),
     "zip_twice": ("The zip file held a film of this name before; only the first was taken.", _UNPACKED),
-    "decoder_failed": ("Decoding the film was given up: its decoder {found}.", _READ),
+    "decoder_failed": ("Decoding the film was given up: its decoder {found}.", READ),
     "given_up": (
         "The film was given up: decoding it failed, or its worker was lost, too often.",
-        "Have the film read in the usual way; a lead can have it tried again.",
+        "A lead can have it tried again.",
     ),
     "uid_conflict": (
         "Another film had the same SOPInstanceUID first, with other pixels; this one is kept but not judged.",
-        "Check which of the two is right, and have both read in the usual way.",
+        "Check which of the two is right.",
+    ),
+    "name_taken": (
+        "The folder holds another film of this SOPInstanceUID already, or this one made in another way.",
+        "Write it to a folder of its own.",
     ),
     "internal": (
         "The film could not be assessed because of a fault in this software.",
-        "Have the film read in the usual way and report the fault with its time.",
+        "Report the fault with its time.",
     ),
 }
 """Code → message with `{found}` and `{limit}`, and what to do."""

@@ -86,6 +86,8 @@ def _without_identity(service: Service, actor: Actor, analysis: Analysis, key: s
     is_dicom = analysis.radiograph is not None and analysis.radiograph.source == "DICOM"
     if any(note.code.startswith("burned_in") for note in analysis.gate.notes):
         st.caption("Text is noted on this film: look at it before you choose.")
+    if is_dicom and analysis.correction:
+        st.caption("The DICOM file leaves as it was sent, without the correction.")
     text = st.radio(
         "If text is found in the picture",
         list(_TEXTS),

@@ -10,18 +10,20 @@ import resource
 import signal
 import sys
 
+from cxr_core.domain import Correction
 from cxr_core.errors import Conflict, Rejected
 from cxr_core.imaging.deidentify import KEY_BYTES, Text, deidentified
 from cxr_core.imaging.limits import Limits
 from cxr_core.worklist.supervisor import die_with
 
 
-def main(parent: str, text: str, memory_mb: str) -> None:
+def main(parent: str, text: str, correction: str, memory_mb: str) -> None:
     """Answer and end.
 
     Args:
         parent: process id of the asker, without which this one ends at once.
         text: a `Text`.
+        correction: key of a `Correction`.
         memory_mb: address space.
     """
     die_with(int(parent), signal.SIGKILL)
@@ -34,7 +36,13 @@ def main(parent: str, text: str, memory_mb: str) -> None:
         resource.setrlimit(limit, (most, most))
     given, made = sys.stdin.buffer.read(), b""
     try:
-        film = deidentified(given[KEY_BYTES:], given[:KEY_BYTES], Limits(), text=Text(text))
+        film = deidentified(
+            given[KEY_BYTES:],
+            given[:KEY_BYTES],
+            Limits(),
+            text=Text(text),
+            correction=Correction.of(correction),
+        )
     except Conflict as exc:
         said: dict[str, str | int] = {"conflict": str(exc)}
     except Rejected as exc:

@@ -14,6 +14,7 @@ from cxr_core.access import Actor, Role
 from cxr_core.domain import AS_SENT, Correction, State
 from cxr_core.imaging.gate import CORRECTIONS
 from cxr_core.imaging.phantom import make_phantom
+from cxr_core.imaging.phantom_dicom import phantom_dicom
 from cxr_core.settings import ROOT
 from cxr_core.ui import correcting
 from cxr_core.worklist import queue
@@ -33,11 +34,10 @@ def png(film: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def hanging(home: Home, code: str) -> str:
+def hanging(home: Home, code: str, raw: bytes = b"") -> str:
     """The study of a film that was refused for this."""
-    receipt = home.service.submit(
-        home.actor, Incoming("film.png", png(SPOILT[code])), source=Source.PAGE, priority=0
-    )
+    film = Incoming("film", raw or png(SPOILT[code]))
+    receipt = home.service.submit(home.actor, film, source=Source.PAGE, priority=0)
     (job,) = queue.claim(home.service, "w1", 9)
     answer = Answer(refused(home.service, receipt.sha256, code), None, (), None)
     assert queue.record(home.service, "w1", job, [answer])
@@ -111,6 +111,20 @@ def test_a_correction_can_be_taken_back(tiny_app, page):
     assert film.analysis.triage.state is State.REFUSED
     assert "CORRECT AND GO ON" in html(app)
     assert "Take the correction back" not in labels(app)
+
+
+@pytest.mark.parametrize("dicom", [True, False])
+def test_where_the_correction_stays_behind_the_page_says_so(tiny_app, monkeypatch, dicom):
+    monkeypatch.setenv("CXR_LOCAL_ROLE", "lead")
+    raw = phantom_dicom(make_phantom(4, size=256)) if dicom else b""
+    app = opened("study.py", hanging(tiny_app, "upside_down", raw))
+    said = "The DICOM file leaves as it was sent, without the correction."
+    assert said not in [each.value for each in app.caption]
+    press(app, "Turn it upright and assess it")
+    tiny_app.answer()
+    again(app)
+    assert [each.proto.label[:13] for each in app.get("download_button")][-1] == "De-identified"
+    assert (said in [each.value for each in app.caption]) == dicom
 
 
 def test_the_history_says_who_had_it_turned(tiny_app):

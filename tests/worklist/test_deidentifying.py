@@ -5,16 +5,19 @@ from __future__ import annotations
 import stat
 from io import BytesIO
 
+import numpy as np
 import pytest
+from PIL import Image
 from pydicom import dcmread
 from sqlalchemy import select
 
 from cxr_core.access import Actor, Role
+from cxr_core.domain import Correction
 from cxr_core.errors import Conflict, DecoderDied, Forbidden, Rejected, StoreError
 from cxr_core.imaging.deidentify import Text
 from cxr_core.worklist import deidentifying
 from cxr_core.worklist.deidentifying import KEY, key_at
-from cxr_core.worklist.schema import AuditRow
+from cxr_core.worklist.schema import AuditRow, ImageRow
 from cxr_core.worklist.values import Incoming, Source
 from tests.worklist.tokens import leaks, tagged
 
@@ -64,6 +67,18 @@ def test_what_cannot_be_decoded_does_not_leave(service, films):
     with pytest.raises(StoreError, match="no such film"):
         service.deidentify(LEAD, "ab" * 32, Text.CHECKED)
     assert rows(service) == []
+
+
+def test_a_corrected_picture_leaves_as_it_hangs(service):
+    pixels = np.random.default_rng(3).integers(0, 256, (90, 70), dtype=np.uint8)
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    sha256 = handed_in(service, stream.getvalue())
+    correction = Correction(1, inverted=True)
+    with service.database.write() as session:
+        session.get_one(ImageRow, sha256).correction = correction.key
+    with Image.open(BytesIO(service.deidentify(LEAD, sha256, Text.CHECKED).raw)) as image:
+        assert np.array_equal(np.asarray(image), 255 - np.rot90(pixels))
 
 
 def test_a_clinician_may_not(service, films):

@@ -21,7 +21,7 @@ to 200 ms whenever the helper thread has to wait for a busy core; in parts they 
 class NoRegion(StrEnum):
     """Why there is no heatmap to show; the value is the sentence to show instead."""
 
-    NONE = "No part of the film speaks for this finding."
+    NONE = "No single place of the film stands out for this finding."
     EVEN = "The whole film speaks for this finding alike; no region stands out."
 
 

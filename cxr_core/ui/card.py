@@ -11,6 +11,7 @@ from cxr_core.domain import Analysis, GateOutcome, Notice, Prediction, State, St
 from cxr_core.reports.words import (
     MARKS,
     SCALE,
+    advice,
     along,
     banner,
     beneath,
@@ -21,6 +22,7 @@ from cxr_core.reports.words import (
     not_assessed,
     ordered,
     patient,
+    reasons,
     spread_ends,
     who,
 )
@@ -124,7 +126,7 @@ def action_html(analysis: Analysis, policy: Policy) -> str:
     tiers = {name_of(label, policy): policy.tier_of(label, positive) for label in triage.findings}
     shown: list[str] = []
     folded: list[str] = []
-    for line in triage.action.splitlines():
+    for line in advice(analysis):
         name, colon, text = line.partition(": ")
         found = bool(colon) and name in tiers
         html = f"<p><b>{escape(name)}</b>: {escape(text)}</p>" if found else f"<p>{escape(line)}</p>"
@@ -205,12 +207,13 @@ def row_html(prediction: Prediction, policy: Policy, analysis: Analysis, said: s
 
 
 def reasons_html(analysis: Analysis) -> str:
-    """Return why the card says what it says: the findings' figures, then one line a reason."""
+    """Return why the card says what it says: the gate's warnings, the findings' figures, all else."""
     found = len(analysis.triage.findings)
-    reasons = [" · ".join(analysis.triage.reasons[:found]), *analysis.triage.reasons[found:]]
+    warned, others = reasons(analysis)
+    why = (*warned, " · ".join(others[:found]), *others[found:])
     gate = "" if analysis.gate.outcome is GateOutcome.REFUSED else f"Gate: {analysis.gate.outcome.value}"
     code = f"Code: {analysis.refusal.code}" if analysis.refusal else ""
-    lines = "</p><p>".join(escape(part) for part in (*reasons, gate, code) if part)
+    lines = "</p><p>".join(escape(part) for part in (*why, gate, code) if part)
     return f'<div class="panel"><h3>WHY</h3><p>{lines}</p></div>'
 
 

@@ -133,7 +133,7 @@ def test_a_finding_without_region_says_so_over_the_film(watched: Watched) -> Non
         select.select_option(index=index)
         page.wait_for_timeout(60)
         caption = page.locator(".caption").inner_text()
-        silent = "No part of the film" in caption or "whole film speaks" in caption
+        silent = "No single place" in caption or "whole film speaks" in caption
         assert page.locator(".message").is_visible() == silent
 
 

@@ -105,6 +105,17 @@ def test_a_finding_without_region_is_said_and_not_drawn() -> None:
     assert with_word.height > without.height
 
 
+def test_only_a_picture_with_a_heatmap_speaks_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    strip = picture._strip
+    monkeypatch.setattr(picture, "_strip", lambda *a: lines.extend(each[0] for each in a[2]) or strip(*a))
+    for analysis in (analyses.clear(), analyses.unable(), analyses.assessed({"Hernia": 0.9})):
+        picture.annotated(analysis, POLICY, analyses.heatmaps(analysis))
+        assert POLICY.texts.heatmap not in lines
+    picture.annotated(analyses.flagged(), POLICY, analyses.heatmaps(analyses.flagged()))
+    assert POLICY.texts.heatmap in lines
+
+
 def test_a_refused_film_without_pixels_has_no_picture() -> None:
     with pytest.raises(ValueError, match="no film"):
         picture.annotated(analyses.refused(), POLICY, {})

@@ -1,8 +1,11 @@
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from cxr_core.domain import Analysis, Gate, GateOutcome, Notice
+from cxr_core.imaging.refusals import refusal
+from cxr_core.triage.decide import refuse
 from cxr_core.ui import card
 from tests.reports import analyses
 from tests.reports.analyses import POLICY
@@ -117,6 +120,25 @@ def test_a_refused_card_says_what_why_and_what_to_do() -> None:
     assert "Export the film again as DICOM or PNG." in action
     assert "The file cannot be read as a picture." in why
     assert "Code: unreadable" in why
+
+
+def test_who_reads_a_refused_film_is_said_once() -> None:
+    notice = refusal("cross_section")
+    analysis = replace(analyses.refused(), refusal=notice, triage=refuse(POLICY, notice))
+    said = texts(card.action_html(analysis, POLICY))
+    assert said == ["WHAT TO DO", "Radiologist to read now: the model did not assess this film."]
+
+
+def test_what_the_gate_warned_of_stands_before_the_findings() -> None:
+    gate = analyses.only_warned().gate
+    analysis = analyses.assessed({"Effusion": 0.71, "Consolidation": 0.48}, gate=gate)
+    assert texts(card.reasons_html(analysis)) == [
+        "WHY",
+        "The heart seems to lie on the patient's right.",
+        "Effusion 0.71, threshold 0.40 · Consolidation 0.48, threshold 0.40",
+        "An AP view.",
+        "Gate: warned",
+    ]
 
 
 def test_versions_stand_at_the_foot() -> None:

@@ -57,8 +57,8 @@ def test_positive_findings_lead_and_abnormal_can_be_chosen_last() -> None:
 def test_a_finding_without_region_says_so() -> None:
     hernia = next(finding for finding in payload()["findings"] if finding["label"] == "Hernia")
     assert hernia["tile"] is None
-    assert hernia["note"].startswith("No part of the film")
-    assert "No part of the film" in hernia["caption"]
+    assert hernia["note"].startswith("No single place")
+    assert "No single place of the film stands out" in hernia["caption"]
 
 
 def test_the_caption_says_how_often_the_peak_was_right_or_that_nobody_measured() -> None:

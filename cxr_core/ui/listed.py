@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 from base64 import b64encode
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from html import escape
@@ -13,6 +15,7 @@ import pandas as pd
 from PIL import Image
 
 from cxr_core.domain import Sex, State, Urgency, View
+from cxr_core.imaging.refusals import REFUSALS, WARNINGS
 from cxr_core.reports.words import MARKS, age, name_of, wait
 from cxr_core.triage.policy import Policy
 from cxr_core.ui.moments import moment, waited
@@ -36,8 +39,8 @@ def table(lines: Sequence[Line], policy: Policy, now: datetime) -> pd.DataFrame:
         (
             picture(line.thumbnail),
             [tier_word(line.urgency), *([BY_HAND] if line.overridden else [])],
-            said(line, policy),
-            line.patient_id or "–",
+            said(replace(line, reason=brief(line.reason)), policy),
+            whose(line),
             person(line),
             f"{waited(line.waiting_s)} / {wait(round(line.limit_s / 60))}",
             [OVERDUE] if line.overdue else [],
@@ -78,6 +81,26 @@ def said(line: Line, policy: Policy) -> str:
         return ", ".join(_named(label, policy) for label in line.findings)
     word = "refused" if line.state is State.REFUSED else line.state.value.replace("_", " ")
     return f"{word}: {line.reason}" if line.reason else word
+
+
+def whose(line: Line) -> str:
+    """Return the patient's id; where the film gives none, the file's name."""
+    return line.patient_id or (f"file {line.file}" if line.file else "–")
+
+
+def brief(reason: str) -> str:
+    """Return a sentence of the gate as its code reads, `lateral view`; any other as it is."""
+    return next((word for pattern, word in _BRIEF if pattern.fullmatch(reason)), reason)
+
+
+_BRIEF = [
+    (
+        re.compile(re.escape(message.format(found="\0", limit="\0")).replace("\0", ".*")),
+        code.replace("_", " "),
+    )
+    for code, (message, _) in (REFUSALS | WARNINGS).items()
+]
+"""What a sentence of the gate looks like, and its code in words."""
 
 
 def _named(label: str, policy: Policy) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 import pandas as pd
 import streamlit as st
 
@@ -53,17 +56,38 @@ def progress(service: Service, actor: Actor) -> None:
     shown = [
         each for each in service.batches(actor, SHOWN) if each.id not in closed and _current(service, each)
     ]
+    done = [each for each in shown if settled(each) and not each.broken_off]
     for batch in shown:
-        with st.container(key=f"batch-{batch.id}", gap=None):
-            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                st.progress(share(batch), text=sentence(batch, moment(batch.created, service.clock())))
-                if settled(batch):
-                    st.button(
-                        "Close", key=f"close-{batch.id}", on_click=_close, args=(batch.id,), type="tertiary"
-                    )
-            if batch.refused:
-                with st.expander(f"{len(batch.refused)} refused, and why"):
-                    st.dataframe(refusals(batch), hide_index=True, key=f"refused-{batch.id}")
+        if batch not in done:
+            with st.container(key=f"batch-{batch.id}", gap=None):
+                _under_way(service, batch)
+    if done:
+        with st.container(key="batches-done", gap=None), st.expander(outcome(done, service.clock())):
+            for batch in done:
+                with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                    st.text(sentence(batch, moment(batch.created, service.clock())))
+                    _button_to_close(batch)
+                _refused(batch)
+
+
+def _under_way(service: Service, batch: BatchView) -> None:
+    """Show how far a batch has come, or that it was broken off."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.progress(share(batch), text=sentence(batch, moment(batch.created, service.clock())))
+        if settled(batch):
+            _button_to_close(batch)
+    if batch.refused:
+        with st.expander(f"{len(batch.refused)} refused, and why"):
+            _refused(batch)
+
+
+def _button_to_close(batch: BatchView) -> None:
+    st.button("Close", key=f"close-{batch.id}", on_click=_close, args=(batch.id,), type="tertiary")
+
+
+def _refused(batch: BatchView) -> None:
+    if batch.refused:
+        st.dataframe(refusals(batch), hide_index=True, key=f"refused-{batch.id}")
 
 
 def share(batch: BatchView) -> float:
@@ -90,6 +114,18 @@ def sentence(batch: BatchView, when: str) -> str:
     files = "1 file" if batch.total == 1 else f"{batch.total:,} files"
     stored = f"{batch.stored:,} stored{known}{away}"
     return f"{files}, {when}: {stored}; {batch.answered:,} answered{refused}{broken}"
+
+
+def outcome(done: Sequence[BatchView], now: datetime) -> str:
+    """Return in one line what became of batches of which nothing is awaited any more."""
+    total, stored, answered = (
+        sum(figures) for figures in zip(*((b.total, b.stored, b.answered) for b in done), strict=True)
+    )
+    refused = sum(len(batch.refused) for batch in done)
+    files = "1 file" if total == 1 else f"{total:,} files"
+    what = f"{len(done)} uploads, {files}" if len(done) > 1 else f"{files}, {moment(done[0].created, now)}"
+    why = f" · {refused:,} refused, and why" if refused else ""
+    return f"{what}: {stored:,} stored; {answered:,} answered{why}"
 
 
 def refusals(batch: BatchView) -> pd.DataFrame:

@@ -119,7 +119,7 @@ def test_thirty_mixed_files_fill_the_list_live_in_order_and_nothing_is_left_unsa
 ) -> None:
     page = watched.page
     hand_in(page, mixed())
-    said = page.locator("[data-testid=stProgress]")
+    said = page.locator("[class*=st-key-batch]")
     expect(said).to_contain_text("33 files", timeout=SLOW_MS)
     expect(said).to_contain_text(BATCH_DONE, timeout=SLOW_MS)
     assert service.page(READER, EVERY).total == 29

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from cxr_core.domain import Notice
-from cxr_core.ui.worklist_films import sentence, settled, share
+from cxr_core.ui.worklist_films import outcome, sentence, settled, share
 from cxr_core.worklist.values import BatchView
 
 NOTICE = Notice("lateral_view", "The tags say that this is a lateral film.", "")
@@ -34,3 +34,11 @@ def test_stored_and_turned_away_add_up_and_refused_ones_are_part_of_the_answered
     said = sentence(batch(33, 30, 30, away=3, gate=2), "21 Nov 02:41")
     assert said == "33 files, 21 Nov 02:41: 30 stored, 3 refused at the door; 30 answered, 2 of them refused"
     assert sentence(batch(1, 1, 0), "now") == "1 file, now: 1 stored; 0 answered"
+
+
+def test_what_is_answered_stands_in_one_line() -> None:
+    now = datetime(2026, 1, 5, 1, tzinfo=UTC)
+    one, other = batch(1, 1, 1, gate=1), batch(30, 28, 28, away=2)
+    assert outcome([one], now).endswith(": 1 stored; 1 answered · 1 refused, and why")
+    assert outcome([one, other], now) == ("2 uploads, 31 files: 29 stored; 29 answered · 3 refused, and why")
+    assert outcome([batch(2, 2, 2)], now).endswith(": 2 stored; 2 answered")

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from cxr_core.domain import Sex, State, Urgency, View
+from cxr_core.imaging.refusals import refusal, warning
 from cxr_core.settings import ROOT
 from cxr_core.triage.policy import load_policy
 from cxr_core.ui import listed
@@ -50,6 +51,24 @@ def test_a_study_that_waits_too_long_says_so_in_words_until_it_is_read() -> None
 )
 def test_a_study_without_findings_says_why(changed: dict[str, object], said: str) -> None:
     assert listed.said(line(**changed), POLICY) == said
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        (refusal("lateral_view").message, "lateral view"),
+        (warning("low_resolution", found=99).message, "low resolution"),
+        ("Abnormal 0.90, threshold 0.50", "Abnormal 0.90, threshold 0.50"),
+    ],
+)
+def test_a_reason_of_the_gate_fits_its_column(reason: str, said: str) -> None:
+    row = listed.table([line(state=State.REFUSED, findings=(), reason=reason)], POLICY, NOW).iloc[0]
+    assert row["Findings"] == f"refused: {said}"
+
+
+def test_films_without_a_patient_id_are_told_apart_by_their_files() -> None:
+    rows = listed.table([line(patient_id="", file="a.png"), line(patient_id="", file="")], POLICY, NOW)
+    assert list(rows["Patient ID"]) == ["file a.png", "–"]
 
 
 def test_unknown_age_sex_and_view_are_left_out() -> None:

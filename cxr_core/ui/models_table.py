@@ -68,6 +68,8 @@ def _row(shelf: Shelf, folder: Folder) -> str:
 
 
 def _end(folder: Folder) -> str:
+    if folder.elsewhere:
+        return f"<td>{NONE}</td></tr>"
     megabytes = "under 1 MB" if folder.size_bytes < 1e6 else size(folder.size_bytes)
     return f"<td>{megabytes}</td></tr>"
 

@@ -12,7 +12,7 @@ from cxr_core.evaluation.elsewhere import STATES, Elsewhere
 from cxr_core.evaluation.noise import WITHOUT, Noise
 from cxr_core.ui.perf_choice import Chosen
 from cxr_core.ui.perf_numbers import named
-from cxr_core.ui.perf_tables import Table, show
+from cxr_core.ui.perf_tables import Table, percent, show
 from cxr_core.worklist.service import Service
 
 FEW = "not enough data"
@@ -46,7 +46,7 @@ def _population(chosen: Chosen, name: str, found: Elsewhere) -> None:
     stem = f"{chosen.model.id}-{name}"
     states = tuple(state.value.replace("_", " ") for state in STATES)
     rows = tuple(
-        (kind.name, kind.films, kind.patients, *(kind.states[state] for state in STATES))
+        (kind.name, kind.films, kind.patients, *(percent(kind.states[state]) for state in STATES))
         for kind in found.kinds
     )
     show(

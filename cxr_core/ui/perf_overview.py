@@ -1,4 +1,4 @@
-"""How well the model does, on one screen: four figures, the curves, every finding's area."""
+"""How well the model does, on one screen: five figures, the curves, every finding's area."""
 
 from __future__ import annotations
 

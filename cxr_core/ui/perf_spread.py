@@ -99,8 +99,9 @@ def _unable(service: Service, chosen: Chosen) -> None:
     )
     st.caption(
         "Films without a positive finding. Doubt is how near a film comes to any threshold; where the "
-        "abnormal score reaches its own, or members disagree, the film is “unable to classify”. The less "
-        "doubt is allowed, the fewer are cleared and the fewer of those are diseased."
+        "abnormal score reaches its own, or members disagree, the film is “unable to classify”. Along the "
+        "line more doubt is allowed from left to right: how many films are cleared then, and how many of "
+        "those are diseased. Where it is flat, doubt does not tell them apart."
     )
     thin = curve.thinned(MOST_POINTS)
     rows = tuple(zip(map(float, thin.x), map(float, thin.y), map(float, thin.thresholds), strict=True))

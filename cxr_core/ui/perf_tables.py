@@ -87,14 +87,26 @@ def limits(interval: Interval, digits: int = 2) -> str:
 
 def percent(interval: Interval) -> str:
     """Return a share with its limits: `9 % (6 to 13)`."""
+    value, limits = percents(interval)
+    return f"{value} ({limits})" if limits else value
+
+
+def percents(interval: Interval) -> tuple[str, str]:
+    """Return a share and its limits: `9 %`, `6 to 13`; with a decimal where it would read as none or all.
+
+    >>> percents(Interval(0.0006, 0.0001, 0.004))
+    ('0.1 %', '< 0.1 to 0.4')
+    """
     if math.isnan(interval.value):
-        return NONE
-    said = f"{100 * interval.value:.0f} %"
-    return (
-        said
-        if math.isnan(interval.low)
-        else f"{said} ({100 * interval.low:.0f} to {100 * interval.high:.0f})"
-    )
+        return NONE, ""
+    digits = 1 if 0 < min(interval.value, 1 - interval.value) < 0.01 else 0
+
+    def one(share: float) -> str:
+        shown = f"{100 * share:.{digits}f}"
+        return f"< {10**-digits:g}" if share > 0 and float(shown) == 0 else shown
+
+    value = f"{one(interval.value)} %"
+    return value, "" if math.isnan(interval.low) else f"{one(interval.low)} to {one(interval.high)}"
 
 
 def _shown(cell: object, digits: int) -> str:

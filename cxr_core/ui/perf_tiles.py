@@ -1,4 +1,4 @@
-"""The four figures above the overview. Pure; every text is escaped."""
+"""The five figures above the overview. Pure; every text is escaped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cxr_core.evaluation.reference import NAME, Comparison
 from cxr_core.triage.policy import Policy
 from cxr_core.ui.perf_choice import Chosen, kept
 from cxr_core.ui.perf_numbers import Numbers, named, sorted_by
-from cxr_core.ui.perf_tables import NONE, limits
+from cxr_core.ui.perf_tables import NONE, limits, percents
 
 WORST = "Pneumothorax"
 """Must not wait: how many of them were called "No disease detected" is always said."""
@@ -21,7 +21,13 @@ WORST = "Pneumothorax"
 
 def tiles_html(chosen: Chosen, found: Numbers, policy: Policy, beside: Comparison | None) -> str:
     """Return the tiles."""
-    parts = (_macro(found), _micro(found, beside), _ece(found), _missed(chosen, policy))
+    parts = (
+        _macro(found),
+        _micro(found, beside),
+        _ece(found),
+        _missed(chosen, policy),
+        _among(chosen, policy),
+    )
     return f'<div class="perf-tiles">{"".join(parts)}</div>'
 
 
@@ -54,11 +60,23 @@ def _missed(chosen: Chosen, policy: Policy) -> str:
     whole, worst = found
     if not whole.of:
         return _tile(title, NONE, "no diseased film here")
-    between = whole.interval
-    said = f"{whole.count:,} of {whole.of:,} films · {100 * between.low:.0f} to {100 * between.high:.0f} %"
+    value, between = percents(whole.interval)
+    said = f"{whole.count:,} of {whole.of:,} films · {between} %"
     if worst is not None and worst.of:
         said += f" · {worst.count:,} of {worst.of:,} with {WORST.lower()}"
-    return _tile(title, f"{100 * whole.value:.0f} %", said, "watch" if whole.count else "")
+    return _tile(title, value, said, "watch" if whole.count else "")
+
+
+def _among(chosen: Chosen, policy: Policy) -> str:
+    title = "Diseased among “No disease detected”"
+    found = kept(chosen, f"among {policy.version}", lambda: among(chosen, policy))
+    if found is None:
+        return _tile(title, NONE, "this model sorts no worklist by itself")
+    if not found.of:
+        return _tile(title, NONE, "no film is called so here")
+    value, between = percents(found.interval)
+    said = f"{found.count:,} of {found.of:,} films called so · {between} %"
+    return _tile(title, value, said, "watch" if found.count else "")
 
 
 def missed(chosen: Chosen, policy: Policy) -> tuple[Share, Share | None] | None:
@@ -73,6 +91,16 @@ def missed(chosen: Chosen, policy: Policy) -> tuple[Share, Share | None] | None:
     if WORST not in scored.labels:
         return whole, None
     return whole, share(found.cleared, scored.truth[:, scored.labels.index(WORST)] == 1, patients)
+
+
+def among(chosen: Chosen, policy: Policy) -> Share | None:
+    """Return how many of the films that the policy calls clear are diseased, where that is known."""
+    scored = chosen.scored
+    found = sorted_by(scored, policy)
+    if found is None:
+        return None
+    patients = np.unique(scored.patients, return_inverse=True)[1]
+    return share(scored.diseased == 1, found.cleared & ~np.isnan(scored.diseased), patients)
 
 
 def _tile(title: str, value: str, said: str, level: str = "") -> str:

@@ -21,7 +21,7 @@ def test_curves_are_looked_at_taken_away_and_a_threshold_is_moved_by_keyboard(wa
     page.get_by_role("link", name="Performance").click()
     expect(page.locator(".perf-about")).to_contain_text("Devices, drains and wires", timeout=SLOW_MS)
     expect(page.locator(".js-plotly-plot")).to_have_count(2, timeout=SLOW_MS)
-    expect(page.locator(".perf-tile")).to_have_count(4)
+    expect(page.locator(".perf-tile")).to_have_count(5)
     for title in ("Overview", *(title for _, title, _ in TABS[1:3])):
         expect(page.get_by_role("tab", name=title, exact=True)).to_be_visible()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -145,6 +146,7 @@ def test_a_model_whose_network_is_elsewhere_shows_card_and_curves_and_is_not_off
     app = choose(opened(), "two")
     said = html(app)
     assert said.index("figures only, weights not in this copy") < said.index('<tr class="unsound">')
+    assert re.search(r'figures only((?!</tr>).)*<td><span class="muted">–</span></td></tr>', said)
     assert "answers no film" in app.info[0].value
     assert HOSTILE in [each.value for each in app.text]
     assert "Random filters, for tests. Its answers mean nothing." in said

@@ -15,6 +15,7 @@ from streamlit.testing.v1 import AppTest
 
 from cxr_core.access import Actor, Role
 from cxr_core.evaluation import metrics
+from cxr_core.evaluation.bootstrap import Interval
 from cxr_core.evaluation.doubt import doubt_of
 from cxr_core.evaluation.reference import compare
 from cxr_core.evaluation.scored import read_scored
@@ -25,7 +26,7 @@ from cxr_core.triage.policy import load_policy
 from cxr_core.ui import perf_curves, perf_forest, perf_operating, performance
 from cxr_core.ui.perf_beside import pairs
 from cxr_core.ui.perf_numbers import numbers_of
-from cxr_core.ui.perf_tables import Table, as_csv
+from cxr_core.ui.perf_tables import Table, as_csv, percent
 from tests.evaluation.tabled import with_tables
 from tests.inference.tiny import rewrite
 from tests.ui.conftest import Home
@@ -118,7 +119,7 @@ def test_every_tab_opens_in_one_sitting(app_home: Home) -> None:
         assert not app.error, title
 
 
-def test_the_overview_says_on_what_films_and_shows_four_figures_with_their_counts(app_home: Home) -> None:
+def test_the_overview_says_on_what_films_and_shows_five_figures_with_their_counts(app_home: Home) -> None:
     app = opened()
     said = html(app)
     films = read_scored(app_home.settings.models_dir / "one", "test")
@@ -136,6 +137,10 @@ def test_the_overview_says_on_what_films_and_shows_four_figures_with_their_count
     )
     assert f"{report.missed.count:,} of {report.missed.of:,} films" in said
     assert f"{report.missed_by_finding['Pneumothorax'].count:,} of" in said
+    found = doubt_of(films, policy)
+    assert found is not None
+    clear = found.states["no_disease_detected"].diseased
+    assert f"{clear.count:,} of {clear.of:,} films called so · " in said
     assert "EFFUSION AT THRESHOLD" in said
     curves, forest = plots_of(app)
     assert "threshold %{customdata:.4f}" in curves
@@ -367,6 +372,20 @@ def test_f1_with_limits_is_f1() -> None:
     assert point.f1.low < counts.f1 < point.f1.high
     assert point.ppv.value == pytest.approx(counts.ppv)
     assert point.npv.value == pytest.approx(counts.npv)
+
+
+@pytest.mark.parametrize(
+    ("share", "said"),
+    [
+        (Interval(0.45, 0.38, 0.53), "45 % (38 to 53)"),
+        (Interval(0.0, 0.0, 0.004), "0 % (0 to < 1)"),
+        (Interval(0.0006, 0.0001, 0.0041), "0.1 % (< 0.1 to 0.4)"),
+        (Interval(0.998, 0.99, 1.0), "99.8 % (99.0 to 100.0)"),
+        (Interval(0.3, float("nan"), float("nan")), "30 %"),
+    ],
+)
+def test_a_share_that_is_not_none_never_reads_as_none(share: Interval, said: str) -> None:
+    assert percent(share) == said
 
 
 def test_csv_gives_no_spreadsheet_a_formula() -> None:

@@ -82,6 +82,7 @@ def test_what_hangs_wrong_is_corrected_where_that_is_asked_for(cxr, films):
     file = films / "down.png"
     Image.fromarray(np.rot90(blobs(1), 2)).save(file)
     assert records(cxr("triage", file, "--json"))[0]["error"]["code"] == "upside_down"
+    assert "--correct" in cxr("triage", file).stdout
     result = cxr("triage", file, "--json", "--correct")
     (record,) = records(result)
     assert (result.exit_code, list(record), record["correction"]) == (0, ANSWER_KEYS, "turn=2")

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import cxr_core.imaging
+from cxr_core.imaging.gate import CORRECTIONS
 from cxr_core.imaging.refusals import NOTES, REFUSALS, WARNINGS, as_markdown, reject
 
 PACKAGE = Path(cxr_core.imaging.__path__[0])
@@ -17,7 +18,7 @@ def test_the_document_is_the_table():
 
 def test_every_code_in_the_source_is_in_the_table_and_every_code_of_the_table_is_used():
     core = PACKAGE.parent
-    others = ("pipeline.py", "batch.py", "cli_decode.py")
+    others = ("pipeline.py", "batch.py", "cli_decode.py", "cli_deidentify.py")
     files = [
         *PACKAGE.glob("*.py"),
         *(core / name for name in others),
@@ -41,3 +42,11 @@ def test_every_refusal_says_what_and_what_to_do():
         assert refused.message.endswith(".")
         assert refused.hint.endswith(".")
         assert "{" not in refused.message
+
+
+def test_a_film_that_can_be_corrected_names_one_fix_that_is_anyones():
+    """Whoever may correct is offered that beside it, by the page and by `cxr triage`."""
+    for code in CORRECTIONS:
+        hint = reject(code).hint
+        assert hint.count(".") == 1
+        assert not re.search(r"[;,]| or |correct", hint)

@@ -8,6 +8,8 @@ refused with decoder_failed or be given up, which no film may be.
 from __future__ import annotations
 
 import json
+import os
+import re
 import resource
 import subprocess
 import sys
@@ -148,6 +150,44 @@ def test_h1_cxr_triage_answers_or_refuses_each_and_lives(folder, settings):
     }
     assert len(said) == len(records)
     judge(said, expected())
+
+
+@pytest.mark.alone
+@pytest.mark.timeout(900)
+def test_h1_cxr_deidentify_writes_or_leaves_out_each_and_lives(folder, settings, tmp_path):
+    """One in twelve of them: each has a process of its own."""
+    for number, each in enumerate(make_hostile.films()):
+        if number % 12:
+            (folder / each.name).unlink()
+    out = tmp_path / "out"
+    with watched(settings, "deidentify", folder, "--out", out, "--text-checked") as process:
+        printed, errors = process.communicate()
+    assert process.returncode == 3, errors
+    assert "Traceback" not in errors
+    written = [line.split("\t") for line in printed.splitlines()]
+    left = [
+        re.match(r"(.*): left out: (\w+)", line) for line in errors.splitlines() if ": left out: " in line
+    ]
+    said = {file: "" for file, _ in written} | {each[1]: each[2] for each in left if each}
+    said = {file.removeprefix(f"{folder}/"): code for file, code in said.items()}
+    assert len(said) == len(written) + len(left) > 60
+    assert set(said.values()) - {""} <= CODES | {"name_taken"}
+    assert [said[sound(number)] for number in range(SOUND)] == [""] * SOUND
+    assert all((out / made).is_file() for _, made in written)
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("kind", ["broken", "pipe", "sound"])
+def test_h1_cxr_explain_refuses_or_explains_and_lives(tmp_path, settings, kind):
+    file = tmp_path / "film.png"
+    if kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.write_bytes(png(1) if kind == "sound" else png(1)[:-60])
+    with watched(settings, "explain", file, "--method", "grad_cam") as process:
+        errors = process.communicate(timeout=120)[1]
+    assert process.returncode == {"broken": 3, "pipe": 1, "sound": 0}[kind], errors
+    assert "Traceback" not in errors
 
 
 @pytest.mark.alone

@@ -19,7 +19,8 @@ from cxr_core.settings import ROOT
 from cxr_core.ui import correcting
 from cxr_core.worklist import queue
 from cxr_core.worklist.schema import AuditRow, ImageRow
-from cxr_core.worklist.values import Answer, FilmView, Incoming, Source
+from cxr_core.worklist.values import Answer, FilmView, Incoming, Query, Source
+from tests.films import photograph
 from tests.ui.conftest import Home
 from tests.ui.shown import html, labels, press
 from tests.worklist.calls import refused
@@ -165,6 +166,16 @@ def test_nothing_is_offered_where_the_film_is_none(tiny_app):
     assert queue.record(tiny_app.service, "w1", job, [answer])
     app = opened("triage.py", receipt.study_id)
     assert "CORRECT AND GO ON" not in html(app)
+
+
+def test_a_photograph_that_is_refused_can_be_looked_at(tiny_app):
+    receipt = tiny_app.service.submit(tiny_app.actor, Incoming("a.png", photograph(1)), source=Source.PAGE)
+    tiny_app.answer()
+    app = opened("triage.py", receipt.study_id)
+    assert "Code: not_radiograph" in html(app)
+    assert "FILE WITHOUT A PICTURE" not in html(app)
+    (line,) = tiny_app.service.page(tiny_app.actor, Query()).lines
+    assert line.thumbnail is not None
 
 
 def test_every_offer_has_words_of_its_own():

@@ -52,7 +52,7 @@ _CODES = MappingProxyType(
             "Laterality": "R|L",
             "LossyImageCompression": "00|01",
             "LossyImageCompressionMethod": "ISO_10918_1|ISO_14495_1|ISO_15444_1",
-            "Modality": "CR|DR|DX|RG",
+            "Modality": "CR|DR|DX|OT|RG|SC|XR",
             "ModalityLUTType": "HU|OD|US",
             "PatientOrientation": _DIRECTION,
             "PatientPosition": "AP|PA|[HF]F(P|S|DR|DL)",

@@ -57,17 +57,19 @@ def progress(service: Service, actor: Actor) -> None:
         each for each in service.batches(actor, SHOWN) if each.id not in closed and _current(service, each)
     ]
     done = [each for each in shown if settled(each) and not each.broken_off]
-    for batch in shown:
-        if batch not in done:
-            with st.container(key=f"batch-{batch.id}", gap=None):
+    if not shown:
+        return
+    with st.container(key="batches", gap=None):
+        for batch in shown:
+            if batch not in done:
                 _under_way(service, batch)
-    if done:
-        with st.container(key="batches-done", gap=None), st.expander(outcome(done, service.clock())):
-            for batch in done:
-                with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                    st.text(sentence(batch, moment(batch.created, service.clock())))
-                    _button_to_close(batch)
-                _refused(batch)
+        if done:
+            with st.expander(outcome(done, service.clock())):
+                for batch in done:
+                    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                        st.text(sentence(batch, moment(batch.created, service.clock())))
+                        _button_to_close(batch)
+                    _refused(batch)
 
 
 def _under_way(service: Service, batch: BatchView) -> None:
@@ -118,14 +120,14 @@ def sentence(batch: BatchView, when: str) -> str:
 
 def outcome(done: Sequence[BatchView], now: datetime) -> str:
     """Return in one line what became of batches of which nothing is awaited any more."""
+    refused = sum(len(batch.refused) for batch in done)
+    why = f" · {refused:,} refused, and why" if refused else ""
+    if len(done) == 1:
+        return sentence(done[0], moment(done[0].created, now)) + why
     total, stored, answered = (
         sum(figures) for figures in zip(*((b.total, b.stored, b.answered) for b in done), strict=True)
     )
-    refused = sum(len(batch.refused) for batch in done)
-    files = "1 file" if total == 1 else f"{total:,} files"
-    what = f"{len(done)} uploads, {files}" if len(done) > 1 else f"{files}, {moment(done[0].created, now)}"
-    why = f" · {refused:,} refused, and why" if refused else ""
-    return f"{what}: {stored:,} stored; {answered:,} answered{why}"
+    return f"{len(done)} uploads, {total:,} files: {stored:,} stored; {answered:,} answered{why}"
 
 
 def refusals(batch: BatchView) -> pd.DataFrame:

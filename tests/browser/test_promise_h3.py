@@ -159,9 +159,13 @@ def test_h3_files_and_zips_with_hostile_names_are_taken_and_refused_literally(
     page.locator("input[type=file]").set_input_files(
         [{"name": name, "mimeType": "application/octet-stream", "buffer": raw} for name, raw in files]
     )
-    unfold = page.get_by_text(re.compile("refused, and why")).first
-    unfold.click(timeout=SLOW_MS)
-    table = page.locator("[class*=st-key-batch] [role=grid]").first
+    batches = page.locator(".st-key-batches")
+    batches.wait_for(timeout=SLOW_MS)
+    expect(batches.locator("[data-testid=stProgress]")).to_have_count(
+        0, timeout=SLOW_MS
+    )  # all are dealt with
+    batches.get_by_text("refused, and why").click()
+    table = batches.locator("[role=grid]")
     table.wait_for(state="attached", timeout=SLOW_MS)
     refused = [name for name, _ in service.batches(Actor("local user", Role.ADMIN))[0].refused]
     assert len(refused) > 10

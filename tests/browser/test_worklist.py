@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from sqlalchemy import func, select, update
 
 from cxr_core.access import Actor, Role
+from cxr_core.ui.listed import whose
 from cxr_core.worklist import audit
 from cxr_core.worklist.schema import ImageRow, ResultRow, StudyRow
 from cxr_core.worklist.service import Service
@@ -61,6 +62,12 @@ def hand_in(page: Page, files: list[Incoming]) -> None:
     )
 
 
+def press(page: Page, key: str, act: str) -> None:
+    """Press the key once the button that it stands for can be pressed."""
+    expect(page.locator(f".st-key-wl-{act} button")).to_be_enabled(timeout=SLOW_MS)
+    page.keyboard.press(key)
+
+
 def column(page: Page, name: str) -> list[str]:
     """Return a column's cells as far as the grid draws them; it keeps a table for screen readers."""
     return page.evaluate(
@@ -78,7 +85,7 @@ def column(page: Page, name: str) -> list[str]:
 def in_order(page: Page, service: Service) -> bool:
     shown = column(page, "Patient ID")
     lines = service.page(READER, Query()).lines
-    return bool(shown) and shown == [line.patient_id or "–" for line in lines[: len(shown)]]
+    return bool(shown) and shown == [whose(line) for line in lines[: len(shown)]]
 
 
 def until(true: object, what: str, seconds: float = 90) -> None:
@@ -119,7 +126,7 @@ def test_thirty_mixed_files_fill_the_list_live_in_order_and_nothing_is_left_unsa
 ) -> None:
     page = watched.page
     hand_in(page, mixed())
-    said = page.locator("[class*=st-key-batch]")
+    said = page.locator(".st-key-batches")
     expect(said).to_contain_text("33 files", timeout=SLOW_MS)
     expect(said).to_contain_text(BATCH_DONE, timeout=SLOW_MS)
     assert service.page(READER, EVERY).total == 29
@@ -128,7 +135,7 @@ def test_thirty_mixed_files_fill_the_list_live_in_order_and_nothing_is_left_unsa
     page.reload()
     expect(said).to_contain_text("30 stored", timeout=SLOW_MS)
     page.get_by_text("5 refused, and why").click()
-    refused = page.locator("[class*=st-key-batch] [role=grid]")
+    refused = page.locator(".st-key-batches [role=grid]")
     for name in ("cut-off.dcm", "lateral.dcm", "empty-1.dcm", "empty-2.png", "films.zip/../out.dcm"):
         expect(refused).to_contain_text(name)
 
@@ -153,7 +160,7 @@ def test_the_alert_stays_on_every_page_until_a_person_takes_note(watched: Watche
     to_the_list(page)
     page.keyboard.press("j")
     expect(page.locator(".st-key-strip")).to_contain_text("004-771", timeout=20_000)
-    page.keyboard.press("a")
+    press(page, "a", "acknowledge")
     told = page.get_by_label("Who was told")
     told.fill("Dr Low")
     expect(alarm).to_contain_text("1 critical not acknowledged")
@@ -179,8 +186,9 @@ def test_a_telling_typed_in_the_list_outlives_a_colleagues_and_becomes_a_note(
     page.locator(".st-key-strip").wait_for(timeout=SLOW_MS)
     page.keyboard.press("j")
     expect(page.locator(".st-key-strip")).to_contain_text("P-1", timeout=SLOW_MS)
-    page.keyboard.press("a")
+    press(page, "a", "acknowledge")
     told = page.get_by_label("Who was told")
+    told.wait_for(timeout=SLOW_MS)
     told.press_sequentially("Dr ")
     service.acknowledge(READER, study_id, service.version(READER, study_id), told="Dr High", how="in person")
     expect(page.get_by_text("nothing left to acknowledge")).to_be_visible(timeout=SLOW_MS)
@@ -202,14 +210,14 @@ def test_promise_r2_a_kill_of_server_and_worker_amid_a_batch_loses_and_doubles_n
     until(lambda: service.workers(READER), "the app's own worker runs")
     hand_in(page, mixed())
     stored = "30 stored (1 known before)"
-    expect(page.locator("[data-testid=stProgress]")).to_contain_text(stored, timeout=SLOW_MS)
+    expect(page.locator(".st-key-batches")).to_contain_text(stored, timeout=SLOW_MS)
     before = {line.study_id for line in service.page(READER, EVERY).lines}
     assert len(before) == 29
     assert server.workers()
     server.kill()
     server.start()
     again = visit(browser, server)
-    said = again.locator("[data-testid=stProgress]")
+    said = again.locator(".st-key-batches")
     expect(said).to_contain_text(
         re.compile(r"30 stored \(1 known before\).*; 30 answered"), timeout=2 * SLOW_MS
     )
@@ -240,7 +248,7 @@ def test_promise_r3_the_same_file_in_two_browsers_and_by_command_at_once_is_one_
             )
         elsewhere.result()
     for page in pages:
-        said = page.locator("[data-testid=stProgress]").first
+        said = page.locator(".st-key-batches")
         expect(said).to_contain_text("8 stored", timeout=SLOW_MS)
         expect(said).to_contain_text("8 answered", timeout=SLOW_MS)
         page.context.close()
@@ -269,7 +277,7 @@ def test_the_selection_stays_with_its_study_and_keys_do_what_they_say(
     expect(strip).to_contain_text(lines[4].patient_id, timeout=20_000)
     page.keyboard.press("k")
     expect(strip).to_contain_text(lines[3].patient_id, timeout=20_000)
-    page.keyboard.press("t")
+    press(page, "t", "claim")
     expect(strip).to_contain_text("claimed · local user", timeout=20_000)
     assert service.study(READER, lines[3].study_id).line.claimed_by == "local user"
     page.get_by_label("Search", exact=True).fill("jkta")

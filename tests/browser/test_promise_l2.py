@@ -11,10 +11,11 @@ from playwright.sync_api import Browser, Page, expect
 
 from cxr_core.access import Role
 from tests.browser import app
-from tests.browser.people import ADMIN, SLOW_MS, Department, Ears, department, new_context
+from tests.browser.people import ADMIN, Department, Ears, department, new_context
 from tests.worklist.films import Films
 
 pytestmark = pytest.mark.browser
+SLOW_MS = 180_000
 WORDS = (
     "aardwolf",
     "binturong",

@@ -89,6 +89,7 @@ def desks(browser: Browser, here: Department) -> Iterator[list[Desk]]:
         context.close()
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_promise_l2_ten_browsers_at_once_have_no_errors_and_no_name_leaks(
     here: Department, desks: list[Desk]

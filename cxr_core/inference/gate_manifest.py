@@ -7,7 +7,7 @@ import re
 import tomllib
 from dataclasses import asdict, dataclass
 from datetime import date
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -37,7 +37,7 @@ class SelfTest:
     tolerance: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class GateManifest:
     """The whole of `gate.toml`."""
 
@@ -46,7 +46,7 @@ class GateManifest:
     self_test: SelfTest
     files: dict[str, str]
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The gate as results name it: `1.0.0+82c0f0f5`, another for every network and every limit.
 

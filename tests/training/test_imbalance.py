@@ -57,7 +57,7 @@ def test_heads_learn_and_are_compared_on_the_same_patients(films):
     asked = rng.normal(0, 1, (300, 8)).astype(np.float32)
     asked[:, :2] += 1.5 * truth.astype(np.float32)
     by_way = {
-        way: [answers(films, asked, way, recipe, below=200, seed=seed, steps=150) for seed in (0, 1)]
+        way: [answers(films, asked, way, recipe, below=200, seed=seed, steps=300) for seed in (0, 1)]
         for way in WAYS
     }
     patients = np.arange(300) // 3
@@ -72,5 +72,5 @@ def test_heads_learn_and_are_compared_on_the_same_patients(films):
     of = {each.way: each for each in found}
     assert of[Way.WEIGHTED].ece > plain.ece + 0.05, "weighting moves every probability up"
     assert np.array_equal(
-        by_way[Way.SMOTE][0], answers(films, asked, Way.SMOTE, recipe, below=200, seed=0, steps=150)
+        by_way[Way.SMOTE][0], answers(films, asked, Way.SMOTE, recipe, below=200, seed=0, steps=300)
     )

@@ -19,7 +19,6 @@ from tests.ui.sessions import read_on, told
 from tests.worklist.rows import identity, image, put, study
 
 USERS, SECONDS, STUDIES = 25, 60, 5_000
-STOLEN = 0.05
 PICTURES = [films.png(seed, 96) for seed in range(100)]
 
 
@@ -61,21 +60,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
 @pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_promise_l1_25_users_on_5000_studies_have_a_p95_under_1500_ms_and_no_errors(server: Server) -> None:
-    taken_away = []
-    for attempts_left in (4, 3, 2, 1, 0):  # whatever else the machine does counts against the server
-        before = processor_time()
+    for attempts_left in (2, 1, 0):  # whatever else the machine does counts against the server
         seen = asyncio.run(read_on(server.address, USERS, SECONDS))
-        stolen, whole = (after - at for after, at in zip(processor_time(), before, strict=True))
-        taken_away.append(stolen / whole)
         kept_up = len(seen.actions) >= USERS * (SECONDS / 10 - 1) and seen.refreshes >= USERS * SECONDS / 10
         if kept_up and not seen.errors and seen.percentile(0.95) < 1.5:
             return
-        if not attempts_left and not seen.errors and min(taken_away) > STOLEN:
-            pytest.skip(f"{min(taken_away):.0%} of the processors or more went to other machines of the host")
         assert attempts_left, "\n".join(told(seen))
-
-
-def processor_time() -> tuple[int, int]:
-    """Return what the host gave to other machines, and all time of all processors, since the start."""
-    times = [int(each) for each in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    return times[7], sum(times)

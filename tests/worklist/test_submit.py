@@ -196,13 +196,13 @@ def test_memory_stays_flat_however_many_films_there_are(home, tmp_path):
 def test_r2_twenty_kills_of_cxr_submit_lose_no_film_that_it_said_was_stored(store_settings, tmp_path):
     """Each call begins anew with all the files: what is stored is known, so it also shows that it goes on."""
     (tmp_path / "films").mkdir()
-    total = 1500
+    total = 3000
     for number in range(total):
         (tmp_path / "films" / f"{number:04}.png").write_bytes(film(number)[:3000])
     rng = random.Random(2)  # noqa: S311
     told: dict[str, str] = {}
     for kill in range(KILLS):
-        told |= killed(store_settings, tmp_path / "films", after=rng.randrange(1, 50 * (kill + 1)))
+        told |= killed(store_settings, tmp_path / "films", after=rng.randrange(1, 100 * (kill + 1)))
         service = open_service(store_settings)
         with service.database.read() as session:
             images = {row.sha256: row.study_id for row in session.scalars(select(ImageRow))}

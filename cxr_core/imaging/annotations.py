@@ -155,17 +155,12 @@ def _lines(grey: NDArray[np.uint8]) -> list[_Line]:
     level = strokes.ravel()[whole.places]
     most = np.zeros(len(whole), dtype=np.uint8)
     np.maximum.at(most, whole.of, level)
-    kept = whole.places[level > most[whole.of] // 2]
-    across = [_carried_on(line, grey, strokes) for line in _text(kept, grey, strokes)]
-    down = [_carried_on(line, grey.T, strokes.T) for line in _text(_turned(kept, grey), grey.T, strokes.T)]
+    found = components(whole.places[level > most[whole.of] // 2], grey.shape[1])
+    across = [_carried_on(line, grey, strokes) for line in _text(found, grey, strokes)]
+    upright = found.turned(*grey.shape)
+    down = [_carried_on(line, grey.T, strokes.T) for line in _text(upright, grey.T, strokes.T)]
     turned = [_Line(each.left, each.top, each.right, each.bottom, each.height, each.level) for each in down]
     return [*across, *turned]
-
-
-def _turned(places: NDArray[np.intp], picture: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """Return the places in the picture with rows and columns exchanged."""
-    height, width = picture.shape
-    return np.sort(places % width * height + places // width)
 
 
 def _strokes(grey: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
@@ -206,11 +201,8 @@ def _extreme(
     return values
 
 
-def _text(places: NDArray[np.intp], grey: NDArray[np.uint8], strokes: NDArray[np.uint8]) -> list[_Line]:
-    """Return the lines that run along the rows, among the strokes at these places."""
-    found = components(places, grey.shape[1])
-    at = np.divmod(places, grey.shape[1])
-    mean, outstanding = found.mean_of(grey[at]), found.mean_of(strokes[at])
+def _text(found: Components, grey: NDArray[np.uint8], strokes: NDArray[np.uint8]) -> list[_Line]:
+    """Return the lines that run along the rows, among these strokes."""
     highest = _HEIGHTS[1] * max(grey.shape)
     height, width = found.bottom - found.top, found.right - found.left
     share = found.area / (height * width)
@@ -222,6 +214,8 @@ def _text(places: NDArray[np.intp], grey: NDArray[np.uint8], strokes: NDArray[np
     index = np.flatnonzero(lone | word)
     if glyphs[index].sum() < _GLYPHS - 0.5:
         return []
+    at = np.divmod(found.places, grey.shape[1])
+    mean, outstanding = found.mean_of(grey[at]), found.mean_of(strokes[at])
     if index.size > _MANY:
         index = index[np.argsort(-outstanding[index])[:_MANY]]
     return [

@@ -38,6 +38,22 @@ class Components:
         """Return the mean over each part of what stands at `places`."""
         return np.asarray(np.bincount(self.of, values, len(self)) / self.area)
 
+    def turned(self, height: int, width: int) -> Components:
+        """Return the same parts, in the same order, of the (height, width) mask turned about its diagonal."""
+        places = self.places % width * height + self.places // width
+        order = np.argsort(places)
+        places, of = places[order], self.of[order]
+        return Components(
+            places=places,
+            of=of,
+            top=self.left,
+            bottom=self.right,
+            left=self.top,
+            right=self.bottom,
+            area=self.area,
+            runs=np.bincount(of[_begins(places, height)], minlength=len(self)),
+        )
+
 
 def components(places: Integers, width: int) -> Components:
     """Return the parts of a mask.
@@ -46,13 +62,9 @@ def components(places: Integers, width: int) -> Components:
         places: of its set pixels in the flattened mask, rising.
         width: of the mask.
     """
-    rows = places // width
-    new = np.ones(places.size, dtype=bool)
-    new[1:] = (np.diff(places) != 1) | (np.diff(rows) != 0)
-    first = np.flatnonzero(new)
+    first = np.flatnonzero(_begins(places, width))
     length = np.diff(first, append=places.size)
-    row = rows[first]
-    start = places[first] - row * width
+    row, start = np.divmod(places[first], width)
     part = _joined(row, start, start + length, width + 2)
     number = int(part.max(initial=-1)) + 1
     top, left = (np.full(number, np.iinfo(np.intp).max) for _ in range(2))
@@ -71,6 +83,13 @@ def components(places: Integers, width: int) -> Components:
         area=np.bincount(part, length, number).astype(np.intp),
         runs=np.bincount(part, minlength=number),
     )
+
+
+def _begins(places: Integers, width: int) -> NDArray[np.bool_]:
+    """Return which of the places is the first of an unbroken row of pixels."""
+    begins = np.ones(places.size, dtype=bool)
+    begins[1:] = (np.diff(places) != 1) | (places[1:] % width == 0)
+    return begins
 
 
 def _joined(row: Integers, start: Integers, end: Integers, stride: int) -> Integers:

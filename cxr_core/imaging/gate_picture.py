@@ -153,7 +153,7 @@ def _quantiles(values: Pixels, *shares: float) -> list[float]:
 def _grid(pixels: Pixels) -> Pixels:
     """Return every n-th pixel: values stay what they are, so pure black stays pure."""
     step_y, step_x = (-(-side // _GRID) for side in pixels.shape)
-    return pixels[::step_y, ::step_x]
+    return np.ascontiguousarray(pixels[::step_y, ::step_x])
 
 
 def _unbordered(pixels: Pixels) -> Pixels:

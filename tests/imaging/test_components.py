@@ -25,6 +25,21 @@ def test_parts_are_those_that_scipy_finds(seed):
     assert np.allclose(sorted(found.mean_of(picture[mask])), sorted(means))
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_parts_turned_are_those_of_the_turned_mask(seed):
+    rng = np.random.default_rng(seed)
+    mask = rng.random(tuple(rng.integers(1, 40, 2))) < rng.random()
+    turned = components(np.flatnonzero(mask), mask.shape[1]).turned(*mask.shape)
+    afresh = components(np.flatnonzero(mask.T), mask.shape[0])
+    assert np.array_equal(turned.places, afresh.places)
+    assert len(set(zip(turned.of, afresh.of, strict=True))) == len(afresh)
+    one, other = (
+        sorted(zip(each.top, each.left, each.bottom, each.right, each.area, each.runs, strict=True))
+        for each in (turned, afresh)
+    )
+    assert one == other
+
+
 def test_runs_are_counted_row_by_row():
     mask = np.array([[1, 0, 1, 1], [1, 0, 1, 0], [1, 1, 1, 0]], dtype=bool)
     found = components(np.flatnonzero(mask), 4)

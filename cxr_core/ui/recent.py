@@ -22,8 +22,9 @@ class Snapshot:
 
     Attributes:
         table: the page's lines as the browser gets them; shared, not to be written to.
-        workers: how many were heard of lately.
-        at: when it was read.
+        tiers, workers: open studies by urgency, and how many workers were heard of lately; the same for
+            every query, and so perhaps read up to a second before the page.
+        at: when the page was read.
     """
 
     page: Page
@@ -36,9 +37,13 @@ class Snapshot:
 @st.cache_resource(ttl=FRESH_S, max_entries=64, show_spinner=False)
 def _snapshot(asked: str, _service: Service, _actor: Actor, _query: Query) -> Snapshot:
     at = _service.clock()
-    page, tiers = _service.page(_actor, _query), _service.tiers(_actor)
-    table = listed.table(page.lines, _service.policy, at)
-    return Snapshot(page, table, tiers, _service.workers(_actor), at)
+    page, (tiers, workers) = _service.page(_actor, _query), _whole(id(_service), _service, _actor)
+    return Snapshot(page, listed.table(page.lines, _service.policy, at), tiers, workers, at)
+
+
+@st.cache_resource(ttl=FRESH_S, max_entries=4, show_spinner=False)
+def _whole(where: int, _service: Service, _actor: Actor) -> tuple[tuple[Tier, ...], int]:
+    return _service.tiers(_actor), _service.workers(_actor)
 
 
 @st.cache_resource(ttl=FRESH_S, max_entries=64, show_spinner=False)
@@ -53,25 +58,26 @@ def _alerts(where: int, _service: Service, _actor: Actor) -> tuple[Alert, ...]:
 
 def snapshot(service: Service, actor: Actor, query: Query) -> Snapshot:
     """Return the list at most a second old; raises as `Service.page`."""
-    service.check(actor, Action.VIEW_LIST, look=True)
+    service.permit(actor, Action.VIEW_LIST)
     return _snapshot(f"{id(service)} {_asked(query)}", service, actor, query)
 
 
 def alerts(service: Service, actor: Actor) -> tuple[Alert, ...]:
     """Return the alerts at most a second old; raises as `Service.alerts`."""
-    service.check(actor, Action.VIEW_LIST, look=True)
+    service.permit(actor, Action.VIEW_LIST)
     return _alerts(id(service), service, actor)
 
 
 def batches(service: Service, actor: Actor, limit: int) -> tuple[BatchView, ...]:
     """Return the actor's batches at most a second old; raises as `Service.batches`."""
-    service.check(actor, Action.SUBMIT, look=True)
+    service.permit(actor, Action.SUBMIT)
     return _batches(id(service), actor.name, limit, service, actor)
 
 
 def forget() -> None:
     """Read anew next time: the person has just changed something and looks for it."""
     _snapshot.clear()
+    _whole.clear()
     _alerts.clear()
     _batches.clear()
 

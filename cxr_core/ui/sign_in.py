@@ -90,7 +90,7 @@ def still(service: Service, actor: Actor) -> None:
     if not actor.session:
         return
     try:
-        now = service.check(actor, Action.VIEW_LIST, look=True)
+        now = service.permit(actor, Action.VIEW_LIST)
     except (SignedOut, Forbidden):
         services.anew()
     except CxrError:  # the page says that the list cannot be read
@@ -112,7 +112,7 @@ def holds(request: Request) -> bool:
         actor = _arrived.get(claims_of(json.loads(raw)).key) if raw else None
         if actor is None:
             return False
-        services.opened().check(actor, Action.VIEW_LIST, look=True)
+        services.opened().permit(actor, Action.VIEW_LIST)
     except (CxrError, ValueError):
         return False
     return True

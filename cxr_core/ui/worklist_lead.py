@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from cxr_core.access import Action, Actor
@@ -34,7 +36,7 @@ def reanalyse(service: Service, actor: Actor, line: Line) -> None:
     if not actor.may(Action.REANALYSE):
         return
     with st.popover("Re-analyse", key="wl-again"):
-        models = models_of(service)
+        models = models_in(service.settings.models_dir)
         ours = service.model_in_force.id
         known = models.index(ours) if ours in models else 0
         model = st.selectbox("Model", models, known, key="wl-model")
@@ -48,9 +50,10 @@ def reanalyse(service: Service, actor: Actor, line: Line) -> None:
                 st.caption(f"{queued} studies queued." if queued != 1 else "1 study queued.")
 
 
-def models_of(service: Service) -> list[str]:
-    """Return the ids of the model folders there are that hold a network."""
-    found = (path.parent for path in service.settings.models_dir.glob(f"*/{MANIFEST}"))
+@st.cache_resource(ttl=recent.FRESH_S, max_entries=4, show_spinner=False)
+def models_in(folder: Path) -> list[str]:
+    """Return the ids of the models there that hold a network, as they were at most a second ago."""
+    found = (path.parent for path in folder.glob(f"*/{MANIFEST}"))
     return sorted(folder.name for folder in found if not elsewhere(folder))
 
 

@@ -188,6 +188,17 @@ class Service:
         self.refresh()
         return actor
 
+    def permit(self, actor: Actor, action: Action) -> Actor:
+        """Return what `check` does for a page that asks by itself, and shows what was read a moment ago.
+
+        Policy, model and gate in force are not looked up: the call that read it did so.
+
+        Raises:
+            SignedOut: the actor's sign-in has ended.
+            Forbidden: the table does not allow it.
+        """
+        return sign_ins.check(self, actor, action, look=True)
+
     def sign_out(self, actor: Actor) -> None:
         """End every sign-in of the person: signing out anywhere is signing out everywhere."""
         sign_ins.sign_out(self, actor)

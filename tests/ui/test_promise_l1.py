@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -61,7 +62,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
 @pytest.mark.timeout(900)
 def test_promise_l1_25_users_on_5000_studies_have_a_p95_under_1500_ms_and_no_errors(server: Server) -> None:
     for attempts_left in (2, 1, 0):  # whatever else the machine does counts against the server
-        seen = asyncio.run(read_on(server.address, USERS, SECONDS))
+        with ThreadPoolExecutor(1) as apart:  # where no browser of an earlier test keeps an event loop
+            seen = apart.submit(asyncio.run, read_on(server.address, USERS, SECONDS)).result()
         kept_up = len(seen.actions) >= USERS * (SECONDS / 10 - 1) and seen.refreshes >= USERS * SECONDS / 10
         if kept_up and not seen.errors and seen.percentile(0.95) < 1.5:
             return

@@ -407,7 +407,7 @@ CALLS: dict[str, Call] = {
     "sign_out_account": Call(A.USERS, lambda s, a, w: s.sign_out_account(a, w.here()), ("sign_out",)),
 }
 
-OWN = frozenset({"arrive", "check", "sign_out"})
+OWN = frozenset({"arrive", "check", "permit", "sign_out"})
 """Calls of a person that need no role: to come, to be asked about, to go."""
 
 PROGRAMS = frozenset({"close", "refresh", "deciding", "model_named"})

@@ -90,6 +90,20 @@ def test_a_sign_in_without_acts_is_locked_and_that_is_noted_once(service, clock)
     assert service.arrive(claims(nth=2)).name == actor.name
 
 
+def test_a_page_that_asks_by_itself_is_held_to_role_and_sign_in_without_a_further_look_up(
+    service, clock, monkeypatch
+):
+    actor = person(service, "ana", Role.VIEWER)
+    monkeypatch.setattr(service, "refresh", lambda: pytest.fail("looked up"))
+    clock.advance(15 * 60 - 1)
+    assert service.permit(actor, Action.VIEW_LIST) == actor
+    with pytest.raises(Forbidden):
+        service.permit(actor, Action.SUBMIT)
+    clock.advance(1)
+    with pytest.raises(SignedOut):
+        service.permit(actor, Action.VIEW_LIST)
+
+
 def test_acts_keep_a_sign_in_and_are_written_at_most_every_30_s(service, clock):
     actor = person(service, "ana", Role.VIEWER)
     start = clock.now

@@ -55,7 +55,7 @@ def stand_html(line: Line, now: datetime, turn: int) -> str:
         f'<div class="stand" style="--tier:{mark.colour}"><b>{escape(listed.tier_word(line.urgency))}</b>'
         f"<span>{escape(listed.standing(line))}</span><span>{escape(waiting)}"
         f"{' <em>overdue</em>' if late else ''}</span>"
-        f'<span class="live t{turn}" title="Read again every 2 seconds">live · updated</span></div>'
+        f'<span class="live t{turn}" title="Read again every {EVERY_S:.0f} s">live · updated</span></div>'
     )
 
 

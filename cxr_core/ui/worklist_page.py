@@ -27,7 +27,7 @@ from cxr_core.ui.recent import Snapshot
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import Query
 
-EVERY_S = 2.0
+EVERY_S = 3.0
 SILENT_S = 8.0
 TABLE_PX, ROW_PX = 388, 44
 CHIPS = {
@@ -65,7 +65,7 @@ def live(service: Service, actor: Actor) -> None:
     turn = st.session_state["wl-turn"] = 1 - st.session_state.get("wl-turn", 0)
     head.html(
         '<div class="wl-head"><h1>Worklist</h1>'
-        f'<span class="live t{turn}" title="Read again every 2 seconds">live · updated</span></div>'
+        f'<span class="live t{turn}" title="Read again every {EVERY_S:.0f} s">live · updated</span></div>'
     )
     tiles.html(listed.tiles_html(seen.tiers, seen.at))
     _say_silence(seen)

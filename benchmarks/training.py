@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,10 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from cxr_core.data.cache import network_inputs
+from cxr_core.data.index import Index
 from cxr_core.data.readers import read
 from cxr_core.imaging.phantom import make_phantom, phantom_png
+from cxr_core.training.architectures import StridedDepthwise
 from cxr_core.training.augment import augmented
 from cxr_core.training.losses import loss_of
 from cxr_core.training.module import optimiser_of
@@ -50,13 +53,14 @@ def main() -> None:
         index = read(Path(folder) / "films")
         whole, store = network_inputs(index, recipe.preprocessing, Path(folder) / "cache")
         decoding = len(whole) / (time.perf_counter() - began)
-        films = of_index(recipe, whole, store)
+        films = films_of(recipe, whole, store)
         alone, step = pipeline_alone(recipe, films), step_alone(recipe, films)
         both = together(recipe, films)
         rows = [
             ("decoding into the cache, once", decoding, ""),
             ("input pipeline alone: memory map, augmentation", alone, ""),
             ("step alone: the same batch again and again", step, ""),
+            *precisions(recipe, films),
             ("both together", both, f"{both / min(alone, step):.0%} of the slower; aim ≥ 90 %"),
             ("torchvision ImageFolder, input alone", plain_input(recipe, Path(folder) / "films"), ""),
             ("torchvision ImageFolder, with the same step", plain(recipe, films, Path(folder) / "films"), ""),
@@ -88,6 +92,12 @@ def write_films(folder: Path) -> None:
             Image.fromarray(changed).save(folder / name / f"{shape:02}-{copy:02}.png")
 
 
+def films_of(recipe: TrainingRecipe, index: Index, store: np.ndarray) -> FilmSet:
+    """Return the films, those with effusion with every label of the recipe."""
+    films = of_index(replace(recipe, labels=("Effusion",)), index, store)
+    return replace(films, truth=np.repeat(films.truth, len(recipe.labels), axis=1))
+
+
 def batches(recipe: TrainingRecipe, films: FilmSet) -> Iterable[Batch]:
     """Yield augmented batches of a few epochs."""
     loader = training_loader(films, recipe.fit, seed=0, rank=0, ranks=1, workers=0)
@@ -109,10 +119,35 @@ def rate_of(batches: Iterable[Batch], step: Callable[[torch.Tensor, torch.Tensor
     return count / (time.perf_counter() - began)
 
 
-def step_of(recipe: TrainingRecipe, films: FilmSet) -> Callable[[torch.Tensor, torch.Tensor], None]:
-    """Return a whole training step of the recipe's network."""
+def precisions(recipe: TrainingRecipe, films: FilmSet) -> list[tuple[str, float, str]]:
+    """Return lines with the images a second of the step in either precision, and in bfloat16 throughout."""
+    batch = next(iter(batches(recipe, films)))
+    again = [batch] * (films_a_line(films) // len(batch[0]))
+    plain = rate_of(again, step_of(recipe, films, "32-true"))
+    lines = [("step alone in float32", plain, "")]
+    for what, everywhere in (("", False), (", strided depthwise convolutions too", True)):
+        rate = rate_of(again, step_of(recipe, films, "bf16-mixed", everywhere=everywhere))
+        lines.append((f"step alone in bfloat16{what}", rate, f"{rate / plain:.2f} of float32"))
+    return lines
+
+
+def films_a_line(films: FilmSet) -> int:
+    """Return how many films a line of the table is timed over."""
+    return EPOCHS * len(films)
+
+
+def step_of(
+    recipe: TrainingRecipe, films: FilmSet, precision: str = "", *, everywhere: bool = False
+) -> Callable[[torch.Tensor, torch.Tensor], None]:
+    """Return a whole training step of the recipe's network in a precision, by default the faster.
+
+    With `everywhere` strided depthwise convolutions follow it too, as torch would have them.
+    """
     network = build(recipe.network, recipe.outputs).to(memory_format=torch.channels_last)
-    mixed = faster_precision(network, films, recipe) != "32-true"
+    for module in network.modules():
+        if everywhere and isinstance(module, StridedDepthwise):
+            module.__class__ = torch.nn.Conv2d
+    mixed = (precision or faster_precision(network, films, recipe)) != "32-true"
     optimiser = optimiser_of(network, recipe.fit, recipe.fit.phases[-1].rate)
     loss = loss_of(recipe, torch.from_numpy(films.truth))
 
@@ -134,7 +169,7 @@ def pipeline_alone(recipe: TrainingRecipe, films: FilmSet) -> float:
 def step_alone(recipe: TrainingRecipe, films: FilmSet) -> float:
     """Return images a second learned from one batch that is there already."""
     batch = next(iter(batches(recipe, films)))
-    return rate_of([batch] * (EPOCHS * len(films) // len(batch[0])), step_of(recipe, films))
+    return rate_of([batch] * (films_a_line(films) // len(batch[0])), step_of(recipe, films))
 
 
 def together(recipe: TrainingRecipe, films: FilmSet) -> float:

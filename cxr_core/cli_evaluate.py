@@ -156,21 +156,26 @@ def _evaluated(folder: Path, scored: Scored, chosen: Settings, resamples: int, *
 
 
 def _answered(folder: Path, data: Path, split: str, chosen: Settings, *, look: bool) -> Scored:
-    """Return the answers of a model on films of a data set, by the same steps as `cxr predict`."""
+    """Return the answers of a model on films of a data set, by the same steps as `cxr predict`.
+
+    What it does not assess it answers too: areas need no threshold.
+    """
     from dataclasses import replace
 
     from cxr_core.batch import analyse_files
     from cxr_core.data.readers import read
     from cxr_core.evaluation.answered import answered
     from cxr_core.evaluation.leaks import same_bytes
+    from cxr_core.evaluation.site_cases import within_reach
     from cxr_core.evaluation.tables import read_labels, splits_in
     from cxr_core.pipeline import load_kit
 
     whole = read(data, checked=not look)
     index = whole.of(split)
     kit = load_kit(replace(chosen, models_dir=folder.parent, model=folder.name))
+    asked = replace(kit, classifier=within_reach(kit.classifier))
     files = [Path(path) for path in index.table["path"]]
-    answers = analyse_files(files, kit, now=datetime.now(UTC), threads=chosen.threads)
+    answers = analyse_files(files, asked, now=datetime.now(UTC), threads=chosen.threads)
     with progress() as bar:
         results = (result for _, result in bar.track(answers, total=len(files), description="predict"))
         usual = read_labels(folder, own[0]) if (own := splits_in(folder)) else None

@@ -13,6 +13,10 @@ from cxr_core.cli_service import refuse_in_force
 
 Version = Annotated[str, typer.Option(help="Version of the model, as its card and every result name it.")]
 
+_IN_FORCE = (
+    "Name another folder of models with --out, or activate another model, export, and activate this one again"
+)
+
 
 def export(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run of `cxr train`, by name or folder.")],
@@ -23,7 +27,12 @@ def export(
         Path | None, typer.Option(metavar="DIR", help="Folder of model folders; default CXR_MODELS_DIR.")
     ] = None,
     runs: Annotated[Path, typer.Option(metavar="DIR", help="Folder of runs.")] = Path("runs"),
-    version: Version = "1.0.0",
+    version: Annotated[
+        str,
+        typer.Option(
+            help="Version of the model, as its card and every result name it; 1.0.0 where there is none yet."
+        ),
+    ] = "",
     licence: Annotated[str, typer.Option(help="Of the weights.")] = "Apache-2.0",
     baseline: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Another model's answers on val, to compare with.")
@@ -34,19 +43,25 @@ def export(
 ) -> None:
     """Make a model folder of a finished run: calibrate, set thresholds, measure, describe.
 
-    Refuses if torch and ONNX Runtime differ in a logit.
+    Refuses if torch and ONNX Runtime differ in a logit. A model of the same id and version that answers
+    otherwise is not replaced, nor is one that a lead activated.
     """
     with failures():
-        from cxr_core.training.export import Job, export_run
+        from cxr_core.training.export import Job, export_run, model_id, version_of
         from cxr_core.training.prepare import CACHE
+        from cxr_core.training.recipes import COPY, read_recipe
         from cxr_core.triage.policy import load_policy
 
         chosen = settings.load()
-        folder = Path(run) if (Path(run) / "recipe.toml").is_file() else runs / run
+        folder = Path(run) if (Path(run) / COPY).is_file() else runs / run
+        models, own = out or chosen.models_dir, model_id(read_recipe(folder / COPY))
+        if models.resolve() == chosen.models_dir.resolve():
+            refuse_in_force(chosen, own, _IN_FORCE)
+        version = version_of(models / own, version)
         job = Job(
             run=folder,
             data=_films(data, chosen.data),
-            models=out or chosen.models_dir,
+            models=models,
             cache=folder.resolve().parent / CACHE,
             policy=load_policy(chosen.policy),
             version=version,

@@ -47,8 +47,13 @@ def in_force(chosen: Settings) -> ModelInForce:
     return ModelInForce(newest.model, newest.sha256, change=newest.id)
 
 
-def refuse_in_force(chosen: Settings, model_id: str) -> None:
+def refuse_in_force(chosen: Settings, model_id: str, instead: str = "") -> None:
     """Return unless writing into a model's folder would take it out of service.
+
+    Args:
+        chosen: names the worklist.
+        model_id: of the folder.
+        instead: what to do; by itself for commands with --write.
 
     Raises:
         ModelError: a lead activated it: it is told by its manifest, so no film would be answered any more.
@@ -58,8 +63,11 @@ def refuse_in_force(chosen: Settings, model_id: str) -> None:
 
     ours = in_force(chosen)
     if ours.sha256 and ours.id == model_id:
+        instead = instead or (
+            "Leave out --write to look. To keep what is found, activate another model, write, give "
+            f"{model_id}/manifest.toml a version of its own, and activate it again"
+        )
         raise ModelError(
             f"{ours.model} is in force on this worklist by its manifest: with another one it would answer no "
-            "film. Leave out --write to look. To keep what is found, activate another model, write, give "
-            f"{model_id}/manifest.toml a version of its own, and activate it again"
+            f"film. {instead}"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -98,17 +98,22 @@ def restore(
     backup holds all of it already. Everybody must sign in anew. Exit status: 0, or 1 if it was not whole when
     it was made.
     """
-    from cxr_core.worklist import accounts
+    from cxr_core.errors import StoreError
+    from cxr_core.worklist import accounts, faults
     from cxr_core.worklist import backup as copying
 
     with failures():
         chosen = settings.load()
         actor = local_actor(chosen).name
-        report = copying.restore(folder, chosen)
-        with _opened(chosen) as database, database.write() as session:
+
+        def also(session: Session, report: Report) -> None:
             # Who signed out, or was signed out, after the backup was made must not be back.
             accounts.end(session, _now(), accounts.REVOKED)
-            _note(session, actor, "restore", report)
+            broken = report.trail.broken_at is not None  # its head may be gone, which hinders no restore
+            with suppress(StoreError) if broken else nullcontext(), faults.told(), session.begin_nested():
+                _note(session, actor, "restore", report)
+
+        report = copying.restore(folder, chosen, also)
     _tell("restored and verified", report)
 
 

@@ -77,7 +77,7 @@ def _store(
         with progress() as bar:
             task = bar.add_task("submit", total=total)
             for group in handing.ahead(handing.groups(handing.read(files, service.limits))):
-                items = handing.take(service, actor, batch_id, group)
+                items = service.add_to_batch(actor, batch_id, group)
                 for item in items:
                     _tell(item, as_json=as_json)
                 stored += sum(item.receipt is not None for item in items)

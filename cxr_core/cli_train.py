@@ -47,8 +47,9 @@ def train(
     Exit status: 0, or 1 if it cannot be done or --overfit finds something broken.
     """
     with failures():
+        from cxr_core.errors import RecipeError
         from cxr_core.training import prepare
-        from cxr_core.training.recipes import parse_recipe
+        from cxr_core.training.recipes import Loss, parse_recipe
         from cxr_core.training.run import Machine, start_anew
         from cxr_core.training.starts import Places
 
@@ -66,7 +67,12 @@ def train(
         if followed.not_for_export:
             typer.echo(f"note: {followed.not_for_export}", err=True)
         typer.echo(f"{followed.name}: {len(films)} films to learn from, {len(val)} to judge by", err=True)
-        places, machine = Places(runs, pretrained, init), Machine(workers=workers, bar=_terminal())
+        places = Places(runs, pretrained, init, settings.load().models_dir)
+        machine = Machine(workers=workers, bar=_terminal())
+        if followed.fit.loss is Loss.VICREG and (overfit or ablate):
+            raise RecipeError(
+                f"{followed.name} learns without labels: --overfit and --ablate ask what they do"
+            )
         if overfit:
             _overfit(followed, films, overfit, places)
         elif ablate:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 
 from scipy.stats import binom, norm
 
@@ -83,13 +83,19 @@ def rolling(events: Sequence[Event], last: int, baseline: int) -> Chart:
 
 
 def weekly(events: Sequence[Event], baseline: int, zone: tzinfo | None = None) -> Chart:
-    """Return a point for each week, Monday to Sunday in a zone, in which somebody opined; see `rolling`."""
+    """Return a point for each week, Monday to Sunday in a zone, in which somebody opined; see `rolling`.
+
+    Without a zone weeks are those of this machine's clock, also the one in which it is changed.
+    """
     base = _baseline(events, baseline)
-    weeks: dict[datetime, list[bool]] = {}
+    weeks: dict[date, list[bool]] = {}
     for each in events:
-        day = each.at.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+        day = each.at.astimezone(zone).date()
         weeks.setdefault(day - timedelta(days=day.weekday()), []).append(each.right)
-    points = [_point(week, sum(right), len(right), base) for week, right in sorted(weeks.items())]
+    points = [
+        _point(datetime.combine(monday, time(), zone).astimezone(zone), sum(right), len(right), base)
+        for monday, right in sorted(weeks.items())
+    ]
     return Chart(base, tuple(points[-MOST_POINTS:]))
 
 

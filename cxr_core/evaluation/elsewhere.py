@@ -22,7 +22,7 @@ STATES = (State.FLAGGED, State.NO_DISEASE_DETECTED, State.UNABLE_TO_CLASSIFY, St
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Films of one kind.
+    """Films of one kind, where the table says it of patients that the gate did not learn from.
 
     Attributes:
         name: of the kind.
@@ -73,6 +73,7 @@ class Elsewhere:
     Attributes:
         population: whose films, with the warning to be shown beside every figure.
         films, patients, refused: how many.
+        held_out: films of patients that the gate did not learn from; None where the table does not say it.
         kinds: of films, in the set's order.
         told: contrasts whose label the model has.
         shifts: of the labels whose truth is known here, and at home in all films.
@@ -82,9 +83,23 @@ class Elsewhere:
     films: int
     patients: int
     refused: int
+    held_out: int | None
     kinds: tuple[Kind, ...]
     told: tuple[ToldApart, ...]
     shifts: tuple[Shift, ...]
+
+    @property
+    def of_the_gate(self) -> str:
+        """Say which films the kinds are counted on: the gate learned from half of these patients."""
+        if self.held_out is None:
+            return (
+                "The gate learned from every second of these patients, and this table does not say from "
+                "which: states and refusals are of all films, those that it knows among them."
+            )
+        return (
+            f"States and refusals of the kinds are of the {self.held_out:,} films of patients that the gate "
+            "did not learn from, all else is of all films."
+        )
 
     def __str__(self) -> str:
         """Say it in some lines, the warning first."""
@@ -93,6 +108,7 @@ class Elsewhere:
             f"{said.name}: another population ({said.who}); {self.films} films of {self.patients} patients, "
             f"{self.refused} refused",
             f"  {said.warning}",
+            f"  {self.of_the_gate}",
         ]
         for kind in self.kinds:
             states = (f"{state.value} {share}" for state, share in kind.states.items())
@@ -120,6 +136,8 @@ def elsewhere(folder: Path, population: str, *, resamples: int = 2000) -> Elsewh
     known = POPULATIONS[population]
     scored = external.scored(folder, population)
     table = external.read(folder, population, scored.labels)
+    told = bool((table[external.GATE] != "").all())
+    counted = table[table[external.GATE] == external.HELD_OUT] if told else table
     home = {split: read_scored(folder, split) for split in tables.splits_in(folder)}
     tied = scored.manifest.data.known_within  # at home such a label is known among other films than all
     contrasts = [each for each in known.contrasts if each.label in scored.labels]
@@ -128,10 +146,11 @@ def elsewhere(folder: Path, population: str, *, resamples: int = 2000) -> Elsewh
         films=len(table),
         patients=int(table["patient"].nunique()),
         refused=int((table["refusal"] != "").sum()),
+        held_out=len(counted) if told else None,
         kinds=tuple(
-            _kind(name, table[table["kind"] == name], scored)
+            _kind(name, counted[counted["kind"] == name], scored)
             for name in dict.fromkeys(known.kinds.values())
-            if (table["kind"] == name).any()
+            if (counted["kind"] == name).any()
         ),
         told=tuple(_told(each, table[table["refusal"] == ""], resamples) for each in contrasts),
         shifts=tuple(

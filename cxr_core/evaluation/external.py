@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from cxr_core.data.readers import read as read_films
+from cxr_core.data.splits import every_second
 from cxr_core.domain import Analysis
 from cxr_core.errors import DataError, ModelError
 from cxr_core.evaluation import tables
@@ -26,6 +28,10 @@ from cxr_core.pipeline import Kit
 
 FACTS = ("film", "patient", "kind", "source", "state", "urgency", "refusal")
 """Columns of a table, before the labels."""
+
+GATE = "gate"
+"""Column that says whether the gate learned from the film's patient; older tables lack it."""
+LEARNED, HELD_OUT = "learned", "held out"
 
 
 def table_of(folder: Path, population: str) -> Path:
@@ -47,7 +53,7 @@ def ask(
     most: int = 0,
     on_progress: Told | None = None,
 ) -> pd.DataFrame:
-    """Return the model's answers on a population's films: `FACTS` and the model's labels, NaN if refused.
+    """Return the model's answers on a population's films: `FACTS`, `GATE` and the labels, NaN if refused.
 
     Films and patients are numbered: names of files may say more than facts. A film without a patient is
     a patient by itself.
@@ -74,9 +80,19 @@ def ask(
             "patient": films["patient"].to_numpy(),
             "kind": films["kind"].to_numpy(),
             "source": films["source"].to_numpy(),
+            GATE: np.where(films["file"].isin(gate_learned(root / population.id)), LEARNED, HELD_OUT),
         }
     )
     return pd.concat([facts, said], axis=1)
+
+
+def gate_learned(folder: Path) -> set[str]:
+    """Return the files of those patients of a collection that the gate's network learns from.
+
+    As `gate_films.collection` has it.
+    """
+    table = read_films(folder).table
+    return set(table.loc[table["patient"].isin(every_second(table["patient"])), "file"])
 
 
 def write(folder: Path, population: str, table: pd.DataFrame) -> Path:
@@ -87,18 +103,18 @@ def write(folder: Path, population: str, table: pd.DataFrame) -> Path:
 
 
 def read(folder: Path, population: str, labels: tuple[str, ...]) -> pd.DataFrame:
-    """Return the answers as `write` left them.
+    """Return the answers as `write` left them; `GATE` is "" in tables that do not say it.
 
     Raises:
         ModelError: there are none, or of other labels.
     """
     try:
-        texts = dict.fromkeys(FACTS, str)
+        texts = dict.fromkeys((*FACTS, GATE), str)
         table = pd.read_csv(table_of(folder, population), dtype=texts, keep_default_na=False, na_values=[""])
-        table = table[[*FACTS, *labels]]
+        table = table.assign(**{GATE: table.get(GATE, "")})[[*FACTS, GATE, *labels]]
     except (OSError, ValueError, KeyError) as exc:
         raise ModelError(f"{folder.name}: no table of {population}, or of other labels") from exc
-    return table.fillna(dict.fromkeys(FACTS, ""))
+    return table.fillna(dict.fromkeys(texts, ""))
 
 
 def scored(folder: Path, population: str) -> Scored:

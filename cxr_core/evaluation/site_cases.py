@@ -126,14 +126,21 @@ class Choice:
 
 
 def all_answers(classifier: Classifier) -> Classifier:
-    """Return the model with every threshold within reach, so that it answers for what it does not assess.
-
-    Only its logits are of use then.
+    """Return `within_reach` of a model that can be fitted to a site.
 
     Raises:
         DataError: its labels share one whole, and cannot be fitted one by one.
     """
-    manifest = fittable(classifier.manifest)
+    fittable(classifier.manifest)
+    return within_reach(classifier)
+
+
+def within_reach(classifier: Classifier) -> Classifier:
+    """Return the model with every threshold within reach, so that it answers for what it does not assess.
+
+    Its logits and probabilities are of use then, what it calls is not.
+    """
+    manifest = classifier.manifest
     reachable = tuple(min(value, 1.0) for value in manifest.thresholds.values)
     within = replace(manifest, thresholds=replace(manifest.thresholds, values=reachable))
     return replace(classifier, manifest=within)

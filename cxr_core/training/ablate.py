@@ -45,9 +45,9 @@ def ablate(
     Every line, the first with films as they are too, has the same films, epochs and seed, so that they
     compare with one another; with the full training only by order of magnitude.
     """
-    short = replace(
-        recipe.fit, phases=shorter(recipe, min(EPOCHS, recipe.fit.epochs)), keep=Keep.LAST, running_mean=0.0
-    )
+    phases = shorter(recipe, min(EPOCHS, recipe.fit.epochs))
+    # A teacher would answer a film as it is, and so undo that its labels are shuffled.
+    short = replace(recipe.fit, phases=phases, keep=Keep.LAST, running_mean=0.0, teacher="")
     brief = replace(recipe, fit=short, members=(Member(seed=recipe.members[0].seed),))
     rng = np.random.default_rng(0)
     train = train.where(np.sort(rng.permutation(len(train))[:MOST]))

@@ -92,7 +92,29 @@ def efficientnet_b0() -> nn.Module:
     """Return torchvision's EfficientNet-B0 up to its last convolution, with one input channel."""
     network = models.efficientnet_b0()
     network.features[0][0] = nn.Conv2d(1, 32, kernel_size=3, stride=2, padding=1, bias=False)
-    return nn.Sequential(*network.features)
+    return strided_in_float32(nn.Sequential(*network.features))
+
+
+class StridedDepthwise(nn.Conv2d):
+    """A depthwise convolution with a stride, which a CPU trains in float32 whatever the precision.
+
+    Torch is so slow at its gradient in bfloat16 that most of what the rest gains is lost.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return (N, C, h / stride, w / stride) of maps (N, C, h, w)."""
+        if not self.training or maps.device.type != "cpu":
+            return super().forward(maps)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(maps.float())
+
+
+def strided_in_float32(network: nn.Module) -> nn.Module:
+    """Make each strided depthwise convolution of a network a `StridedDepthwise`, in place; return it."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1 and max(module.stride) > 1:
+            module.__class__ = StridedDepthwise
+    return network
 
 
 def mobilenet_v2() -> nn.Module:
@@ -104,7 +126,7 @@ def mobilenet_v2() -> nn.Module:
     network = models.mobilenet_v2()
     network.features[0][0] = nn.Conv2d(1, 32, kernel_size=3, stride=2, padding=1, bias=False)
     network.features[14].conv[1][0].stride = (1, 1)
-    return nn.Sequential(*network.features)
+    return strided_in_float32(nn.Sequential(*network.features))
 
 
 class Attention(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cxr_core.domain import ABNORMAL, FINDINGS
@@ -128,7 +128,7 @@ def _sees(manifest: Manifest) -> str:
 def _made(recipe: TrainingRecipe) -> str:
     network, fit, augment = recipe.network, recipe.fit, recipe.augmentation
     count, sisters = len(recipe.served), len(recipe.members) - len(recipe.served)
-    start = f"from {network.start}" if network.start else "from random weights"
+    start = f"from {recipe.adapted.init or network.start or 'random weights'}"
     kept = "the last epoch counts" if fit.keep is Keep.LAST else f"the best epoch on val by {fit.judged_by}"
     text = [
         recipe.card.made.strip(),
@@ -136,12 +136,20 @@ def _made(recipe: TrainingRecipe) -> str:
         f"{network.pooling} pooling"
         f"{f', a hidden layer of {network.hidden}' if network.hidden else ''}"
         f"{f', dropout {network.dropout:g}' if network.dropout else ''}. "
-        f"{fit.epochs} epochs of {LOSSES[fit.loss]} with {fit.optimiser}, {kept}.",
+        f"{_epochs(recipe, recipe.served)} epochs of {LOSSES[fit.loss]} with {fit.optimiser}, {kept}.",
         "Each answers the film and its mirror image, and the mean counts." if network.mirrored else "",
     ]
-    if sisters:
+    if fit.teacher:
         text.append(
-            f"{sisters} sisters that are not served each learned without the patients of one fold of train "
+            f"{fit.taught:.0%} of what was learned of each film is the probability that {fit.teacher} "
+            "gives it, the rest the label."
+        )
+    if sisters:
+        theirs = _epochs(recipe, [k for k in range(len(recipe.members)) if k not in recipe.served])
+        text.append(
+            f"{sisters} sisters that are not served each learned "
+            f"{'' if theirs == _epochs(recipe, recipe.served) else f'for {theirs} epochs '}"
+            "without the patients of one fold of train "
             "(a hash of the patient number) and answer it for calibration."
         )
     elif recipe.members[0].fold >= 0:
@@ -168,6 +176,12 @@ def _made(recipe: TrainingRecipe) -> str:
         f"`{recipe.command}` and `cxr export {recipe.name}` make it again; the recipe lies in this folder."
     )
     return " ".join(filter(None, text))
+
+
+def _epochs(recipe: TrainingRecipe, members: Sequence[int]) -> str:
+    """Return how many epochs these members learned for, as in "12" or "12 to 14"."""
+    each = [recipe.epochs_of(number) for number in members]
+    return f"{min(each)} to {max(each)}" if min(each) < max(each) else f"{each[0]}"
 
 
 def _figures(manifest: Manifest) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from cxr_core.data.index import Index
+from cxr_core.data.read_nih import ABOUT as NIH
 from cxr_core.data.readers import read
 from cxr_core.data.selection import choose
 from cxr_core.errors import ModelError, RecipeError
@@ -31,8 +32,9 @@ from cxr_core.inference import registry
 from cxr_core.inference.calibration import Calibration, Method
 from cxr_core.inference.runtime import open_session, self_test_film
 from cxr_core.training import served
-from cxr_core.training.describe import figures_of, written_card
+from cxr_core.training.describe import figures_of, recipe_of, written_card
 from cxr_core.training.networks import Classifier, build
+from cxr_core.training.prepare import with_starts
 from cxr_core.training.progress import read_facts
 from cxr_core.training.recipes import COPY, TrainingRecipe, read_recipe
 from cxr_core.training.scoring import (
@@ -48,6 +50,8 @@ from cxr_core.triage.policy import Policy
 
 Floats = NDArray[np.float64]
 WEIGHTS = "network.safetensors"
+FIRST = "1.0.0"
+"""Version of a model that has none before it."""
 COMPARED = 16
 """Films on which torch and ONNX Runtime must agree, beside the self-test's pattern."""
 
@@ -73,7 +77,7 @@ class Job:
     models: Path
     cache: Path
     policy: Policy
-    version: str = "1.0.0"
+    version: str = FIRST
     test: bool = True
     baseline: Path | None = None
     licence: str = "Apache-2.0"
@@ -91,11 +95,12 @@ class Fitted:
 def export_run(job: Job) -> Path:
     """Return the model folder `models/<id>` of a finished run; id is its name with - for _.
 
-    An older version of the model is replaced in one step, after the new one has been loaded and has passed
+    Another version of the model is replaced in one step, after the new one has been loaded and has passed
     its self-test.
 
     Raises:
-        ModelError: a member is unfinished, or torch and ONNX Runtime differ; nothing is left behind.
+        ModelError: a member is unfinished, torch and ONNX Runtime differ, or a model of the same version that
+            answers otherwise is in its place; nothing is left behind.
         DataError, RecipeError: films or recipe do not fit the run, or its labels are none of the product's.
     """
     recipe = read_recipe(job.run / COPY)
@@ -112,7 +117,7 @@ def export_run(job: Job) -> Path:
         (folder / tables.FOLDER).mkdir(parents=True)
         answering = served.Served([members[number] for number in recipe.served])
         _write(folder, job, recipe, answering, index, scored, fitted)
-        registry.load(folder)
+        check_version(registry.load(folder).manifest, job.models / folder.name)
         return put_in_place(folder, job.models / folder.name, Path(space))
 
 
@@ -125,19 +130,33 @@ def load_members(run: Path, recipe: TrainingRecipe) -> list[Classifier]:
     """Return the networks of a run in evaluation mode, on the GPU if there is one, each with L logits.
 
     Raises:
-        ModelError: a member is missing, unfinished, or of another network.
+        ModelError: a member is missing, unfinished, of another network, or was trained with another seed,
+            fold or number of epochs than the recipe says: it may have seen the fold that it answers.
     """
     members = []
     for number in range(len(recipe.members)):
         own = run / f"member-{number}"
-        if not read_facts(own).get("finished") or not (own / WEIGHTS).is_file():
+        facts = read_facts(own)
+        if not facts.get("finished") or not (own / WEIGHTS).is_file():
             raise ModelError(f"{run.name}: member {number} has not finished; go on with cxr train")
+        if strange := _strange(facts, recipe, number):
+            raise ModelError(
+                f"{run.name}: member {number} is not the recipe's ({strange}); move it away and train it anew"
+            )
         member = build(recipe.network, recipe.outputs)
         served.load_weights(member, own / WEIGHTS)
         if recipe.outputs > len(recipe.labels):
             served.one_logit(member)
         members.append(member.to("cuda" if torch.cuda.is_available() else "cpu"))
     return members
+
+
+def _strange(facts: Mapping[str, object], recipe: TrainingRecipe, number: int) -> str:
+    """Return in words where a member was trained otherwise than the recipe says."""
+    asked = recipe.members[number]
+    wanted = {"seed": asked.seed, "fold": asked.fold, "of_epochs": recipe.epochs_of(number)}
+    other = {name: value for name, value in wanted.items() if facts.get(name) != value}
+    return ", ".join(f"{name} {facts.get(name)} instead of {value}" for name, value in other.items())
 
 
 def chosen(data: Path, recipe: TrainingRecipe) -> Index:
@@ -155,6 +174,38 @@ def chosen(data: Path, recipe: TrainingRecipe) -> Index:
 def within_of(recipe: TrainingRecipe, index: Index) -> dict[str, str]:
     """Return label → source where the data set names sources; else a label is known on all films."""
     return dict(recipe.films.known_within) if (index.table["source"] != "").any() else {}
+
+
+def version_of(target: Path, given: str) -> str:
+    """Return the version of the model to come: what was given, or for a new model 1.0.0.
+
+    Raises:
+        ModelError: none was given, and there is a model in its place.
+    """
+    if not given and target.exists():
+        raise ModelError(f"there is a model {target.name} already: say the new one's version with --version")
+    return given or FIRST
+
+
+def check_version(made: m.Manifest, target: Path) -> None:
+    """Return unless a model of the same version that answers otherwise is in its place.
+
+    Raises:
+        ModelError: one is: two models would go by one name.
+    """
+    if not (target / m.MANIFEST).is_file():
+        return
+    there = m.read_manifest(target)
+    if there.version == made.version and _answering(there) != _answering(made):
+        raise ModelError(
+            f"{made.id} {made.version} is there already and answers otherwise (network, calibration, "
+            "thresholds or distance): say another version with --version"
+        )
+
+
+def _answering(manifest: m.Manifest) -> tuple[object, ...]:
+    network = manifest.files.get(registry.NETWORK)
+    return network, manifest.calibration, manifest.thresholds, manifest.distance
 
 
 def put_in_place(folder: Path, target: Path, space: Path) -> Path:
@@ -203,9 +254,15 @@ def _fitted(
         logits, truth, patients = logits[sure], truth[sure], patients[sure]
         calibration = fit_softmax(logits, truth)
     else:
-        moved = {label: NIH_PREVALENCE[label] for label in within if label in NIH_PREVALENCE}
+        known = NIH_PREVALENCE if parts[0].index.url == NIH.url else {}
+        moved = {label: known[label] for label in within if label in known}
         calibration = fit_platt(recipe.labels, logits, truth, moved)
-        films += "".join(f"; {label} moved to {share:.2%}" for label, share in moved.items())
+        films += "".join(
+            f"; {label} moved to {moved[label]:.2%}"
+            if label in moved
+            else f"; {label} as often as in {source}"
+            for label, source in within.items()
+        )
     probabilities = calibration.probability(logits)
     if recipe.task is m.Task.MULTILABEL:
         spent = choose_thresholds(policy, recipe.labels, probabilities, truth, groups=patients)
@@ -229,8 +286,11 @@ def _write(
     films = [scored["val"].inputs[:COMPARED], self_test_film(recipe.preprocessing.network_px)]
     served.check_same(network, folder / registry.NETWORK, np.concatenate(films))
     served.save_weights(network, recipe.labels, folder / registry.WEIGHTS)
-    shutil.copyfile(job.run / COPY, folder / f"{recipe.name}.toml")
     runs = [job.run / f"member-{number}" for number in range(len(recipe.members))]
+    facts = [read_facts(run) for run in runs]
+    starts = [facts[number]["init"] for number in recipe.served]
+    text = with_starts((job.run / COPY).read_text(encoding="utf-8"), recipe, starts)
+    (folder / f"{recipe.name}.toml").write_text(text, encoding="utf-8")
     tables.write_history(folder, [runs[number] for number in recipe.served])
     within = set(within_of(recipe, index).values())
     for split, each in scored.items():
@@ -243,12 +303,11 @@ def _write(
         tables.write(folder, split, recipe.labels, answers)
     manifest = _manifest(folder, job, recipe, network, index, fitted)
     figures = figures_of(folder, manifest, job.policy, baseline=job.baseline)
-    facts = [read_facts(run) for run in runs]
     evaluation = figures.evaluation | {
         "epochs": float(max(each["epochs"] for each in facts)),
         "minutes": round(float(sum(each["minutes"] for each in facts)), 1),
     }
-    (folder / "card.md").write_text(written_card(manifest, recipe, figures), encoding="utf-8")
+    (folder / "card.md").write_text(written_card(manifest, recipe_of(folder), figures), encoding="utf-8")
     report.write_all(folder, manifest, job.policy)
     registry.seal(folder, replace(manifest, evaluation=evaluation))
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from cxr_core.data.readers import read
+from cxr_core.data.splits import every_second
 from cxr_core.domain import FINDINGS, View
 from cxr_core.errors import DataError
 from cxr_core.imaging.gate import ADULT_YEARS, INPUT, Kind
@@ -125,7 +126,7 @@ def collection(folder: Path, *, held_out: bool) -> Pictures:
         DataError: there is no such collection.
     """
     table = read(folder).table.sort_values("path")
-    first = table["patient"].isin(sorted(set(table["patient"]))[::2])
+    first = table["patient"].isin(every_second(table["patient"]))
     learned = _of_table(table[first], folder.name)
     return without_twins(_of_table(table[~first], folder.name), learned) if held_out else learned
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -75,9 +75,14 @@ class Lesson(pl.LightningModule):
         return self.recipe.fit.phases[self.phase]
 
     @property
-    def answering(self) -> nn.Module:
+    def answering(self) -> Classifier:
         """The network that is judged and kept: the running mean where there is one."""
-        return self.network if self.average is None else self.average.module
+        return self.network if self.average is None else cast(Classifier, self.average.module)
+
+    @property
+    def learning(self) -> nn.Module:
+        """What the optimiser changes."""
+        return self.network
 
     @property
     def epochs_before(self) -> int:
@@ -99,16 +104,17 @@ class Lesson(pl.LightningModule):
                 module.eval()
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Augment on the device that trains, outside of mixed precision.
-
-        The random numbers of each step are fixed by seed, epoch and step, whatever ran before it.
-        """
+        """Augment on the device that trains, outside of mixed precision."""
         films, truth, side_px = batch
         if self.trainer.training:
-            place = (self.seed, self.epochs_before + self.current_epoch, len(self._losses), self.global_rank)
-            torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+            self.settle_chance()
             films = augmented(films, side_px, self.recipe.augmentation)
         return films.to(memory_format=torch.channels_last), truth, side_px
+
+    def settle_chance(self) -> None:
+        """Fix the random numbers of a step by seed, epoch and step, whatever ran before it."""
+        place = (self.seed, self.epochs_before + self.current_epoch, len(self._losses), self.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the loss of one batch."""
@@ -128,22 +134,26 @@ class Lesson(pl.LightningModule):
         self._answers.append((self.answering(films).float(), truth))
 
     def on_validation_epoch_end(self) -> None:
-        """Judge the epoch; a flat loss lowers the rate where the schedule is plateau."""
+        """Judge the epoch."""
         logits, truth = (torch.cat(parts).cpu() for parts in zip(*self._answers, strict=True))
         self._answers.clear()
-        self.judgement = judge(self.recipe, self.loss, logits, truth)
+        self.conclude(judge(self.recipe, self.loss, logits, truth))
+
+    def conclude(self, judgement: Judgement) -> None:
+        """Show how the epoch was judged; a flat loss lowers the rate where the schedule is plateau."""
+        self.judgement = judgement
         self.train_loss = float(torch.stack(self._losses).mean())
         judged = self.recipe.fit.judged_by
-        self.log(f"val_{judged}", self.judgement.judged, prog_bar=True, sync_dist=True)
+        self.log(f"val_{judged}", judgement.judged, prog_bar=True, sync_dist=True)
         if judged is not Judge.LOSS:
-            self.log("val_loss", self.judgement.loss, prog_bar=True, sync_dist=True)
+            self.log("val_loss", judgement.loss, prog_bar=True, sync_dist=True)
         self.log("train_loss_of_epoch", self.train_loss, prog_bar=True, sync_dist=True)
         if self._plateau is not None:
-            self._plateau.step(self.judgement.loss)
+            self._plateau.step(judgement.loss)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Return the phase's optimiser, and its schedule unless that waits for the judgement."""
-        optimiser = optimiser_of(self.network, self.recipe.fit, self.plan.rate)
+        optimiser = optimiser_of(self.learning, self.recipe.fit, self.plan.rate)
         if self.recipe.fit.schedule is Schedule.PLATEAU:
             self._plateau = ReduceLROnPlateau(optimiser, factor=0.3, patience=1)
             self._plateau.load_state_dict(self._plateau.state_dict() | self._plateau_before)

@@ -28,19 +28,20 @@ class Classifier(nn.Module):
         features: films (N, 1, S, S) → maps (N, C, h, w).
         pooling: maps → (N, C).
         head: (N, C) → logits (N, L): Linear, or Linear, ReLU, Dropout, Linear.
+        channels: C.
         stride_px: S / h.
         mirrored: see `recipes.Network`.
     """
 
     def __init__(self, network: Network, outputs: int) -> None:
         super().__init__()
-        self.features, channels, self.stride_px = features_of(network.architecture)
+        self.features, self.channels, self.stride_px = features_of(network.architecture)
         self.mirrored = network.mirrored
         self.pooling = Pool(network.pooling)
         self.dropout = nn.Dropout(0.0 if network.hidden else network.dropout)
-        self.head: nn.Module = nn.Linear(network.hidden or channels, outputs)
+        self.head: nn.Module = nn.Linear(network.hidden or self.channels, outputs)
         if network.hidden:
-            wide = nn.Linear(channels, network.hidden)
+            wide = nn.Linear(self.channels, network.hidden)
             self.head = nn.Sequential(wide, nn.ReLU(), nn.Dropout(network.dropout), self.head)
 
     def forward(self, films: Tensor) -> Tensor:

@@ -45,7 +45,9 @@ TRAIN = 4000
 HELD = 0.3
 """Share of their patients whose films are not fitted on: with val they set the limits."""
 DRAWN, HELD_DRAWN = 400, 100
-"""Phantoms, and how many of them are not fitted on."""
+"""Phantoms, and how many of them are not fitted on but set their limit."""
+TRIED_DRAWN = 100
+"""Others that had no say."""
 ROOM = 1.3
 """The warning begins so many times farther than the farthest phantom that was not fitted on."""
 WARN, REFUSE = 0.99, 0.999
@@ -65,9 +67,9 @@ class Asked:
         """Return (K, D) pooled features of the films that could be decoded, and (N,) which those are."""
         return self._features(what, self._decoded, paths)
 
-    def phantoms(self, count: int) -> Floats:
+    def phantoms(self, seeds: Sequence[int], what: str = "phantoms") -> Floats:
         """Return (N, D) of invented films, each with none to four findings."""
-        return self._features("phantoms", self._drawn, range(count))[0]
+        return self._features(what, self._drawn, seeds)[0]
 
     def _features(
         self, what: str, make: Callable[..., Floats | None], items: Sequence[object]
@@ -140,7 +142,7 @@ def fit(classifier: Classifier, recipe: TrainingRecipe, root: Path, told: Told, 
     train = train.iloc[np.random.default_rng(0).permutation(len(train))[:TRAIN]]
     features, there = asked.files("train", [Path(path) for path in train["path"]])
     train, held = train[there], _held(train["patient"][there])
-    drawn = asked.phantoms(DRAWN)
+    drawn = asked.phantoms(range(DRAWN))
     films = group(features[~held], AXES[FILMS])
     phantoms = group(drawn[HELD_DRAWN:], AXES[PHANTOMS])
     parts = [_part("limits", "train, patients not fitted on", train["patient"][held], films, features[held])]
@@ -163,7 +165,8 @@ def fit(classifier: Classifier, recipe: TrainingRecipe, root: Path, told: Told, 
     )
     seen = distance.Distance(table, groups)
     tried = [*_tried(asked, seen, test, root, most)]
-    tried.append(_rows("phantoms", "not fitted on", range(HELD_DRAWN), seen, drawn[:HELD_DRAWN]))
+    others = range(DRAWN, DRAWN + TRIED_DRAWN)
+    tried.append(_rows("phantoms", "drawn anew", others, seen, asked.phantoms(others, "other phantoms")))
     return Fitted(table, groups, pd.concat([*parts, *tried], ignore_index=True))
 
 

@@ -17,9 +17,8 @@ from cxr_core.data.ties import FEWEST, Tie, source_tie
 from cxr_core.errors import RecipeError
 from cxr_core.training.recipes import COPY, Adapted, Phase, TrainingRecipe, parse_recipe, read_recipe
 from cxr_core.training.sampling import FilmSet
-
-CACHE = "cache"
-"""Folder beside the run folders for films as the network sees them."""
+from cxr_core.training.starts import CACHE as CACHE
+from cxr_core.training.starts import own_start
 
 
 def data_root(data: Path) -> Path:
@@ -30,7 +29,8 @@ def data_root(data: Path) -> Path:
 def adapted(path: Path, *, epochs: int = 0, label: str = "") -> str:
     """Return the recipe's text with other epochs, or with another single label and so another name.
 
-    The phases share the epochs as before, none has less than one; the card says it where they are fewer.
+    The phases share the epochs as before, none has less than one, and no member has a number of its own; the
+    card says it where they are fewer.
     What was asked for stands under `adapted`, so that the card can name the command.
 
     Raises:
@@ -46,14 +46,31 @@ def adapted(path: Path, *, epochs: int = 0, label: str = "") -> str:
     if epochs:
         for table, phase in zip(text["fit"]["phases"], shorter(recipe, epochs), strict=True):
             table["epochs"] = phase.epochs
-    if 0 < epochs < recipe.fit.epochs:
-        text["card"]["budget"] = (
-            f"{recipe.card.budget} Budget: {epochs} of {recipe.fit.epochs} epochs.".strip()
-        )
+        for member in text.get("members", ()):
+            member.pop("epochs", None)
+    longest = max(map(recipe.epochs_of, range(len(recipe.members))))
+    if 0 < epochs < longest:
+        text["card"]["budget"] = f"{recipe.card.budget} Budget: {epochs} of {longest} epochs.".strip()
     asked = {"label": label} if label else {}
     if asked or epochs:
         text["adapted"] = {"of": recipe.name, **asked, **({"epochs": epochs} if epochs else {})}
     return tomlkit.dumps(text)
+
+
+def with_starts(text: str, recipe: TrainingRecipe, starts: Collection[str]) -> str:
+    """Return a recipe's text that says from what members began where it was given with --init.
+
+    Args:
+        text: of the recipe.
+        recipe: the same.
+        starts: of each member, as `starts.begin` words it.
+    """
+    own, each = own_start(recipe), list(dict.fromkeys(starts))
+    if all(start == own or start.startswith(f"{own},") for start in each):
+        return text
+    table = tomlkit.parse(text)
+    table.setdefault("adapted", tomlkit.table())["init"] = " and ".join(each)
+    return tomlkit.dumps(table)
 
 
 def shorter(recipe: TrainingRecipe, epochs: int) -> tuple[Phase, ...]:

@@ -78,8 +78,7 @@ class Keeper(Checkpoint):
             self.best_per_label = judgement.per_label
         if trainer.is_global_zero:
             write(self._folder / HISTORY, history(self._recipe, self.rows).encode())
-            nothing_yet = not (self._folder / KEPT).exists()
-            if improved or nothing_yet or self._recipe.fit.keep is Keep.LAST:
+            if improved or not self.best_epoch or self._recipe.fit.keep is Keep.LAST:
                 self._keep(pl_module)
         part = self._folder / f"{LAST}.part"
         trainer.save_checkpoint(part)

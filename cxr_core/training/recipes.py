@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -59,13 +59,14 @@ class Schedule(StrEnum):
 
 
 class Loss(StrEnum):
-    """The losses of `losses.loss_of`."""
+    """The losses of `losses.loss_of`, and that of `unlabelled`, which asks no labels."""
 
     BCE = "bce"
     WEIGHTED_BCE = "weighted_bce"
     FOCAL = "focal"
     CROSS_ENTROPY = "cross_entropy"
     WEIGHTED_CROSS_ENTROPY = "weighted_cross_entropy"
+    VICREG = "vicreg"
 
 
 class Sampler(StrEnum):
@@ -142,6 +143,8 @@ class Fit:
         sampler: weighted: each film as often as its rarest label asks.
         copies_of_rare: extra augmented copies of each film with a label that fewer than `rare_below` have.
         running_mean: of the weights, this share of the old kept each step; 0: none.
+        teacher: id of a model folder whose answers soften the truth, see `teaching`; "": none.
+        taught: share of the teacher's probability in what is learned, the rest is the truth.
         keep: network of the last epoch, or of the best on val.
         judged_by: what best means; recall_precision is their harmonic mean at 0.5.
     """
@@ -159,6 +162,8 @@ class Fit:
     copies_of_rare: int = 0
     rare_below: int = 0
     running_mean: float = 0.0
+    teacher: str = ""
+    taught: float = 0.5
     keep: Keep = Keep.LAST
     judged_by: Judge = Judge.MEAN_AUC
 
@@ -201,11 +206,13 @@ class Augmentation:
 class Member:
     """One network; `fold` is the part of train it never sees, -1: it sees all.
 
-    Where some see all, those are served, and the others only answer their fold for calibration.
+    Where some see all, those are served, and the others only answer their fold for calibration. `epochs` is
+    its own number of them, where the recipe has one phase; 0: as the phase says.
     """
 
     seed: int
     fold: int = -1
+    epochs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,11 +241,13 @@ class Adapted:
         of: name of that recipe; empty: it was followed as it is.
         label: of --label.
         epochs: of --epochs; 0: not given.
+        init: of --init, in the words of the members' runs; in the copy of a model folder alone.
     """
 
     of: str = ""
     label: str = ""
     epochs: int = 0
+    init: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,11 +285,14 @@ class TrainingRecipe:
         """The command that trains it."""
         label = f" --label {self.adapted.label}" if self.adapted.label else ""
         epochs = f" --epochs {self.adapted.epochs}" if self.adapted.epochs else ""
-        return f"cxr train recipes/{self.adapted.of or self.name}.toml{label}{epochs}"
+        init = " --init FILE" if self.adapted.init else ""
+        return f"cxr train recipes/{self.adapted.of or self.name}.toml{label}{epochs}{init}"
 
     @property
     def not_for_export(self) -> str:
         """Why a run of it can be judged but never become a model folder; empty where it can."""
+        if self.fit.loss is Loss.VICREG:
+            return "learns without labels: a start for other runs, which cannot be exported"
         if own := [label for label in self.labels if label not in (*FINDINGS, ABNORMAL)]:
             return (
                 f"{', '.join(own)}: no label of the product, which knows the 14 findings of ChestX-ray14 and "
@@ -294,6 +306,18 @@ class TrainingRecipe:
     def outputs(self) -> int:
         """Number of logits."""
         return 2 if self.task is Task.BINARY and self.output is Output.SOFTMAX else len(self.labels)
+
+    def epochs_of(self, number: int) -> int:
+        """Return how many epochs a member learns for."""
+        return self.members[number].epochs or self.fit.epochs
+
+    def of_member(self, number: int) -> TrainingRecipe:
+        """Return the recipe as a member follows it, with its own number of epochs."""
+        if not self.members[number].epochs:
+            return self
+        (phase,) = self.fit.phases
+        phases = (replace(phase, epochs=self.members[number].epochs),)
+        return replace(self, fit=replace(self.fit, phases=phases))
 
     @property
     def served(self) -> tuple[int, ...]:
@@ -341,6 +365,13 @@ def _contradictions(recipe: TrainingRecipe) -> list[tuple[bool, str]]:
     half_widths = [augment.rotation_deg, augment.shift, augment.scale, augment.brightness]
     half_widths += [augment.contrast, augment.gamma, augment.noise]
     seeds = [member.seed for member in recipe.members]
+    counts = fit.sampler is Sampler.WEIGHTED or fit.copies_of_rare > 0
+    blindly = fit.loss is Loss.VICREG
+    idle = fit.running_mean or fit.label_smoothing or network.hidden
+    idle = idle or any("all_but_head" in phase.frozen for phase in fit.phases)
+    hard = bool(fit.teacher) and (fit.loss is not Loss.BCE or counts)
+    folds = any(member.fold >= 0 for member in recipe.members)
+    own_epochs = any(member.epochs for member in recipe.members)
     return [
         (not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", recipe.name), "name: small letters, digits, _ and - only"),
         (not recipe.labels or len(set(recipe.labels)) < len(recipe.labels), "labels: one or more, distinct"),
@@ -355,12 +386,20 @@ def _contradictions(recipe: TrainingRecipe) -> list[tuple[bool, str]]:
         (not 0 < fit.warm_up < 1, "fit.warm_up: between 0 and 1"),
         (not 0 <= fit.label_smoothing < 1, "fit.label_smoothing: from 0 to below 1"),
         (not 0 <= fit.running_mean < 1, "fit.running_mean: from 0 to below 1"),
+        (not 0 < fit.taught < 1, "fit.taught: between 0 and 1"),
+        (hard, "fit.teacher: softens labels, so bce, and neither weighted sampler nor copies_of_rare"),
         (fit.weight_decay < 0 or fit.focal_gamma < 0, "fit: weight_decay and focal_gamma not below 0"),
         (min(fit.copies_of_rare, fit.rare_below) < 0, "fit: copies_of_rare and rare_below not below 0"),
+        (bool(fit.teacher) and folds, "fit.teacher: has seen every fold, so no member leaves one out"),
+        (blindly and fit.judged_by is not Judge.LOSS, "vicreg: judged_by loss, it asks no labels"),
+        (blindly and bool(counts or fit.teacher), "vicreg: no sampler, copies or teacher, it asks no labels"),
+        (blindly and bool(idle), "vicreg: no running_mean, label_smoothing, hidden layer or all_but_head"),
         (fit.judged_by is Judge.AUC and recipe.task is not Task.BINARY, "judged_by auc: binary only"),
         (not 0 <= network.dropout < 1, "network.dropout: from 0 to below 1"),
         (network.hidden < 0, "network.hidden: not below 0"),
         (not recipe.members or len(set(seeds)) < len(seeds), "members: one or more, of distinct seeds"),
+        (any(member.epochs < 0 for member in recipe.members), "members.epochs: not below 0"),
+        (own_epochs and len(fit.phases) != 1, "members.epochs: only where there is one of fit.phases"),
         (any(not -1 <= member.fold < FOLDS for member in recipe.members), f"members.fold: -1 to {FOLDS - 1}"),
         (min(half_widths) < 0, "augmentation: no number below 0"),
         (max(augment.shift, augment.scale, augment.contrast) >= 1, "augmentation: shares below 1"),

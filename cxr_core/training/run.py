@@ -21,14 +21,16 @@ from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from cxr_core.data.splits import fold_of
-from cxr_core.errors import DataError
+from cxr_core.errors import DataError, RecipeError
 from cxr_core.training.losses import loss_of
 from cxr_core.training.module import Lesson
 from cxr_core.training.networks import Classifier, build
 from cxr_core.training.progress import LAST, Keeper, read_facts, write_facts
-from cxr_core.training.recipes import COPY, FOLDS, Member, TrainingRecipe
+from cxr_core.training.recipes import COPY, FOLDS, Loss, Member, TrainingRecipe
 from cxr_core.training.sampling import FilmSet, checking_loader, training_loader
-from cxr_core.training.starts import Places, begin
+from cxr_core.training.starts import CACHE, Places, begin
+from cxr_core.training.teaching import named, softened, teacher_of
+from cxr_core.training.unlabelled import Unlabelled
 
 CHECKING_BATCH = 64
 
@@ -67,22 +69,37 @@ def train_member(
 
     Raises:
         DataError: no film is left to learn from, or to judge by.
-        RecipeError: its start or its frozen names do not fit.
+        RecipeError: its start, its teacher or its frozen names do not fit.
     """
     own = folder / f"member-{number}"
     facts = read_facts(own)
     if facts.get("finished"):
         return facts
     own.mkdir(parents=True, exist_ok=True)
-    member = recipe.members[number]
+    recipe, member = recipe.of_member(number), recipe.members[number]
     films = without_fold(train, member)
-    if len(films) < 2 or not len(val):
+    if len(films) < 2 or len(val) < (2 if recipe.fit.loss is Loss.VICREG else 1):
         raise DataError(
             f"{len(films)} films to learn from and {len(val)} to judge by: there is nothing to do"
         )
+    teacher = teacher_of(recipe, places.models)
+    now = named(teacher) if teacher else ""
+    taught_by = facts.get("teacher", "") if facts else now
+    if taught_by not in (now, now.partition(",")[0]):  # runs begun earlier noted no network
+        raise RecipeError(
+            f"{recipe.name}: member {number} began with the teacher {taught_by!r}, "
+            f"now it would be {now!r}; --anew discards it"
+        )
+    if teacher is not None:
+        films = softened(recipe, teacher, films, places.runs / CACHE)
     torch.manual_seed(member.seed)
     network = build(recipe.network, recipe.outputs)
-    init = begin(recipe, network, places, _some(films, member.seed))
+    init = begin(recipe, network, places, _some(films, member.seed), member.fold)
+    if facts.get("init", init) != init:
+        raise RecipeError(
+            f"{recipe.name}: member {number} began from {facts['init']}, now it would be from {init}; "
+            "--anew discards it"
+        )
     network = network.to(memory_format=torch.channels_last)
     precision = str(facts.get("precision") or machine.precision or faster_precision(network, films, recipe))
     facts = {
@@ -94,6 +111,7 @@ def train_member(
         "seed": member.seed,
         "fold": member.fold,
         "init": init,
+        "teacher": taught_by,
         "torch": torch.__version__,
         "device": device_name(),
         "precision": precision,
@@ -161,7 +179,8 @@ def _phase(
         workers=machine.workers,
     )
     truth = torch.from_numpy(np.ascontiguousarray(films.truth))
-    lesson = Lesson(recipe, phase, network, loss_of(recipe, truth), len(feed), seed)
+    kind = Unlabelled if recipe.fit.loss is Loss.VICREG else Lesson
+    lesson = kind(recipe, phase, network, loss_of(recipe, truth), len(feed), seed)
     check = checking_loader(val, CHECKING_BATCH, machine.workers)
     trainer.fit(lesson, feed, check, ckpt_path=ckpt, weights_only=True)
     if lesson.average is not None:
@@ -199,12 +218,14 @@ def faster_precision(network: Classifier, films: FilmSet, recipe: TrainingRecipe
     kept = {name: value.clone() for name, value in network.state_dict().items()}
     seconds = {}
     for precision, mixed in (("32-true", False), ("bf16-mixed", True)):
-        for _ in range(2):
+        taken = []
+        for _ in range(4):
             began = time.perf_counter()
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed):
                 answer = network(batch)
             answer.float().square().mean().backward()
-            seconds[precision] = time.perf_counter() - began
+            taken.append(time.perf_counter() - began)
+        seconds[precision] = min(taken)
     network.zero_grad(set_to_none=True)
     network.load_state_dict(kept)
     return min(seconds, key=lambda precision: seconds[precision])

@@ -20,6 +20,9 @@ from cxr_core.training.recipes import Architecture, TrainingRecipe
 KEPT = "network.safetensors"
 """A finished member's weights, in its folder."""
 
+CACHE = "cache"
+"""Folder beside the run folders for films as the network sees them, and a teacher's answers to them."""
+
 IMAGENET = "mobilenet_v2_imagenet.safetensors"
 ENOUGH = 0.9
 """Share of the feature extractor's tensors that a file must fill: less is another architecture."""
@@ -27,14 +30,28 @@ ENOUGH = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where starting weights may lie: the folder of ImageNet files, of all runs, and a file given by hand."""
+    """Where a run finds what it starts from and whom it learns from.
+
+    Attributes:
+        runs: folder of all runs, and of what they keep of films.
+        pretrained: folder of ImageNet files.
+        init: weights given by hand.
+        models: folder of model folders, among them a teacher's.
+    """
 
     runs: Path
     pretrained: Path | None = None
     init: Path | None = None
+    models: Path | None = None
 
 
-def begin(recipe: TrainingRecipe, network: Classifier, places: Places, films: Tensor) -> str:
+def own_start(recipe: TrainingRecipe) -> str:
+    """Return in words what the recipe itself starts from."""
+    start = recipe.network.start
+    return {"": "random weights", "imagenet": "MobileNetV2 of ImageNet"}.get(start, f"the run {start}")
+
+
+def begin(recipe: TrainingRecipe, network: Classifier, places: Places, films: Tensor, fold: int = -1) -> str:
     """Fill the network as the recipe says and return in words where its weights come from.
 
     Args:
@@ -42,15 +59,16 @@ def begin(recipe: TrainingRecipe, network: Classifier, places: Places, films: Te
         network: fresh, at random weights.
         places: where to look.
         films: (N, 1, S, S) a few dozen training films, see `unfold_imagenet`.
+        fold: that the member leaves out: it must not start from a run that saw it.
 
     Raises:
         RecipeError: what the recipe starts from is not there, cannot be read or does not fit.
     """
-    start = recipe.network.start
+    start, own = recipe.network.start, own_start(recipe)
     if places.init is not None:
         return f"{places.init.name}, {fill(network, read_weights(places.init), places.init.name)}"
     if not start:
-        return "random weights"
+        return own
     if start == "init":
         raise RecipeError("the recipe starts from a file of yours: name it with --init FILE")
     if start == "imagenet":
@@ -61,11 +79,15 @@ def begin(recipe: TrainingRecipe, network: Classifier, places: Places, films: Te
         if places.pretrained is None:
             raise RecipeError("imagenet: the data folder has no pretrained/; set CXR_DATA or use --data")
         unfold_imagenet(network, places.pretrained / IMAGENET, films)
-        return "MobileNetV2 of ImageNet"
+        return own
+    if fold >= 0:
+        raise RecipeError(
+            f"the run {start} has seen the fold that a member leaves out; --init takes weights that have not"
+        )
     path = places.runs / start / "member-0" / KEPT
     if not path.exists():
         raise RecipeError(f"the recipe starts from the run {start}: train it first, or give --init FILE")
-    return f"the run {start}, {fill(network, read_weights(path), start)}"
+    return f"{own}, {fill(network, read_weights(path), start)}"
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """Control charts: points and limits by hand, an alarm where a share falls, next to none where it does not."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -32,6 +33,22 @@ def test_a_week_begins_on_monday_and_has_the_limits_of_as_many_opinions():
     assert chart.baseline == Rate(16, 20)
     first, second = chart.points
     assert first.low > second.low, "fewer opinions, wider limits"
+
+
+def test_a_week_in_which_the_clock_is_changed_is_one(monkeypatch: pytest.MonkeyPatch):
+    """Summer time ended on Sunday, 25 October 2026."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        at = [datetime(2026, 10, day, hour, tzinfo=UTC) for day, hour in ((24, 12), (25, 20), (26, 12))]
+        chart = weekly([Event(moment, True) for moment in at], 20)
+        assert [(point.at.date().isoformat(), point.rate.of) for point in chart.points] == [
+            ("2026-10-19", 2),
+            ("2026-10-26", 1),
+        ]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_limits_leave_out_three_sigma_on_either_side():

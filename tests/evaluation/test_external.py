@@ -1,5 +1,6 @@
 """Another population: numbered films, truth where kinds mean a label, figures that are never a headline."""
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cxr_core.evaluation.elsewhere import elsewhere
 from cxr_core.evaluation.populations import COVID_SET, KERMANY, POPULATIONS
 from cxr_core.imaging.phantom import make_phantom, phantom_png
 from cxr_core.inference.manifest import read_manifest
+from cxr_core.training.gate_films import collection
 
 FOLDER = Path(__file__).parents[2] / "models" / "cxr14-mobilenetv2"
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -55,6 +57,16 @@ def test_films_are_numbered_and_a_refused_one_has_no_answer(films, kit):
     assert by_film.loc["kermany-00001", labels].between(0, 1).any()
 
 
+def test_a_table_says_from_whose_films_the_gate_learned(films, kit):
+    names = ("SMITH_JOHN.png", "b.png", "c.png", "d.png")
+    learned = set(collection(films / "kermany", held_out=False).names)
+    assert learned == set(names[:3]), "of smith, c and d in the order of names; d is no film"
+    table = external.ask(films, KERMANY, kit, now=NOW).set_index("film")
+    said = {name: table.loc[f"kermany-{k:05d}", "gate"] for k, name in enumerate(names, start=1)}
+    assert {name for name, each in said.items() if each == external.LEARNED} == learned
+    assert said["d.png"] == external.HELD_OUT
+
+
 def test_fewer_films_are_the_beginning_of_more(films, kit):
     most = external.ask(films, KERMANY, kit, now=NOW, most=2)
     assert list(most["film"]) == list(external.ask(films, KERMANY, kit, now=NOW)["film"])[:2]
@@ -67,6 +79,26 @@ def test_a_kind_that_nobody_named_is_refused(films, kit):
         external.ask(films, KERMANY, kit, now=NOW)
     with pytest.raises(DataError):
         external.ask(films, COVID_SET, kit, now=NOW)
+
+
+def test_states_are_of_patients_that_the_gate_did_not_learn_from_where_the_table_says_it(tmp_path):
+    folder = tmp_path / FOLDER.name
+    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("*.onnx", "*.safetensors"))
+    labels = read_manifest(FOLDER).labels
+    table = external.read(FOLDER, "covid", labels)
+    before = elsewhere(FOLDER, "covid", resamples=5)
+    assert before.held_out is None
+    assert "does not say from which" in str(before)
+    held_out = table["patient"].str[-1].isin(list("13579"))
+    table["gate"] = np.where(held_out, external.HELD_OUT, external.LEARNED)
+    external.write(folder, "covid", table)
+    found = elsewhere(folder, "covid", resamples=5)
+    assert found.held_out == held_out.sum() == sum(kind.films for kind in found.kinds)
+    for kind in found.kinds:
+        ours = table[held_out & (table["kind"] == kind.name)]
+        assert kind.states[State.REFUSED].value == pytest.approx((ours["state"] == "refused").mean())
+    assert f"of the {held_out.sum():,} films of patients that the gate did not learn from" in str(found)
+    assert (found.films, found.refused, found.told) == (before.films, before.refused, before.told)
 
 
 @pytest.mark.parametrize("population", POPULATIONS)

@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from cxr_core.training.networks import Classifier, build
-from cxr_core.training.recipes import COPY, TrainingRecipe, read_recipe
+from cxr_core.training.recipes import COPY, Member, TrainingRecipe, read_recipe
 
 SIDE = 32
 RECIPE = """
@@ -120,8 +120,8 @@ def make_run(
     )  # fmt: skip
     (run / COPY).write_text(text)
     recipe = read_recipe(run / COPY)
-    for number in range(len(recipe.members)):
-        _member(run / f"member-{number}", recipe, seed=number)
+    for number, member in enumerate(recipe.members):
+        _member(run / f"member-{number}", recipe, member)
     return run
 
 
@@ -135,11 +135,12 @@ def network_of(recipe: TrainingRecipe, seed: int) -> Classifier:
     return network
 
 
-def _member(folder: Path, recipe: TrainingRecipe, *, seed: int) -> None:
+def _member(folder: Path, recipe: TrainingRecipe, member: Member) -> None:
     folder.mkdir()
-    save_file(network_of(recipe, seed).state_dict(), folder / "network.safetensors")
+    save_file(network_of(recipe, member.seed).state_dict(), folder / "network.safetensors")
     (folder / "history.csv").write_text(
         "epoch,train_loss,val_loss,val_mean_auc,rate,seconds\n1,0.7,0.6,0.5,0.001,3.0\n"
     )
-    facts = {"films": 60, "patients": 30, "epochs": 1, "minutes": 0.05, "finished": True}
+    facts = {"films": 60, "patients": 30, "epochs": 1, "of_epochs": 1, "minutes": 0.05, "finished": True}
+    facts |= {"seed": member.seed, "fold": member.fold, "init": "random weights"}
     (folder / "run.json").write_text(json.dumps(facts))

@@ -10,9 +10,13 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from safetensors.torch import save_file
 
+from cxr_core.data.index import Index
+from cxr_core.data.read_nih import ABOUT as NIH
 from cxr_core.errors import ModelError, RecipeError
 from cxr_core.evaluation import report
+from cxr_core.evaluation.calibrate import NIH_PREVALENCE, fit_platt
 from cxr_core.evaluation.scored import read_scored
 from cxr_core.imaging.decode import decode
 from cxr_core.imaging.limits import Limits
@@ -24,10 +28,11 @@ from cxr_core.settings import ROOT
 from cxr_core.training import export as module
 from cxr_core.training import served
 from cxr_core.training.describe import card_of, figures_of, write_anew
-from cxr_core.training.export import Job, export_run
+from cxr_core.training.export import Job, export_run, load_members, version_of
 from cxr_core.training.recipes import COPY, read_recipe
-from cxr_core.training.scoring import blind, source_direction
+from cxr_core.training.scoring import Scored, blind, source_direction
 from cxr_core.triage.policy import load_policy
+from tests.training.made import made_recipe
 from tests.training.made_run import make_films, make_run, network_of
 
 TIED = {"blind": 'blind = ["Mass"]', "films": 'known_within = { Mass = "enriched" }'}
@@ -77,7 +82,9 @@ def test_the_folder_is_sound_and_says_what_it_is(exported):
     assert (model.id, model.version, model.task, model.members) == ("made-run", "2.3.4", Task.MULTILABEL, 4)
     assert classifier.manifest.labels == ("Effusion", "Mass")
     assert classifier.manifest.calibration.network == registry.sha256_of(folder / "model.onnx")
-    fitted_on = "val and the out-of-fold films of train, those by one network each"
+    fitted_on = (
+        "val and the out-of-fold films of train, those by one network each; Mass as often as in enriched"
+    )
     assert classifier.manifest.calibration.fitted_on == fitted_on
     assert {path.name for path in folder.iterdir()} == {
         "model.onnx", "weights.safetensors", "card.md", "made_run.toml", MANIFEST, "evaluation",
@@ -85,6 +92,25 @@ def test_the_folder_is_sound_and_says_what_it_is(exported):
     assert {name: size.films for name, size in classifier.manifest.data.split.items()} == {
         "train": 120, "val": 60, "test": 60,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("url", "moved", "said"),
+    [(NIH.url, NIH_PREVALENCE, "moved to 1.28%"), ("", {}, "as often as in enriched")],
+)
+def test_the_prevalence_of_chestxray14_is_that_of_no_other_data_set(url, moved, said):
+    rng = np.random.default_rng(0)
+    truth = (rng.random((400, 1)) < 0.4).astype(np.float32)
+    facts = {"patient": np.arange(400) // 2, "source": ["enriched", "block"] * 200}
+    table = pd.DataFrame({**facts, "Pneumonia": truth[:, 0]})
+    index = Index("Films", url, "", "", ("Pneumonia",), table)
+    logits = (rng.normal(0, 1, (400, 1, 1)) + 2 * truth[:, None]).astype(np.float32)
+    recipe = made_recipe(labels=("Pneumonia",))
+    scored = {"val": Scored(index, logits, np.empty(0, np.float32))}
+    fitted = module._fitted(recipe, scored, None, {"Pneumonia": "enriched"}, POLICY)
+    own = fit_platt(("Pneumonia",), logits[::2, 0], truth[::2], moved)
+    assert_allclose(fitted.calibration.intercept, own.intercept)
+    assert fitted.films == f"val; Pneumonia {said}"
 
 
 def test_the_evaluations_lie_beside_the_tables_and_agree_with_the_manifest(exported):
@@ -254,6 +280,30 @@ def test_a_newer_version_takes_the_place_of_the_older_and_without_test_the_list_
     assert "The test list has not been looked at." in (folder / "card.md").read_text(encoding="utf-8")
 
 
+def test_another_network_does_not_take_the_place_of_one_of_the_same_version(data, tmp_path):
+    run = make_run(tmp_path / "runs")
+    folder = export_run(job(run, data, tmp_path))
+    before = registry.hashes(folder)
+    again = export_run(job(run, data, tmp_path))
+    assert registry.hashes(again)["model.onnx"] == before["model.onnx"], "the very same may be written again"
+    recipe = read_recipe(run / COPY)
+    save_file(network_of(recipe, 7).state_dict(), run / "member-0" / "network.safetensors")
+    before = registry.hashes(folder)
+    with pytest.raises(ModelError, match=r"made-run 1\.0\.0 is there already .* --version"):
+        export_run(job(run, data, tmp_path))
+    assert registry.hashes(folder) == before
+    assert [path.name for path in folder.parent.iterdir()] == ["made-run"]
+    assert registry.load(export_run(job(run, data, tmp_path, version="1.0.1"))).manifest.version == "1.0.1"
+
+
+def test_a_version_has_to_be_said_where_there_is_a_model(tmp_path):
+    assert version_of(tmp_path / "none", "") == "1.0.0"
+    assert version_of(tmp_path / "none", "0.1") == "0.1"
+    assert version_of(tmp_path, "1.2.0") == "1.2.0"
+    with pytest.raises(ModelError, match="--version"):
+        version_of(tmp_path, "")
+
+
 def test_a_network_that_onnx_answers_otherwise_is_not_exported(data, tmp_path, monkeypatch):
     def bent(network, labels, side, path):
         real(network, labels, side, path)
@@ -282,6 +332,47 @@ def test_an_unfinished_member_is_refused(data, tmp_path):
     (run / "member-0" / "run.json").write_text(json.dumps({"finished": False}))
     with pytest.raises(ModelError, match="member 0 has not finished"):
         export_run(job(run, data, tmp_path))
+
+
+@pytest.mark.parametrize(("key", "value"), [("seed", 5), ("fold", 2), ("fold", -1), ("of_epochs", 2)])
+def test_a_member_trained_otherwise_than_the_recipe_says_is_refused(tmp_path, key, value):
+    run = make_run(tmp_path / "runs", folds=(0, 1))
+    path = run / "member-1" / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(ModelError, match=rf"member 1 is not the recipe's \({key} {value} instead of 1\)"):
+        load_members(run, read_recipe(run / COPY))
+
+
+def test_a_member_with_epochs_of_its_own_is_the_recipe_s_and_the_card_says_it(exported, tmp_path):
+    folder = tmp_path / "made-run"
+    shutil.copytree(exported[1], folder)
+    assert "1 epochs of binary" in card_of(folder, POLICY)
+    text = (folder / "made_run.toml").read_text().replace("seed = 2\n", "seed = 2\nepochs = 3\n")
+    (folder / "made_run.toml").write_text(text)
+    assert "1 to 3 epochs of binary" in card_of(folder, POLICY)
+    sisters = text.replace("seed = 3\nfold = 3", "seed = 3\nfold = -1")
+    (folder / "made_run.toml").write_text(sisters)
+    assert "each learned for 1 to 3 epochs without the patients" in card_of(folder, POLICY)
+    run = make_run(tmp_path / "runs", folds=(0, 1, 2, 3))
+    (run / COPY).write_text(text)
+    with pytest.raises(ModelError, match=r"member 2 .*of_epochs 1 instead of 3"):
+        load_members(run, read_recipe(run / COPY))
+    own = run / "member-2" / "run.json"
+    own.write_text(json.dumps(json.loads(own.read_text()) | {"of_epochs": 3}))
+    assert len(load_members(run, read_recipe(run / COPY))) == 4
+
+
+def test_the_card_says_what_weights_its_members_began_from(exported, data, tmp_path):
+    assert "simple_cnn, from random weights; mean" in card_of(exported[1], POLICY)
+    run = make_run(tmp_path / "runs", folds=(-1, -1, 0))
+    for number, init in ((0, "films.safetensors, 4 of 4 tensors"), (2, "other.pt, 4 of 4 tensors")):
+        own = run / f"member-{number}" / "run.json"
+        own.write_text(json.dumps(json.loads(own.read_text()) | {"init": init}))
+    folder = export_run(job(run, data, tmp_path, test=False))
+    card = (folder / "card.md").read_text(encoding="utf-8")
+    assert "from films.safetensors, 4 of 4 tensors and random weights; mean pooling" in card
+    assert "`cxr train recipes/made_run.toml --init FILE`" in card
+    assert card_of(folder, POLICY) == card
 
 
 def test_weights_of_another_network_are_refused(data, tmp_path):

@@ -72,6 +72,17 @@ def test_a_recipe_followed_as_it_is_stays_as_it_is_and_hears_of_the_tie(tied):
     assert "Effusion" not in told(chosen(held, tied)[1])
 
 
+def test_epochs_asked_for_are_those_of_every_member(made):
+    own = ONE.replace("seed = 3", "seed = 3\n\n[[members]]\nseed = 4\nepochs = 5")
+    made.write_text(own, encoding="utf-8")
+    recipe = parse_recipe(own, "made")
+    assert [recipe.epochs_of(number) for number in (0, 1)] == [2, 5]
+    assert [recipe.of_member(number).fit.epochs for number in (0, 1)] == [2, 5]
+    asked = parse_recipe(adapted(made, epochs=3), "made")
+    assert [asked.epochs_of(number) for number in (0, 1)] == [3, 3]
+    assert asked.card.budget == "Budget: 3 of 5 epochs."
+
+
 def test_the_command_that_makes_a_run_again_names_its_options(made):
     assert parse_recipe(ONE, "made").command == "cxr train recipes/made.toml"
     recipe = parse_recipe(adapted(made, label="Effusion", epochs=1), "made")

@@ -45,6 +45,9 @@ def test_folds_of_the_default_are_each_held_out_once():
     assert sorted(member.fold for member in members) == [-1, -1, -1, -1, 0, 1, 2, 3]
 
 
+PHASE = "[[fit.phases]]\nepochs = 1\nrate = 1e-3"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -57,6 +60,8 @@ def test_folds_of_the_default_are_each_held_out_once():
         ("rate = 1e-2", "rate = 0.0", "rate > 0"),
         ("noise = 0.02", "noise = -0.02", "no number below 0"),
         ("seed = 3", "seed = 3\nfold = 4", "members.fold"),
+        ("seed = 3", "seed = 3\nepochs = -1", "members.epochs: not below 0"),
+        ("rate = 1e-2", f"rate = 1e-2\n{PHASE}\n[[members]]\nseed = 4\nepochs = 3", "one of fit.phases"),
         ("seed = 3", "seed = 3\n[[members]]\nseed = 3", "distinct seeds"),
         ('labels = ["Effusion", "Mass"]', 'labels = ["Mass", "Mass"]', "distinct"),
         ('output = "sigmoid"', 'output = "sigmoid"\nblind = ["Hernia"]', "of labels"),

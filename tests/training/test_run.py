@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,12 @@ from torchvision.models import mobilenet_v2, resnet50
 
 from cxr_core.data.splits import fold_of
 from cxr_core.errors import DataError, RecipeError
+from cxr_core.inference import registry
+from cxr_core.training.architectures import StridedDepthwise, features_of
 from cxr_core.training.judging import Judgement
 from cxr_core.training.module import Lesson, freeze
 from cxr_core.training.networks import build
-from cxr_core.training.progress import LAST, Keeper, read_facts
+from cxr_core.training.progress import LAST, Keeper, read_facts, write_facts
 from cxr_core.training.recipes import Architecture, Judge, Keep, Member, Network, Phase, Sampler, Schedule
 from cxr_core.training.run import Machine, start_anew, train_member, without_fold
 from cxr_core.training.starts import KEPT, Places, begin, fill
@@ -42,8 +46,8 @@ def train(recipe, folder, number=0, films=None):
     return train_member(recipe, number, films, made_films(16, seed=9), folder, Places(folder.parent), MACHINE)
 
 
-def rows(folder):
-    with (folder / "member-0" / "history.csv").open() as file:
+def rows(folder, number=0):
+    with (folder / f"member-{number}" / "history.csv").open() as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
@@ -199,12 +203,31 @@ def test_figures_of_a_run_are_those_of_the_epoch_whose_network_is_kept(tmp_path,
     assert last.kept == (3, 0.7, {"Effusion": 0.7, "Mass": 0.7})
 
 
+def test_where_no_epoch_can_be_judged_the_last_one_s_network_is_kept(tmp_path, monkeypatch):
+    recipe = made_recipe(phases=(Phase(3, 1e-2),), keep=Keep.BEST, running_mean=0.0)
+    monkeypatch.setattr("cxr_core.training.module.judge", lambda *_: Judgement(0.5, np.nan, {}))
+    facts = train(recipe, tmp_path / "made")
+    assert (facts["kept_epoch"], facts["best"]) == (3, pytest.approx(np.nan, nan_ok=True))
+    own = tmp_path / "made" / "member-0"
+    last = torch.load(own / LAST, weights_only=True)["state_dict"]
+    for name, tensor in load_file(own / KEPT).items():
+        assert torch.equal(tensor, last[f"network.{name}"]), name
+
+
 def test_a_member_never_sees_the_patients_of_its_fold():
     films = made_films(40)
     left = without_fold(films, Member(seed=0, fold=1))
     assert 0 < len(left) < len(films)
     assert {fold_of(patient, 4) for patient in left.patients} == {0, 2, 3}
     assert len(without_fold(films, Member(seed=0))) == len(films)
+
+
+def test_a_member_learns_for_its_own_number_of_epochs(tmp_path):
+    recipe = made_recipe(phases=(Phase(1, 1e-2),), members=(Member(0), Member(1, epochs=2)))
+    facts = [train(recipe, tmp_path / "made", number) for number in (0, 1)]
+    assert [each["epochs"] for each in facts] == [each["of_epochs"] for each in facts] == [1, 2]
+    first, second = (float(row["rate"]) for row in rows(tmp_path / "made", 1))
+    assert first > second, "one cycle over both"
 
 
 def test_nothing_to_learn_from_is_said(tmp_path):
@@ -269,3 +292,82 @@ def test_a_torchvision_file_of_three_colours_fills_the_grey_network():
         pooled = network.eval().pooling(network.features(films))
         rgb.fc = torch.nn.Identity()
         assert torch.allclose(pooled, rgb(films.expand(-1, 3, -1, -1)), atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", [Architecture.MOBILENET_V2_GREY, Architecture.EFFICIENTNET_B0])
+def test_strided_depthwise_convolutions_train_in_float32_and_answer_as_ever(architecture):
+    network, _, _ = features_of(architecture)
+    strided = [module for module in network.modules() if isinstance(module, StridedDepthwise)]
+    assert len(strided) >= 3
+    films = torch.rand(2, strided[0].in_channels, 8, 8)
+    for training, dtype in ((True, torch.float32), (False, torch.bfloat16)):
+        strided[0].train(training)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert strided[0](films.bfloat16()).dtype == dtype
+    answers = []
+    for forward in (strided[0].train(), partial(torch.nn.Conv2d.forward, strided[0])):
+        strided[0].weight.grad = None
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=forward is strided[0]):
+            answer = forward(films)
+        answer.square().sum().backward()
+        answers.append((answer.detach(), strided[0].weight.grad))
+    assert torch.equal(answers[0][0], answers[1][0])
+    assert torch.equal(answers[0][1], answers[1][1])
+
+
+def test_a_member_learns_from_its_teacher_and_says_so(tmp_path):
+    models = Path("models")
+    teacher = registry.verify(models / "effusion-balanced")
+    alone = replace(made_recipe(), preprocessing=teacher.preprocessing)
+    taught = replace(alone, fit=replace(alone.fit, teacher=teacher.id))
+    films, val = (larger(made, teacher.preprocessing.network_px // 32) for made in (made_films(12), VAL))
+    places = Places(tmp_path, models=models)
+    facts = [
+        train_member(recipe, 0, films, val, tmp_path / name / "made", places, MACHINE)
+        for name, recipe in (("alone", alone), ("taught", taught))
+    ]
+    network = teacher.files["model.onnx"][:12]
+    said = f"{teacher.id} {teacher.version}"
+    assert [each["teacher"] for each in facts] == ["", f"{said}, network {network}"]
+    ours, theirs = (load_file(tmp_path / name / "made" / "member-0" / KEPT) for name in ("taught", "alone"))
+    assert not torch.equal(ours["head.weight"], theirs["head.weight"])
+    own = tmp_path / "taught" / "made" / "member-0"
+    for other in ("another 1.0.0", f"{said}, network {'0' * 12}", ""):
+        write_facts(own, facts[1] | {"finished": False, "teacher": other})
+        with pytest.raises(RecipeError, match=f"began with the teacher '{other}'"):
+            train_member(taught, 0, films, val, tmp_path / "taught" / "made", places, MACHINE)
+    write_facts(own, facts[1] | {"finished": False, "teacher": said})  # as runs noted it earlier
+    assert train_member(taught, 0, films, val, own.parent, places, MACHINE)["teacher"] == said
+
+
+VAL = made_films(8, seed=9)
+
+
+def larger(films, times):
+    return replace(films, store=films.store.repeat(times, axis=2).repeat(times, axis=3))
+
+
+def test_a_run_is_not_gone_on_with_from_another_start(tmp_path):
+    recipe = made_recipe(phases=(Phase(1, 1e-2),))
+    torch.manual_seed(1)
+    save_file(build(recipe.network, 2).state_dict(), tmp_path / "theirs.safetensors")
+    given = Places(tmp_path, init=tmp_path / "theirs.safetensors")
+    ours = (recipe, 0, made_films(12), made_films(8, seed=9), tmp_path / "made")
+    facts = train_member(*ours, given, MACHINE)
+    assert facts["init"].startswith("theirs.safetensors, ")
+    own = tmp_path / "made" / "member-0"
+    write_facts(own, facts | {"finished": False})
+    with pytest.raises(RecipeError, match="began from theirs.safetensors, .* would be from random"):
+        train_member(*ours, Places(tmp_path), MACHINE)
+    assert read_facts(own)["init"] == facts["init"]
+    assert train_member(*ours, given, MACHINE)["init"] == facts["init"]
+
+
+def test_a_member_that_leaves_a_fold_out_starts_from_no_run(tmp_path):
+    recipe = made_recipe()
+    recipe = replace(recipe, network=replace(recipe.network, start="made"), members=(Member(0), Member(1, 2)))
+    train(made_recipe(), tmp_path / "made")
+    films = made_films(24)
+    assert "the run made" in train(recipe, tmp_path / "next", films=films)["init"]
+    with pytest.raises(RecipeError, match="has seen the fold"):
+        train(recipe, tmp_path / "next", 1, films)

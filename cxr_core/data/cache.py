@@ -73,7 +73,7 @@ def network_inputs(
     stem = f"inputs-{_key(paths, preprocessing)}"
     files = _Files(*(cache / f"{stem}.{ending}" for ending in ("f32", "part", "journal", "lock")))
     cache.mkdir(parents=True, exist_ok=True)
-    with _alone(files.lock):
+    with alone(files.lock):
         if not (files.films.exists() and files.journal.exists()):
             _write(paths, preprocessing, files, workers or len(os.sched_getaffinity(0)))
     done = _journal(files.journal)
@@ -181,7 +181,7 @@ def _journal(path: Path) -> _Done:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
+def alone(lock: Path) -> Iterator[None]:
     """Hold the lock; it goes with the process, however that ends."""
     with lock.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

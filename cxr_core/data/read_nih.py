@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxr_core.data import labels
+from cxr_core.data import labels, values
 from cxr_core.data.index import SPLITS, Problem
 from cxr_core.data.raw import About, Raw, names_in
 from cxr_core.data.splits import train_or_val
@@ -95,9 +95,9 @@ def _lists(root: Path, entries: pd.DataFrame) -> dict[str, list[str]]:
     lists = {name: root / f"{name}_list.txt" for name in (*SPLITS, "train_val")}
     there = {name: _words(path) for name, path in lists.items() if path.is_file()}
     if "train_val" in there and "train" not in there:
-        patients = entries.drop_duplicates("file").set_index("file")["patient"]
+        patients = values.texts(entries.drop_duplicates("file").set_index("file")["patient"])
         both = pd.Series(there.pop("train_val"), dtype=object)
-        split = both.map(patients).fillna("").astype(str).map(train_or_val)
+        split = both.map(patients).fillna("").map(train_or_val)
         there |= {name: list(both[split == name]) for name in ("train", "val")}
     there.pop("train_val", None)
     return {name: there[name] for name in SPLITS if name in there} or {"": list(entries["file"].unique())}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from itertools import combinations
 
 import pandas as pd
@@ -34,6 +35,11 @@ def made_split(patient: str) -> str:
 def train_or_val(patient: str) -> str:
     """Return train or val for a patient of a list that holds both."""
     return "val" if share_of(patient, "val") < VAL_SHARE else "train"
+
+
+def every_second(patients: Iterable[str]) -> set[str]:
+    """Return of each two patients, in the order of their names, the first."""
+    return set(sorted(set(patients))[::2])
 
 
 def crossing(table: pd.DataFrame) -> dict[tuple[str, str], list[str]]:

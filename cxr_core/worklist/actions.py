@@ -21,6 +21,7 @@ from cxr_core.errors import Changed, Conflict, Forbidden, Invalid, ModelError, P
 from cxr_core.files import printable
 from cxr_core.worklist import audit, queue
 from cxr_core.worklist.judge import HELD, judge, outcomes, weigh
+from cxr_core.worklist.model_in_force import known_sha256, manifest_sha256
 from cxr_core.worklist.schema import ImageRow, ResultRow, ReviewRow, StudyRow
 from cxr_core.worklist.values import AGAIN, ImageStatus, Status
 
@@ -153,13 +154,20 @@ def reanalyse(service: Service, actor: Actor, study_ids: Sequence[str] | None, m
         model: id of a model folder; None: the one in force.
 
     Raises:
-        ModelError: there is no such model, or nobody can tell which gate is in force.
+        ModelError: there is no such model, its name was another model's, or nobody can tell which gate is in
+            force.
     """
     if service.gate_in_force.fault:
         raise ModelError(service.gate_in_force.fault)
     wanted = None if model == service.model_in_force.id else model
     answering = service.model_named(wanted)
     with service.database.read() as session:
+        known = known_sha256(session, answering) if wanted else ""
+        if wanted and known and known != manifest_sha256(service.settings, wanted):
+            raise ModelError(
+                f"another model was in force as {answering}; results are told apart by that name, so this "
+                "one needs a version of its own"
+            )
         found = answered_otherwise(
             session, answering, service.policy.version, service.gate, wanted, study_ids
         )
@@ -310,7 +318,7 @@ def _queue(service: Service, session: Session, actor: Actor, study_ids: list[str
     for image in session.scalars(
         select(ImageRow).where(ImageRow.study_id.in_(study_ids), ImageRow.status.in_(done))
     ):
-        image.status = ImageStatus.WAITING
+        image.status, image.attempts = ImageStatus.WAITING, 0
     for study in studies:
         study.wanted_model = wanted
         study.lease_owner = study.lease_until_utc = None

@@ -91,6 +91,7 @@ def _change(answer: Answer, result: Any) -> dict[str, Any]:  # noqa: ANN401 -- a
     return {
         "sha256": answer.analysis.sha256,
         "status": (ImageStatus.REFUSED if refused else ImageStatus.ASSESSED).value,
+        "attempts": 0,
         "result_id": result.id,
         "thumbnail": answer.thumbnail,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,8 +86,15 @@ def backup(database: Database, blobs: Blobs, home: Path, target: Path) -> Report
     return _report(manifest, trail)
 
 
-def restore(source: Path, settings: Settings) -> Report:
+def restore(
+    source: Path, settings: Settings, also: Callable[[Session, Report], None] = lambda session, report: None
+) -> Report:
     """Return what was restored from a backup of this or an older version, verified in its new place.
+
+    Args:
+        source: what `backup` wrote.
+        settings: of the place.
+        also: is called inside the transaction, once all is verified, with what is about to be returned.
 
     Raises:
         StoreError: no whole backup, one of a newer version, or CXR_HOME or the database is not empty.
@@ -112,10 +119,13 @@ def restore(source: Path, settings: Settings) -> Report:
         with upgrading(database, settings) as connection:
             portable.refuse_rows(connection)
             portable.load(connection, source, manifest)
-            trail = _verified(connection, manifest)
+            report = _report(manifest, _verified(connection, manifest))
+            with Session(connection) as session:
+                also(session, report)
+                session.flush()
     finally:
         database.close()
-    return _report(manifest, trail)
+    return report
 
 
 def _films(folder: Path) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from cxr_core.imaging.refusals import refusal
 from cxr_core.worklist import codec, intake
 from cxr_core.worklist.aggregate import notice_of
 from cxr_core.worklist.schema import BatchItemRow, BatchRow, ImageRow, ResultRow
+from cxr_core.worklist.unpack import Turned
 from cxr_core.worklist.values import BatchView, ImageStatus, Incoming, Item, Receipt, Source
 
 if TYPE_CHECKING:
@@ -49,35 +50,38 @@ def start(service: Service, actor: Actor, total: int, source: Source) -> str:
 
 
 def add(
-    service: Service, actor: Actor, batch_id: str, files: Sequence[Incoming], *, priority: int
+    service: Service, actor: Actor, batch_id: str, files: Sequence[Incoming | Turned], *, priority: int
 ) -> list[Item]:
     """Return what became of each file, in order, once all are on disk and in the batch.
 
+    Args:
+        service: whose list it is.
+        actor: who hands them in.
+        batch_id: of a batch of theirs.
+        files: with them, as refused, those that could not even be read.
+        priority: INTERACTIVE or BATCH.
+
     Raises:
-        Busy: nothing was taken in.
+        Busy: nothing was taken in, and nothing noted.
         StoreError: the actor has no such batch.
     """
     with service.database.read() as session:
         source = Source(_own(session, actor, batch_id).source)
+    films = [each for each in files if isinstance(each, Incoming)]
     items: list[Item] = []
 
     def note(session: Session, outcomes: intake.Outcomes) -> None:
-        items[:] = [_item(file.name, outcome) for file, outcome in zip(files, outcomes, strict=True)]
+        answers = iter(outcomes)
+        items[:] = [
+            Item(each.name, None, each.notice)
+            if isinstance(each, Turned)
+            else _item(each.name, next(answers))
+            for each in files
+        ]
         _append(session, _own(session, actor, batch_id, locked=True), items, service.clock())
 
-    intake.submit_many(service, actor, files, source=source, priority=priority, also=note)
+    intake.submit_many(service, actor, films, source=source, priority=priority, also=note)
     return items
-
-
-def refuse(service: Service, actor: Actor, batch_id: str, name: str, notice: Notice) -> None:
-    """Note a file of the batch that could not even be read.
-
-    Raises:
-        StoreError: the actor has no such batch.
-    """
-    with service.database.write() as session:
-        row = _own(session, actor, batch_id, locked=True)
-        _append(session, row, [Item(name, None, notice)], service.clock())
 
 
 def finish(service: Service, actor: Actor, batch_id: str) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -170,7 +170,11 @@ def _study(policy: Policy, key: str, film: Film, films: int, arrival: Arrival) -
 
 
 def identity(study: Study) -> dict[str, str]:
-    """Return the columns of `identity`; what no database can hold is left out of the text."""
+    """Return the columns of `identity`; what no database can hold is left out of the text.
+
+    A question of several lines is kept on one.
+    """
+    study = replace(study, question=" ".join(study.question.split()))
     return {name: printable(getattr(study, name)) for name in IDENTITY}
 
 
@@ -262,7 +266,8 @@ def _complete(row: StudyRow, who: IdentityRow, header: Study, arrival: Arrival) 
         row.age_years = header.age_years
     if row.sex == Sex.UNKNOWN:
         row.sex = header.sex.value
-    if row.view in (View.UNKNOWN, View.LATERAL) and header.view is not View.UNKNOWN and not row.typed:
+    open_ = judge.completed(Study(), row.typed).view is View.UNKNOWN
+    if row.view in (View.UNKNOWN, View.LATERAL) and header.view is not View.UNKNOWN and open_:
         row.view = header.view.value
     acquired = utc(header.acquired)
     if acquired is not None and (row.acquired_utc is None or acquired < row.acquired_utc):

@@ -12,14 +12,14 @@ from sqlalchemy.orm import Session
 
 from cxr_core.access import Actor
 from cxr_core.domain import Correction, Sex, Study, View
-from cxr_core.errors import PolicyError, StoreError, Unknown
+from cxr_core.errors import Busy, PolicyError, StoreError, Unknown
 from cxr_core.imaging.correct import offered
 from cxr_core.worklist import audit, codec, listing, reviews
 from cxr_core.worklist.actions import change
 from cxr_core.worklist.aggregate import LOST, notice_of
 from cxr_core.worklist.filing import identity
 from cxr_core.worklist.intake import header_of
-from cxr_core.worklist.judge import as_typed, completed, counted, outcomes, weigh
+from cxr_core.worklist.judge import OPEN, as_typed, completed, counted, outcomes, weigh
 from cxr_core.worklist.schema import IdentityRow, ImageRow, ResultRow, StudyRow
 from cxr_core.worklist.values import FilmView, ImageStatus, StudyView
 
@@ -99,23 +99,24 @@ def version(service: Service, study_id: str) -> int:
 def complete(service: Service, actor: Actor, study_id: str, typed: Study, version: int) -> None:
     """Keep who it is and what a person says of age, sex and view, and decide anew with it.
 
-    What a person leaves open is as the films' own tags say, also where somebody had typed it before. Which
-    fields of the identity changed stands in the history and in the audit trail; their values do not.
+    What a person leaves open, or as the films' own tags say it, counts as those say, also where somebody had
+    typed it before. Which fields of the identity changed stands in the history and in the audit trail; their
+    values do not.
 
     Raises:
+        Busy: a film cannot be read now; nothing was kept.
         Conflict: the study is no longer at `version`.
         StoreError: there is no such study.
     """
-    said = as_typed(typed)
-    told = {key: str(value) for key, value in said.items() if value is not None}
+    tags = _tags(service, study_id)
+    said = as_typed(typed, tags)
+    told = {key: str(value) for key, value in said.items() if value != OPEN[key]}
     detail: dict[str, str] = {}
-    tags = _taken_back(service, study_id)
     with change(service, actor, "complete", study_id, version, told, detail) as (row, _, session):
         if changed := _identify(session, study_id, identity(typed)):
             told[CHANGED] = detail[CHANGED] = ",".join(changed)
-        row.typed = said
-        known = Study(age_years=row.age_years, sex=Sex(row.sex), view=View(row.view))
-        shown = completed(known if tags is None else tags, said)
+        row.typed = said if said != OPEN else None
+        shown = completed(tags, said)
         row.age_years, row.sex, row.view = shown.age_years, shown.sex.value, shown.view.value
         weigh(row, outcomes(session, service.policy, [row])[row.id], service.policy)
 
@@ -145,24 +146,29 @@ def _study_of(service: Service, sha256: str) -> str:
     return study_id
 
 
-def _taken_back(service: Service, study_id: str) -> Study | None:
-    """Return what the films' tags say together, as they came in; None where nobody has typed anything yet."""
+def _tags(service: Service, study_id: str) -> Study:
+    """Return what the films' tags say together, as they came in.
+
+    Raises:
+        Busy: a film cannot be read now.
+    """
     with service.database.read() as session:
-        row = session.get(StudyRow, study_id)
-        if row is None or not row.typed:
-            return None
         query = select(ImageRow.sha256).where(ImageRow.study_id == study_id)
         films = session.scalars(query.order_by(ImageRow.received_utc, ImageRow.sha256)).all()
     together = Study()
     for sha256 in films:
-        with suppress(StoreError):  # a film that is gone says nothing any more
+        try:
             header = header_of(service.blobs.get(sha256), service.limits)
-            together = replace(
-                together,
-                age_years=header.age_years if together.age_years is None else together.age_years,
-                sex=header.sex if together.sex is Sex.UNKNOWN else together.sex,
-                view=_frontal(together.view, header.view),
-            )
+        except Busy:
+            raise
+        except StoreError:  # a film that is gone says nothing any more
+            continue
+        together = replace(
+            together,
+            age_years=header.age_years if together.age_years is None else together.age_years,
+            sex=header.sex if together.sex is Sex.UNKNOWN else together.sex,
+            view=_frontal(together.view, header.view),
+        )
     return together
 
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from cxr_core.access import Actor
 from cxr_core.domain import Notice
 from cxr_core.errors import Rejected
 from cxr_core.files import name
 from cxr_core.imaging.limits import Limits
 from cxr_core.imaging.refusals import reject
 from cxr_core.worklist.unpack import Archive, Turned, is_zip
-from cxr_core.worklist.values import BATCH, Incoming, Item
-
-if TYPE_CHECKING:
-    from cxr_core.worklist.service import Service
+from cxr_core.worklist.values import Incoming
 
 GROUP_FILES, GROUP_BYTES = 32, 32 * 2**20
 """Stored in one transaction: others who write do not wait long, and what is lost to a kill is small."""
@@ -77,26 +73,6 @@ def ahead(items: Iterator[Each]) -> Iterator[Each]:
         while (item := following.result()) is not None:
             following = pool.submit(next, items, None)
             yield item
-
-
-def take(
-    service: Service, actor: Actor, batch_id: str, group: Sequence[Handed], *, priority: int = BATCH
-) -> list[Item]:
-    """Return what became of each of a group, in order, once its films are on disk and all is in the batch.
-
-    Raises:
-        Busy: none of its films was taken in.
-    """
-    films = [each for each in group if isinstance(each, Incoming)]
-    stored = iter(service.add_to_batch(actor, batch_id, films, priority=priority) if films else [])
-    items: list[Item] = []
-    for each in group:
-        if isinstance(each, Incoming):
-            items.append(next(stored))
-            continue
-        service.refuse_in_batch(actor, batch_id, each.name, each.notice)
-        items.append(Item(each.name, None, each.notice))
-    return items
 
 
 def _films_in(path: Path) -> int:

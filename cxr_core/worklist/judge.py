@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from cxr_core.domain import Analysis, Sex, Study, Urgency, View
+from cxr_core.domain import Analysis, Sex, State, Study, Urgency, View
 from cxr_core.errors import PolicyError, StoreError
 from cxr_core.logs import Log
 from cxr_core.triage.order import tier_of
@@ -92,26 +92,42 @@ def assessed(session: Session, policy: Policy, rows: Sequence[StudyRow]) -> dict
     }
 
 
-def weigh(row: StudyRow, films: Sequence[Outcome], policy: Policy, *, by_person: bool = False) -> None:
+def weigh(
+    row: StudyRow,
+    films: Sequence[Outcome],
+    policy: Policy,
+    *,
+    by_person: bool = False,
+    was_critical: bool = False,
+) -> None:
     """Write into the row what its films say, and how urgent it is with what a person said of that.
 
-    What is graver than a person has seen must be seen again; what was critical stays so until a person
-    has acknowledged it or said otherwise, whatever a typed view or another model makes of it.
+    What is graver than a person has seen must be seen again; so must whatever is found in a study that was
+    read while it waited, or was refused. What was critical stays so until a person has acknowledged it or
+    said otherwise, whatever a typed view or another model makes of it.
+
+    Args:
+        row: of the study.
+        films: what is known of them.
+        policy: in force.
+        by_person: a person says now that it is not critical.
+        was_critical: it was before a person said otherwise, who takes that back now.
     """
     verdict = aggregate(films, policy)
     urgency = counting(overridden(row), films, policy)
     before, seen = Urgency(row.urgency), {label for label in row.findings.split("|") if label}
     held = (
-        before is Urgency.CRITICAL
+        (before is Urgency.CRITICAL or was_critical)
         and urgency is not Urgency.CRITICAL
         and row.acknowledged_utc is None
         and not by_person
     )
-    urgency = before if held else urgency
-    graver = urgency.rank < before.rank
-    if urgency is Urgency.CRITICAL and (graver or not seen.issuperset(verdict.findings)):
+    urgency = Urgency.CRITICAL if held else urgency
+    graver, more = urgency.rank < before.rank, not seen.issuperset(verdict.findings)
+    critical, unanswered = urgency is Urgency.CRITICAL, row.state in (None, State.REFUSED)
+    if critical and (graver or more):
         forget_acknowledgement(row)
-    if graver:
+    if graver or (more and (critical or unanswered)):
         reopen(row)
     for column, value in columns(verdict).items():
         setattr(row, column, value)
@@ -167,9 +183,27 @@ def completed(film: Study, typed: Mapping[str, Any] | None) -> Study:
     )
 
 
-def as_typed(study: Study) -> dict[str, Any]:
-    """Return what `StudyRow.typed` keeps of a study as a person completed it."""
-    return {"age_years": study.age_years, "sex": study.sex.value, "view": study.view.value}
+def laid_over(film: Study, typed: Mapping[str, Any] | None) -> Study:
+    """Return `completed`, but a film whose own tags say PA or AP is never made a lateral one.
+
+    What is typed is said of the whole study: its lateral film must not take away what the frontal one shows.
+    """
+    said = completed(film, typed)
+    frontal = film.view in (View.PA, View.AP)
+    return replace(said, view=film.view) if frontal and said.view is View.LATERAL else said
+
+
+def as_typed(study: Study, tags: Study = Study()) -> dict[str, Any]:  # noqa: B008 -- frozen
+    """Return what `StudyRow.typed` keeps of a study as a person completed it: what its tags do not say."""
+    return {
+        "age_years": None if study.age_years == tags.age_years else study.age_years,
+        "sex": (Sex.UNKNOWN if study.sex is tags.sex else study.sex).value,
+        "view": (View.UNKNOWN if study.view is tags.view else study.view).value,
+    }
+
+
+OPEN = as_typed(Study())
+"""Nothing typed."""
 
 
 def counted(
@@ -192,7 +226,7 @@ def decided(analysis: Analysis, typed: Mapping[str, Any] | None, policy: Policy)
     if not typed:
         return analysis
     versions = replace(analysis.versions, policy=policy.version)
-    return replace(amended(analysis, completed(analysis.study, typed), policy), versions=versions)
+    return replace(amended(analysis, laid_over(analysis.study, typed), policy), versions=versions)
 
 
 def films_of(session: Session, rows: Sequence[StudyRow]) -> dict[str, list[Film]]:

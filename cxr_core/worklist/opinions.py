@@ -80,7 +80,7 @@ def override(
             raise Conflict("the study has this urgency already")
         films = judge.outcomes(session, service.policy, [study])[study.id]
         given = Override(urgency, actor.name, marks(films))
-        _settle(service, session, actor, study, given)
+        _settle(service, session, actor, study, given, by_person=True)
         said |= {"from": before, reviews.SEEN: " ".join(sorted(given.seen))}
         detail["from"] = before
 
@@ -101,8 +101,10 @@ def undo(service: Service, actor: Actor, study_id: str, version: int, review_id:
     """Take back an opinion, an override, a note or a reading by an entry that says so; what was, holds again.
 
     Opinions, notes and readings are their author's, or a lead's, to undo. An override is undone by whoever
-    may override; the urgency is then the override's before it, or what the films say. A study whose reading
-    is undone is on the list as it was before: who had it, has it.
+    may override; the urgency is then the override's before it, or what the films say. That ends no alert
+    but one that this override raised: a critical study that nobody acknowledged is critical, also where the
+    override had lowered it. A study whose reading is undone is on the list as it was before: who had it,
+    has it.
 
     Raises:
         Conflict: the study is no longer at `version`, the entry cannot be undone or was before, the study
@@ -121,9 +123,14 @@ def undo(service: Service, actor: Actor, study_id: str, version: int, review_id:
                 raise Conflict("the study came back to the list since; there is nothing to undo")
             study.is_open, study.read_by, study.read_utc = True, None, None
         if entry.kind == reviews.OVERRIDE:
-            before = study.urgency
+            before, stood = study.urgency, reviews.override(done) == entry
             left = reviews.override((*done, Review(now, actor.name, reviews.UNDO, said)))
-            _settle(service, session, actor, study, _given(left) if left else None)
+            lowered = stood and reviews.lowered_critical(done, entry)
+            _settle(
+                *(service, session, actor, study, _given(left) if left else None),
+                by_person=stood and not lowered and entry.data["to"] == Urgency.CRITICAL,
+                was_critical=lowered,
+            )
             said |= {"from": before, "to": study.urgency}
             detail |= {"from": before, "to": study.urgency}
 
@@ -165,13 +172,23 @@ def _given(review: Review) -> Override:
 
 
 def _settle(
-    service: Service, session: Session, actor: Actor, study: StudyRow, given: Override | None
+    service: Service,
+    session: Session,
+    actor: Actor,
+    study: StudyRow,
+    given: Override | None,
+    *,
+    by_person: bool,
+    was_critical: bool = False,
 ) -> None:
-    """Let the override, or none, stand; not where that lowers what another person has."""
+    """Let the override, or none, stand; not where that lowers what another person has.
+
+    The last two are `judge.weigh`'s.
+    """
     before = Urgency(study.urgency)
     study.override = given.as_json() if given else None
     films = judge.outcomes(session, service.policy, [study])[study.id]
-    judge.weigh(study, films, service.policy, by_person=True)
+    judge.weigh(study, films, service.policy, by_person=by_person, was_critical=was_critical)
     lowered = Urgency(study.urgency).rank > before.rank
     if lowered and study.is_open and study.claimed_by not in (None, actor.name):
         raise Conflict("another person has this study; to lower its urgency it must be released first")

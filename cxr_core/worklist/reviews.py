@@ -12,6 +12,7 @@ from dataclasses import replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from cxr_core.domain import Urgency
 from cxr_core.worklist.schema import ReviewRow
 from cxr_core.worklist.values import Opinion, Review, Standing
 
@@ -59,6 +60,18 @@ def override(reviews: Sequence[Review]) -> Review | None:
     gone = undone(reviews)
     found = [each for each in reviews if each.kind == OVERRIDE and each.id not in gone]
     return found[-1] if found else None
+
+
+def lowered_critical(reviews: Sequence[Review], given: Review) -> bool:
+    """Return whether an override took a study down from critical, which its films had made it.
+
+    Also where it stands on another one that did so and was undone since.
+    """
+    before = override([each for each in reviews if each.id < given.id])
+    by_films = before is None or before.data["to"] != Urgency.CRITICAL
+    if given.data["from"] == Urgency.CRITICAL and by_films:
+        return True
+    return before is not None and before.id in undone(reviews) and lowered_critical(reviews, before)
 
 
 def standing(reviews: Sequence[Review]) -> Standing:

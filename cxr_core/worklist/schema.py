@@ -184,7 +184,7 @@ class ImageRow(Base):
     status: Mapped[str] = mapped_column(WORD, default="waiting")
     """waiting, assessed, refused, dead (its decoder failed too often) or conflict (see `conflicts_with`)."""
     attempts: Mapped[int] = mapped_column(default=0)
-    """How often its decoder died or ran out of time."""
+    """How often its decoder died or ran out of time since it was last answered, or asked about anew."""
     conflicts_with: Mapped[str | None] = mapped_column(SHA256)
     """The film that had this SOPInstanceUID first, with other pixels."""
     result_id: Mapped[int | None]

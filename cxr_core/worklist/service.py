@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 
 from cxr_core.access import Action, Actor, Role
-from cxr_core.domain import Correction, Notice, Study, Urgency
+from cxr_core.domain import Correction, Study, Urgency
 from cxr_core.errors import ModelError, PolicyError, Rejected
 from cxr_core.imaging.deidentify import Anonymous, Text
 from cxr_core.imaging.limits import Limits
@@ -58,6 +58,7 @@ from cxr_core.worklist.model_in_force import ModelInForce
 from cxr_core.worklist.schema import WorkerRow
 from cxr_core.worklist.site_readings import Background, Readings
 from cxr_core.worklist.turnaround import Turnaround, turnaround
+from cxr_core.worklist.unpack import Turned
 from cxr_core.worklist.values import (
     BATCH,
     Alert,
@@ -273,16 +274,14 @@ class Service:
         return batches.start(self, actor, total, source)
 
     def add_to_batch(
-        self, actor: Actor, batch_id: str, files: Sequence[Incoming], *, priority: int = BATCH
+        self, actor: Actor, batch_id: str, files: Sequence[Incoming | Turned], *, priority: int = BATCH
     ) -> list[Item]:
-        """Return what became of each file, once all are on disk and in the batch; raises as `submit`."""
+        """Return what became of each file, once all are on disk and in the batch; raises as `submit`.
+
+        Those that could not even be read are noted with the others.
+        """
         actor = self.check(actor, Action.SUBMIT)
         return batches.add(self, actor, batch_id, files, priority=priority)
-
-    def refuse_in_batch(self, actor: Actor, batch_id: str, name: str, notice: Notice) -> None:
-        """Note a file of the batch that could not even be read."""
-        actor = self.check(actor, Action.SUBMIT)
-        batches.refuse(self, actor, batch_id, name, notice)
 
     def finish_batch(self, actor: Actor, batch_id: str) -> None:
         """Note that the batch's last file has been handed in."""
@@ -331,14 +330,18 @@ class Service:
 
     # ---- for whoever leads
 
-    def turnaround(self, actor: Actor, since: datetime, until: datetime) -> Turnaround:
-        """Return how long the studies received in [since, until) waited; days and hours in `since`'s zone.
+    def turnaround(
+        self, actor: Actor, since: datetime, until: datetime, zone: tzinfo | None = None
+    ) -> Turnaround:
+        """Return how long the studies received in [since, until) waited; days and hours in the zone.
+
+        None is this machine's zone, as it was at each moment.
 
         Raises:
             ValueError: a time without zone.
         """
         self.check(actor, Action.TURNAROUND, look=True)
-        return turnaround(self, since, until)
+        return turnaround(self, since, until, zone)
 
     def verdicts(self, actor: Actor) -> Verdicts:
         """Return what readers held of the findings, as far as it stands, the oldest first."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, tzinfo
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -122,8 +122,14 @@ class Turnaround:
     hours: tuple[tuple[int, tuple[TierTimes, ...]], ...]
 
 
-def turnaround(service: Service, since: datetime, until: datetime) -> Turnaround:
-    """Return how long the studies received in [since, until) waited; days and hours are of `since`'s zone.
+def turnaround(service: Service, since: datetime, until: datetime, zone: tzinfo | None = None) -> Turnaround:
+    """Return how long the studies received in [since, until) waited; days and hours are of the zone.
+
+    Args:
+        service: whose list it is.
+        since: start of the period, aware.
+        until: end of the period, aware, not included.
+        zone: None: this machine's, as it was at each moment.
 
     Raises:
         ValueError: a time without zone.
@@ -134,7 +140,7 @@ def turnaround(service: Service, since: datetime, until: datetime) -> Turnaround
     with service.database.read() as session:
         found = passages(session, since, until)
     limits = {urgency: max_wait(service.policy, urgency).total_seconds() for urgency in Urgency}
-    return measured(found, limits, since, until, now)
+    return measured(found, limits, since, until, now, zone)
 
 
 def passages(session: Session, since: datetime, until: datetime) -> list[Passage]:
@@ -178,8 +184,9 @@ def measured(
     since: datetime,
     until: datetime,
     now: datetime,
+    zone: tzinfo | None = None,
 ) -> Turnaround:
-    """Return the waits of these studies, by tier, by day and by hour of receipt in the zone of `since`.
+    """Return the waits of these studies, by tier, by day and by hour of receipt in the zone.
 
     Args:
         passages: studies received in [since, until).
@@ -187,11 +194,12 @@ def measured(
         since: start of the period, aware.
         until: end of the period, aware, not included.
         now: until when unread studies have waited.
+        zone: None: this machine's, as it was at each moment; the one `since` bears would be that day's alone.
     """
     days: dict[date, list[Passage]] = {}
     hours: dict[int, list[Passage]] = {}
     for each in passages:
-        local = each.received.astimezone(since.tzinfo)
+        local = each.received.astimezone(zone)
         days.setdefault(local.date(), []).append(each)
         hours.setdefault(local.hour, []).append(each)
     return Turnaround(

@@ -53,6 +53,21 @@ def test_twelve_folders_and_the_publishers_two_lists(tmp_path):
     assert index.of("test").patients == 10
 
 
+def test_a_listed_film_without_an_entry_moves_no_patient_to_another_split(tmp_path):
+    root = nih(tmp_path, patients=60)
+    lists = [root / f"{split}_list.txt" for split in ("train", "val", "test")]
+    (root / "train_val_list.txt").write_text("".join(path.read_text() for path in lists))
+    for path in lists:
+        path.unlink()
+    before = read(root).table.set_index("file")["split"]
+    with (root / "train_val_list.txt").open("a") as file:
+        file.write("99999999_000.png\n")
+    index = read(root)
+    assert [problem.code for problem in index.problems] == ["no_entry"]
+    pd.testing.assert_series_equal(index.table.set_index("file")["split"], before)
+    assert set(before) == {"train", "val"}
+
+
 def test_small_films_are_added_to_train_and_nowhere_else(tmp_path):
     root = nih(tmp_path)
     entry = root / "Data_Entry_2017_v2020.csv"

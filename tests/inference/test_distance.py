@@ -343,6 +343,11 @@ def films_root(tmp_path: Path) -> Path:
 def test_the_command_fits_prints_and_keeps_a_sound_model(tmp_path, films_root, monkeypatch):
     monkeypatch.setattr(fitting, "DRAWN", 6)
     monkeypatch.setattr(fitting, "HELD_DRAWN", 2)
+    monkeypatch.setattr(fitting, "TRIED_DRAWN", 3)
+    drawn, draw = [], fitting.make_phantom
+    monkeypatch.setattr(
+        fitting, "make_phantom", lambda seed, *a, **k: drawn.append(seed) or draw(seed, *a, **k)
+    )
     folder = tmp_path / "models" / "effusion-balanced"
     shutil.copytree(ROOT / "models" / folder.name, folder)
     monkeypatch.setenv("CXR_MODELS_DIR", str(folder.parent))
@@ -356,6 +361,7 @@ def test_the_command_fits_prints_and_keeps_a_sound_model(tmp_path, films_root, m
     before = registry.verify(folder)
     looked = run()
     assert looked.exit_code == 0, looked.output
+    assert sorted(drawn) == [1_000_000 + seed for seed in range(9)], "none that set a limit is tried by it"
     assert registry.verify(folder) == before, "looking changes nothing"
     assert run("--write").exit_code == 1, "it answers otherwise, so it needs another version"
     kept = run("--write", "--version", "9.9.9")
@@ -367,4 +373,5 @@ def test_the_command_fits_prints_and_keeps_a_sound_model(tmp_path, films_root, m
     assert made.distance is not None
     assert (made.manifest.version, made.manifest.data) == ("9.9.9", before.data)
     assert "| no chest film | Noise | 4 |" in (folder / "card.md").read_text(encoding="utf-8")
+    assert "| phantoms | drawn anew | 3 |" in (folder / "card.md").read_text(encoding="utf-8")
     assert "another version than 9.9.9" in run("--write", "--version", "9.9.9").stderr

@@ -23,7 +23,6 @@ from cxr_core.domain import (
     Correction,
     Gate,
     GateOutcome,
-    Notice,
     Study,
     Urgency,
     Versions,
@@ -314,9 +313,6 @@ CALLS: dict[str, Call] = {
     ),
     "start_batch": Call(A.SUBMIT, lambda s, a, w: s.start_batch(a, 1, Source.CLI)),
     "add_to_batch": Call(A.SUBMIT, lambda s, a, w: s.add_to_batch(a, w.batch(a), [w.file()]), ("submit",)),
-    "refuse_in_batch": Call(
-        A.SUBMIT, lambda s, a, w: s.refuse_in_batch(a, w.batch(a), "x", Notice("too_many_bytes", "b"))
-    ),
     "finish_batch": Call(A.SUBMIT, lambda s, a, w: s.finish_batch(a, w.batch(a))),
     "batch": Call(A.SUBMIT, lambda s, a, w: s.batch(a, w.batch(a))),
     "batches": Call(A.SUBMIT, lambda s, a, w: s.batches(a)),

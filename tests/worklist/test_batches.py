@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from cxr_core.access import Actor, Role
-from cxr_core.domain import Notice
 from cxr_core.errors import Busy, Forbidden, StoreError
 from cxr_core.imaging.refusals import refusal
-from cxr_core.worklist import queue
+from cxr_core.worklist import batches, queue
 from cxr_core.worklist.batches import SILENT
 from cxr_core.worklist.schema import BatchItemRow, ImageRow
 from cxr_core.worklist.service import Service
+from cxr_core.worklist.unpack import Turned
 from cxr_core.worklist.values import Incoming, Source
 from tests.worklist.work import answers
 
@@ -38,20 +38,21 @@ def reopened(service: Service) -> Service:
 def test_a_batch_counts_what_was_stored_known_and_refused(service, files):
     service.submit(BEN, files[0], source=Source.CLI)
     batch_id = service.start_batch(ANN, 5, Source.PAGE)
-    first = service.add_to_batch(ANN, batch_id, [*files[:2], Incoming("empty.png", b"")])
-    service.refuse_in_batch(ANN, batch_id, "locked.png", refusal("zip_encrypted"))
+    turned = Turned("locked.png", refusal("zip_encrypted"))
+    first = service.add_to_batch(ANN, batch_id, [files[0], turned, files[1], Incoming("empty.png", b"")])
     again = service.add_to_batch(ANN, batch_id, [files[1]])
-    assert [item.name for item in first] == ["0.png", "1.png", "empty.png"]
-    assert [item.receipt and item.receipt.new for item in (*first, *again)] == [False, True, None, False]
-    assert first[2].refusal is not None
-    assert first[2].refusal.code == "empty_file"
+    assert [item.name for item in first] == ["0.png", "locked.png", "1.png", "empty.png"]
+    new = [item.receipt and item.receipt.new for item in (*first, *again)]
+    assert new == [False, None, True, None, False]
+    codes = [item.refusal and item.refusal.code for item in first]
+    assert codes == [None, "zip_encrypted", None, "empty_file"]
     view = reopened(service).batch(ANN, batch_id)
     assert (view.total, view.stored, view.known, view.answered, view.source) == (5, 3, 2, 0, "page")
     assert [(name, why.code) for name, why in view.refused] == [
-        ("empty.png", "empty_file"),
         ("locked.png", "zip_encrypted"),
+        ("empty.png", "empty_file"),
     ]
-    assert view.refused[1][1] == refusal("zip_encrypted")
+    assert view.refused[0][1] == refusal("zip_encrypted")
     assert view.turned_away == 2
 
 
@@ -100,7 +101,7 @@ def test_positions_go_on_where_another_process_left_them(service, files):
     batch_id = service.start_batch(ANN, 4, Source.CLI)
     service.add_to_batch(ANN, batch_id, files[:2])
     other = reopened(service)
-    other.refuse_in_batch(ANN, batch_id, "x", Notice("empty_file", "", ""))
+    other.add_to_batch(ANN, batch_id, [Turned("x", refusal("zip_name"))])
     other.add_to_batch(ANN, batch_id, files[2:3])
     with service.database.read() as session:
         rows = session.query(BatchItemRow).order_by(BatchItemRow.position)
@@ -120,7 +121,6 @@ def test_batches_are_the_actors_own_newest_first(service, clock):
     for call in (
         lambda: service.batch(ANN, theirs),
         lambda: service.add_to_batch(ANN, theirs, []),
-        lambda: service.refuse_in_batch(ANN, theirs, "x", Notice("empty_file", "", "")),
         lambda: service.finish_batch(ANN, theirs),
         lambda: service.batch(ANN, "none"),
     ):
@@ -141,13 +141,30 @@ def test_a_group_is_taken_in_and_noted_or_neither(service, files):
         assert session.query(ImageRow).count() == 0
 
 
+def test_what_cannot_be_noted_as_refused_takes_no_film_in(service, files, monkeypatch):
+    """Whoever reads "nothing was taken in" hands the whole group in again."""
+    batch_id = service.start_batch(ANN, 2, Source.CLI)
+    item_row = batches._row
+
+    def full(batch, position, item):
+        if item.refusal is not None:
+            raise Busy("the disk is full")
+        return item_row(batch, position, item)
+
+    monkeypatch.setattr(batches, "_row", full)
+    with pytest.raises(Busy):
+        service.add_to_batch(ANN, batch_id, [files[0], Turned("x", refusal("zip_name"))])
+    with service.database.read() as session:
+        assert session.query(ImageRow).count() == session.query(BatchItemRow).count() == 0
+
+
 @pytest.mark.parametrize(
     ("name", "kept"), [("a\0b.png", "a\\x00b.png"), ("\ud800.png", "\\ud800.png"), ("a\nb.png", "a\nb.png")]
 )
 def test_a_name_that_no_database_can_hold_keeps_no_film_out(service, films, name, kept):
     batch_id = service.start_batch(ANN, 3, Source.PAGE)
     items = service.add_to_batch(ANN, batch_id, [Incoming(name, films.png(1)), Incoming(name, b"")])
-    service.refuse_in_batch(ANN, batch_id, name, refusal("zip_name"))
+    service.add_to_batch(ANN, batch_id, [Turned(name, refusal("zip_name"))])
     assert [item.name for item in items] == [name, name]
     view = service.batch(ANN, batch_id)
     assert (view.stored, [told for told, _ in view.refused]) == (1, [kept, kept])

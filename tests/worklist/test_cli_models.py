@@ -15,6 +15,7 @@ from cxr_core.settings import Settings
 from cxr_core.worklist.database import SQLITE_FILE
 from cxr_core.worklist.service import open_service
 from tests.evaluation.tabled import with_tables
+from tests.training.made_run import make_run
 from tests.worklist.test_models import made
 
 
@@ -117,3 +118,25 @@ def test_figures_are_not_written_under_a_model_that_was_activated(cxr, settings)
     assert evaluate("two", "--split", "test", "--resamples", "5").exit_code == 0
     assert cxr("activate", "one", "--note", "back").exit_code == 0
     assert evaluate("two", "--split", "test", "--write", "--resamples", "5").exit_code == 0
+
+
+def test_a_run_is_not_exported_in_the_place_of_a_model_that_was_activated_or_without_a_version(
+    cxr, settings, tmp_path
+):
+    def export(*arguments: str) -> Result:
+        return CliRunner().invoke(app, ["export", str(run), "--data", str(tmp_path), *arguments])
+
+    run = make_run(tmp_path / "runs", name="two")
+    before = (settings.models_dir / "two" / "manifest.toml").read_bytes()
+    unsaid = export()
+    assert (unsaid.exit_code, "already: say the new one's version with --version" in unsaid.output) == (
+        1,
+        True,
+    )
+    assert cxr("activate", "two", "--note", "why").exit_code == 0
+    refused = export("--version", "3.0.0")
+    assert refused.exit_code == 1
+    assert "two 2.0.0 is in force" in refused.output
+    assert "--out" in refused.output
+    assert (settings.models_dir / "two" / "manifest.toml").read_bytes() == before
+    assert "in force" not in export("--version", "3.0.0", "--out", str(tmp_path / "elsewhere")).output

@@ -9,8 +9,10 @@ from sqlalchemy import select, text
 from typer.testing import CliRunner, Result
 
 from cxr_core.cli import app
+from cxr_core.errors import Busy
 from cxr_core.settings import Settings
-from cxr_core.worklist import audit
+from cxr_core.worklist import accounts, audit
+from cxr_core.worklist import backup as copying
 from cxr_core.worklist.blobs import Blobs
 from cxr_core.worklist.database import BLOBS_FOLDER, open_database
 from cxr_core.worklist.schema import SignInRow
@@ -103,6 +105,35 @@ def test_backup_and_restore_by_command(cxr, home, tmp_path, monkeypatch):
     assert restored.exit_code == 0, restored.stderr
     assert restored.stdout == done.stdout.replace("copied", "restored")
     assert cxr("audit", "verify").stdout.startswith("whole: 4 events")
+    database = open_database(replace(home, home=tmp_path / "fresh"))
+    with database.read() as session:
+        assert [row.ended_why for row in session.scalars(select(SignInRow))] == ["revoked"]
+    database.close()
+
+
+def test_nothing_is_restored_whose_sign_ins_cannot_be_ended_with_it(cxr, home, tmp_path, monkeypatch):
+    assert cxr("backup", tmp_path / "copy").exit_code == 0
+    monkeypatch.setenv("CXR_HOME", str(tmp_path / "fresh"))
+
+    def cut(*_):
+        raise Busy("the database has no connection free")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(accounts, "end", cut)
+        assert cxr("restore", tmp_path / "copy").exit_code == 1
+    assert cxr("restore", tmp_path / "copy").exit_code == 0, "it goes on: no row is there"
+
+
+@pytest.mark.parametrize("wrong", ["DELETE FROM audit_head", "UPDATE audit_head SET seq = 1"])
+def test_a_trail_that_takes_no_event_hinders_no_restore(cxr, home, tmp_path, monkeypatch, wrong):
+    database = open_database(home)
+    with database.write() as session:
+        session.execute(text(wrong))
+    copying.backup(database, Blobs(home.home / BLOBS_FOLDER), home.home, tmp_path / "copy")
+    database.close()
+    monkeypatch.setenv("CXR_HOME", str(tmp_path / "fresh"))
+    restored = cxr("restore", tmp_path / "copy")
+    assert (restored.exit_code, "BROKEN at event" in restored.stdout) == (1, True)
     database = open_database(replace(home, home=tmp_path / "fresh"))
     with database.read() as session:
         assert [row.ended_why for row in session.scalars(select(SignInRow))] == ["revoked"]

@@ -10,7 +10,7 @@ from sqlalchemy import delete, func, select, update
 
 from cxr_core.access import Actor, Role
 from cxr_core.domain import Sex, State, Study, Urgency, View
-from cxr_core.errors import Conflict, Forbidden, StoreError
+from cxr_core.errors import Busy, Conflict, Forbidden, StoreError
 from cxr_core.pipeline import analyse
 from cxr_core.worklist import queue
 from cxr_core.worklist.aggregate import LOST
@@ -111,6 +111,13 @@ def test_which_fields_of_the_identity_changed_is_kept_without_their_values(servi
     assert "changed" not in review.data
 
 
+def test_a_question_of_several_lines_is_kept_on_one(service, films):
+    receipt = hand_in(service, films.png(1))
+    service.complete(NURSE, receipt.study_id, Study(question="Fever since Monday.\r\nPneumonia?\n\x00"), 1)
+    shown = service.study(NURSE, receipt.study_id).study
+    assert shown.question == "Fever since Monday. Pneumonia? \\x00"
+
+
 def test_typing_a_lateral_view_refuses_the_film(service, films, kit):
     receipt = hand_in(service, films.png(1))
     work(service, kit)
@@ -144,13 +151,55 @@ def test_what_a_person_typed_is_taken_back_by_leaving_it_open(service, films, ki
         return service.study(NURSE, receipt.study_id)
 
     first = service.study(NURSE, receipt.study_id)
-    wrong = complete(Study(age_years=6.0, sex=Sex.MALE, view=View.LATERAL))
-    assert (wrong.line.age_years, wrong.line.sex, wrong.line.view) == (6.0, Sex.MALE, View.LATERAL)
-    assert wrong.line.state is State.REFUSED
+    wrong = complete(Study(age_years=6.0, sex=Sex.MALE, view=View.AP))
+    assert (wrong.line.age_years, wrong.line.sex, wrong.line.view) == (6.0, Sex.MALE, View.AP)
+    assert one(wrong.films).analysis.gate.codes == ("child",)
     right = complete(Study())
     assert (right.line.age_years, right.line.sex, right.line.view) == (44.0, Sex.FEMALE, View.PA)
     assert right.line.state is first.line.state
     assert one(right.films).analysis.predictions == one(first.films).analysis.predictions
+
+
+def test_a_form_saved_with_the_tags_own_age_sex_and_view_types_none_of_them(service, films):
+    tags = {"PatientAge": "044Y", "PatientSex": "F", "ViewPosition": "LL"}
+    receipt = hand_in(service, films.dicom(1, study=7, **tags))
+    before = service.study(NURSE, receipt.study_id)
+    form = replace(before.study, referrer_phone="4711")
+    service.complete(NURSE, receipt.study_id, form, before.line.version)
+    after = service.study(NURSE, receipt.study_id)
+    assert one(after.reviews).data == {"changed": "referrer_phone"}
+    assert (after.line.age_years, after.line.sex, after.line.view) == (44.0, Sex.FEMALE, View.LATERAL)
+    hand_in(service, films.dicom(2, study=7, ViewPosition="PA"))
+    assert service.study(NURSE, receipt.study_id).line.view is View.PA
+
+
+def test_a_lateral_view_typed_for_a_study_is_not_laid_over_a_film_that_says_pa(service, films, kit):
+    receipt = hand_in(service, films.dicom(1, study=7, ViewPosition=None, ViewCodeSequence=None))
+    hand_in(service, films.dicom(2, study=7, ViewPosition="PA"))
+    work(service, kit)
+    before = service.study(NURSE, receipt.study_id)
+    assert all(film.analysis.refusal is None for film in before.films)
+    service.complete(NURSE, receipt.study_id, Study(view=View.LATERAL), before.line.version)
+    after = service.study(NURSE, receipt.study_id)
+    refused = {film.sha256: film.analysis.refusal for film in after.films}
+    assert refused.pop(receipt.sha256).code == "lateral_view"
+    assert [*refused.values()] == [None]
+    assert after.line.view is View.LATERAL
+    form = replace(after.study, referrer_phone="4711")
+    service.complete(NURSE, receipt.study_id, form, after.line.version)
+    assert service.study(NURSE, receipt.study_id).line.view is View.LATERAL
+
+
+def test_while_a_film_cannot_be_read_nothing_is_taken_for_typed(service, films, monkeypatch):
+    receipt = hand_in(service, films.dicom(1, ViewPosition="LL"))
+
+    def busy(_):
+        raise Busy("the disk cannot be read")
+
+    monkeypatch.setattr(service.blobs, "get", busy)
+    with pytest.raises(Busy):
+        service.complete(NURSE, receipt.study_id, Study(view=View.LATERAL), 1)
+    assert service.version(NURSE, receipt.study_id) == 1
 
 
 def test_an_age_typed_for_a_film_without_tags_is_taken_back(service, films):

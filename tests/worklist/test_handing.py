@@ -7,14 +7,10 @@ import zipfile
 
 import pytest
 
-from cxr_core.access import Actor, Role
 from cxr_core.imaging.limits import Limits
-from cxr_core.imaging.refusals import refusal
 from cxr_core.worklist import handing
 from cxr_core.worklist.unpack import Turned
-from cxr_core.worklist.values import Incoming, Source
-
-NURSE = Actor("nurse", Role.CLINICIAN)
+from cxr_core.worklist.values import Incoming
 
 
 @pytest.fixture
@@ -78,14 +74,3 @@ def test_what_goes_wrong_while_reading_ahead_is_raised():
     assert next(ahead) == 1
     with pytest.raises(OSError, match="gone"):
         next(ahead)
-
-
-def test_a_group_is_answered_in_order(service, films):
-    batch_id = service.start_batch(NURSE, 3, Source.CLI)
-    why = refusal("zip_link")
-    group = [Turned("link", why), Incoming("film", films.png(1)), Incoming("empty", b"")]
-    items = handing.take(service, NURSE, batch_id, group)
-    assert [item.name for item in items] == ["link", "film", "empty"]
-    assert [item.refusal and item.refusal.code for item in items] == ["zip_link", None, "empty_file"]
-    view = service.batch(NURSE, batch_id)
-    assert (view.stored, {name for name, _ in view.refused}) == (1, {"link", "empty"})

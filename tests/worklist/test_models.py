@@ -226,6 +226,9 @@ def test_a_version_never_stands_for_two_models(worklist, shelves, quick):
     made(shelves, "two", "2.0.0")
     with pytest.raises(Invalid, match=r"was in force as two 2\.0\.0"):
         worklist.activate_model(LEAD, "two", "other weights, the same version")
+    with pytest.raises(ModelError, match=r"was in force as two 2\.0\.0"):
+        worklist.reanalyse(LEAD, submit(worklist, png(1)), "two")
+    assert rows(worklist, StudyRow)[0].wanted_model is None
 
 
 def test_figures_of_another_network_never_go_live(worklist, shelves, quick):

@@ -261,6 +261,14 @@ def test_the_composed_app_asks_people_who_they_are_by_a_file_that_is_mounted():
     assert not any("secrets" in SERVICES[other] for other in ("worker", "database"))
 
 
+def test_app_and_worker_go_by_the_sites_clock_and_do_not_start_without_it():
+    for name in ("app", "worker"):
+        asked = re.fullmatch(r"\$\{(\w+):\?[^}]+\}", SERVICES[name]["environment"]["TZ"])
+        assert asked is not None
+        assert any(f'echo "{asked[1]}=' in line for line in shell_blocks())
+    assert "docker compose run --rm --no-deps worker date" in shell_blocks()
+
+
 def test_volumes_are_declared_and_lie_where_the_program_looks():
     mounts = {name: dict(each.split(":") for each in one["volumes"]) for name, one in SERVICES.items()}
     assert {volume for each in mounts.values() for volume in each} == set(COMPOSE["volumes"])

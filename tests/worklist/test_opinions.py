@@ -34,9 +34,10 @@ ONE = f"{1:032x}"
 PNEUMOTHORAX, NODULE, NOTHING = {"Pneumothorax": 0.9}, {"Nodule": 0.9}, {}
 
 
-def analysis(film: int, positive: dict[str, float], model: str = "m 1"):
+def analysis(film: int, positive: dict[str, float], model: str = "m 1", view: View = View.PA):
     made = analyses.assessed(positive)
-    return replace(made, sha256=f"{film:064x}", versions=replace(made.versions, model=model))
+    said, versions = replace(made.study, view=view), replace(made.versions, model=model)
+    return replace(made, sha256=f"{film:064x}", study=said, versions=versions)
 
 
 def answered(service, positive: dict[str, float]) -> None:
@@ -49,7 +50,7 @@ def answered(service, positive: dict[str, float]) -> None:
     answer(service, 1, positive)
 
 
-def answer(service, film: int, positive: dict[str, float], model: str = "m 1") -> None:
+def answer(service, film: int, positive: dict[str, float], model: str = "m 1", view: View = View.PA) -> None:
     """Let a worker answer a film of the study; the film is made if it is not there."""
     with service.database.write() as session:
         found = session.get(ImageRow, f"{film:064x}")
@@ -59,7 +60,7 @@ def answer(service, film: int, positive: dict[str, float], model: str = "m 1") -
             found.status = "waiting"
         queue.put(session.get(StudyRow, ONE), service.clock())
     (job,) = queue.claim(service, "w", 1)
-    assert queue.record(service, "w", job, [Answer(analysis(film, positive, model), None, (), None)])
+    assert queue.record(service, "w", job, [Answer(analysis(film, positive, model, view), None, (), None)])
 
 
 @pytest.fixture
@@ -554,15 +555,64 @@ def test_an_answer_written_before_overrides_were_known_is_read_as_it_is(service)
     assert line(service).overridden is None
 
 
+# ---- what was read
+
+
+@pytest.mark.parametrize("status", ["waiting", "dead"])
+def test_a_study_read_before_it_was_answered_comes_back_with_what_is_found(service, status):
+    """For review, as it was while nobody knew, stands above significant."""
+    put(service.database, [study(1, state=None, urgency="review")], images=[image(1, 1, status=status)])
+    service.mark_read(ANN, ONE, version(service))
+    answer(service, 1, NODULE)
+    assert (line(service).urgency, line(service).status) == (Urgency.SIGNIFICANT, Status.NEW)
+    assert [each.study_id for each in service.page(VIC, Query()).lines] == [ONE]
+    service.mark_read(ANN, ONE, version(service))
+    answer(service, 1, NODULE, "m 2")
+    answer(service, 1, NOTHING, "m 3")
+    assert line(service).status is Status.READ, "nothing that was not seen"
+
+
+def test_a_study_read_with_its_answer_stays_read_where_another_one_is_no_graver(service):
+    answered(service, NODULE)
+    service.mark_read(ANN, ONE, version(service))
+    answer(service, 1, NODULE | {"Mass": 0.95}, "m 2")
+    assert (line(service).findings, line(service).urgency) == (("Mass", "Nodule"), Urgency.SIGNIFICANT)
+    assert line(service).status is Status.READ
+
+
+def test_a_study_read_while_its_film_waited_stays_read_where_nothing_is_found(service):
+    put(service.database, [study(1, state=None, urgency="review")], images=[image(1, 1, status="waiting")])
+    service.mark_read(ANN, ONE, version(service))
+    answer(service, 1, NOTHING)
+    assert (line(service).urgency, line(service).status) == (Urgency.ROUTINE, Status.READ)
+
+
 # ---- what was critical
+
+
+def test_a_form_saved_for_a_lateral_film_takes_no_later_frontal_finding_away(service, films):
+    lateral = service.submit(ANN, Incoming("a.dcm", films.dicom(1, ViewPosition="LL")), source=Source.CLI)
+    shown = service.study(VIC, lateral.study_id, audited=False)
+    form = replace(shown.study, referrer_phone="4711")
+    service.complete(ANN, lateral.study_id, form, shown.line.version)
+    second = service.submit(
+        ANN, Incoming("b.dcm", films.dicom(2, study=1, ViewPosition="PA")), source=Source.CLI
+    )
+    assert second.study_id == lateral.study_id
+    (job,) = queue.claim(service, "w", 1)
+    said = replace(analysis(0, PNEUMOTHORAX), sha256=second.sha256)
+    assert queue.record(service, "w", job, [Answer(said, None, (), None)])
+    after = service.study(VIC, lateral.study_id, audited=False).line
+    assert (after.urgency, after.view, len(service.alerts(VIC))) == (Urgency.CRITICAL, View.PA, 1)
 
 
 def test_an_alert_stands_until_a_person_acknowledges_it_whatever_other_answers_say(critical):
     """A typed lateral view refuses the film, another model finds nothing: neither may end the alert."""
+    answer(critical, 1, PNEUMOTHORAX, model="m 0", view=View.UNKNOWN)
     typed = replace(critical.study(VIC, ONE, audited=False).study, view=View.LATERAL)
     critical.complete(ANN, ONE, typed, version(critical))
     assert (row(critical).state, row(critical).urgency) == ("refused", "critical")
-    answer(critical, 1, NOTHING, model="m 2")
+    answer(critical, 1, NOTHING, model="m 2", view=View.UNKNOWN)
     assert [alert.study_id for alert in critical.alerts(VIC)] == [ONE]
     assert HELD in row(critical).reasons
     critical.acknowledge(ANN, ONE, version(critical), told="ward", how="in person")
@@ -581,3 +631,61 @@ def test_a_study_that_became_critical_after_it_was_overridden_stays_so_until_som
     assert [alert.study_id for alert in clear.alerts(VIC)] == [ONE]
     clear.acknowledge(ANN, ONE, version(clear), told="ward", how="in person")
     assert row(clear).urgency == "significant"
+
+
+def test_to_undo_an_override_ends_no_alert_that_it_had_not_raised(clear):
+    clear.override(ANN, ONE, version(clear), Urgency.SIGNIFICANT, "cough for weeks")
+    old = last_review(clear)
+    answer(clear, 1, PNEUMOTHORAX, model="m 2")
+    answer(clear, 1, NOTHING, model="m 3")
+    clear.undo(BEN, ONE, version(clear), old)
+    assert (row(clear).urgency, HELD in row(clear).reasons) == ("critical", True)
+    assert [alert.study_id for alert in clear.alerts(VIC)] == [ONE]
+    clear.acknowledge(ANN, ONE, version(clear), told="ward", how="in person")
+    assert row(clear).urgency == "routine"
+
+
+@pytest.fixture
+def held(critical):
+    """Critical, though its films no longer say so: nobody has acknowledged it."""
+    answer(critical, 1, NOTHING, model="m 2")
+    assert (row(critical).urgency, HELD in row(critical).reasons) == ("critical", True)
+    return critical
+
+
+def test_a_held_alert_that_was_lowered_by_mistake_stands_again_once_that_is_undone(held):
+    held.override(ANN, ONE, version(held), Urgency.URGENT, "wrong row")
+    held.mark_read(ANN, ONE, version(held))
+    held.undo(ANN, ONE, version(held), [each.id for each in reviewed(held)][0])
+    assert (line(held).urgency, line(held).status) == (Urgency.CRITICAL, Status.NEW)
+    assert (HELD in row(held).reasons, len(held.alerts(VIC))) == (True, 1)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_held_alert_lowered_twice_stands_again_once_both_are_undone_in_any_order(held, first):
+    held.override(ANN, ONE, version(held), Urgency.URGENT, "wrong row")
+    held.override(BEN, ONE, version(held), Urgency.ROUTINE, "wrong row too")
+    given = [each.id for each in reviewed(held)]
+    held.undo(LEAD, ONE, version(held), given[first])
+    assert line(held).urgency is (Urgency.URGENT if first else Urgency.ROUTINE)
+    held.undo(LEAD, ONE, version(held), given[1 - first])
+    assert (line(held).urgency, len(held.alerts(VIC))) == (Urgency.CRITICAL, 1)
+
+
+def test_what_only_an_undone_override_had_made_critical_is_not_held(clear):
+    clear.override(ANN, ONE, version(clear), Urgency.CRITICAL, "a line")
+    clear.override(BEN, ONE, version(clear), Urgency.URGENT, "a fold")
+    for entry in reviewed(clear):
+        clear.undo(LEAD, ONE, version(clear), entry.id)
+    assert (line(clear).urgency, clear.alerts(VIC)) == (Urgency.ROUTINE, ())
+
+
+def test_to_undo_an_older_override_that_had_raised_ends_no_later_alert(clear):
+    clear.override(ANN, ONE, version(clear), Urgency.CRITICAL, "a line")
+    old = last_review(clear)
+    clear.override(BEN, ONE, version(clear), Urgency.ROUTINE, "a fold")
+    answer(clear, 1, PNEUMOTHORAX, model="m 2")
+    answer(clear, 1, NOTHING, model="m 3")
+    assert line(clear).urgency is Urgency.CRITICAL
+    clear.undo(LEAD, ONE, version(clear), old)
+    assert (line(clear).urgency, len(clear.alerts(VIC))) == (Urgency.CRITICAL, 1)

@@ -238,6 +238,22 @@ def test_one_film_that_kills_its_decoder_does_not_hold_up_the_others_of_its_stud
     assert study(service).urgency != "routine"
 
 
+def test_failed_attempts_are_forgotten_once_the_film_is_answered(service, films, kit, clock):
+    receipt = one(hand_in(service, films.png(1)))
+    for _ in range(2):
+        queue.failed(service, "w1", one(queue.claim(service, "w1", 1)), receipt.sha256, "decode_timeout")
+        clock.advance(5)
+    work(service, kit)
+    assert images(service)[receipt.sha256].attempts == 0
+    with service.database.write() as session:  # as a version before this one left it
+        session.get(ImageRow, receipt.sha256).attempts = 2
+        session.execute(update(ResultRow).values(model="older 1"))
+    assert service.reanalyse(Actor("Lea", Role.LEAD), [receipt.study_id], None) == 1
+    queue.failed(service, "w1", one(queue.claim(service, "w1", 1)), receipt.sha256, "decode_timeout")
+    film = images(service)[receipt.sha256]
+    assert (film.status, film.attempts) == ("waiting", 1)
+
+
 def test_a_lost_lease_is_no_failed_attempt(service, films, clock):
     receipt = one(hand_in(service, films.png(1)))
     for _ in range(4):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -124,11 +125,25 @@ def test_days_and_hours_are_those_of_the_zone_asked_for():
     moment = datetime(2026, 7, 1, 23, 30, tzinfo=UTC)
     summer = Passage(Urgency.URGENT, moment, moment)
     zone = ZoneInfo("Europe/Berlin")
-    found = measured([summer, winter], LIMITS, at(0).astimezone(zone), moment, moment)
+    found = measured([summer, winter], LIMITS, at(0), moment, moment, zone)
     assert [day for day, _ in found.days] == [date(2026, 1, 6), date(2026, 7, 2)]
     assert [hour for hour, _ in found.hours] == [0, 1]
     assert [tier(tiers, "urgent").studies for _, tiers in found.days] == [1, 1]
     assert tier(found.tiers, "urgent").studies == 2
+
+
+def test_days_and_hours_on_both_sides_of_a_clock_change_are_those_of_the_clock_then(monkeypatch):
+    winter, summer = at(23, 30), datetime(2026, 7, 1, 23, 30, tzinfo=UTC)
+    came = [Passage(Urgency.URGENT, moment, moment) for moment in (winter, summer)]
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    try:
+        found = measured(came, LIMITS, winter.astimezone(), summer, summer)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert [day for day, _ in found.days] == [date(2026, 1, 6), date(2026, 7, 2)]
+    assert [hour for hour, _ in found.hours] == [0, 1]
 
 
 def test_a_clock_set_back_makes_no_negative_wait():
@@ -169,7 +184,7 @@ def test_times_come_from_the_audit_trail_and_are_those_worked_by_hand(service, c
         (at(14, 0, day=1), "read", 5),
     )
     clock.now = at(13, 2, day=1)
-    found = service.turnaround(LEAD, at(0), at(0, day=2))
+    found = service.turnaround(LEAD, at(0), at(0, day=2), UTC)
     assert found.at == clock.now
     assert [each.urgency for each in found.tiers] == list(Urgency)
 

@@ -12,11 +12,13 @@ from fpdf import FPDF
 
 from cxr_core.domain import Analysis, Prediction, State
 from cxr_core.reports.fonts import font
-from cxr_core.reports.picture import Heatmaps, marked_film
+from cxr_core.reports.picture import Heatmaps, marked_film, unsupported, without_region
 from cxr_core.reports.words import (
     MARKS,
     SCALE,
+    Whole,
     advice,
+    alone,
     along,
     banner,
     beneath,
@@ -33,6 +35,7 @@ from cxr_core.reports.words import (
     spread_ends,
     study_id,
     who,
+    whole_lines,
 )
 from cxr_core.triage.policy import Policy
 
@@ -50,6 +53,7 @@ def report(
     *,
     evaluation: Mapping[str, float],
     now: datetime,
+    whole: Whole | None = None,
 ) -> bytes:
     """Return one A4 page as PDF; patient text stands literally, cut with … where it is too long.
 
@@ -61,9 +65,10 @@ def report(
         heatmaps: per label (h, w); empty when refused.
         evaluation: the manifest's table of measured figures, for the heatmap's figure.
         now: aware time of printing.
+        whole: the study, where it says more than this film.
     """
     pdf = _sheet(analysis, now)
-    y = _head(pdf, analysis, policy)
+    y = _head(pdf, analysis, policy, whole)
     top = y
     if analysis.radiograph is not None:
         _film(pdf, analysis, policy, heatmaps, evaluation, y)
@@ -72,7 +77,7 @@ def report(
         left, width = _LEFT, _WIDTH
     y = _block(pdf, "SUGGESTED ACTION", list(advice(analysis)), (left, y, width), 7)
     y = _findings(pdf, analysis, policy, (left, y, width)) if analysis.predictions else y
-    y = max(y, top + (_FILM_MM + 22 if analysis.radiograph is not None else 0))
+    y = max(y, top + (_FILM_MM + 24 if analysis.radiograph is not None else 0))
     warned, others = reasons(analysis)
     y = _block(pdf, "WHY", [*warned, *others], (_LEFT, y, _WIDTH), 8)
     if question := analysis.study.question.strip():
@@ -96,7 +101,7 @@ def _sheet(analysis: Analysis, now: datetime) -> FPDF:
     return pdf
 
 
-def _head(pdf: FPDF, analysis: Analysis, policy: Policy) -> float:
+def _head(pdf: FPDF, analysis: Analysis, policy: Policy, whole: Whole | None) -> float:
     """Draw patient and urgency; return where the next block begins."""
     _line(pdf, patient(analysis.study), (_LEFT, 11, 130), 15, bold=True)
     _line(pdf, "NeuraRay chest X-ray triage", (_LEFT + 130, 12.5, 52), 7.5, _MUTED, align="R")
@@ -106,12 +111,15 @@ def _head(pdf: FPDF, analysis: Analysis, policy: Policy) -> float:
     pdf.rect(_LEFT, 26, 3, 18, style="F")
     pdf.set_draw_color(*_LINE)
     pdf.rect(_LEFT, 26, _WIDTH, 18)
-    _line(
-        pdf, f"{tier.shape} {banner(analysis.triage.urgency, policy)}", (_LEFT + 6, 27.5, 174), 12, bold=True
-    )
+    due = f"{alone(whole)}{tier.shape} {banner(analysis.triage.urgency, policy)}"
+    _line(pdf, due, (_LEFT + 6, 27.5, 174), 12, bold=True)
     _line(pdf, headline(analysis, policy), (_LEFT + 6, 33.5, 174), 10, bold=True)
     _line(pdf, beneath(analysis, policy), (_LEFT + 6, 38.5, 174), 8, _MUTED)
-    return 49.0
+    y = 46.0
+    for line, bold in zip(whole_lines(whole, policy), (True, False), strict=False):
+        _line(pdf, line, (_LEFT, y, _WIDTH), 9, bold=bold)
+        y += 5.0
+    return y + 3.0
 
 
 def _film(
@@ -131,16 +139,21 @@ def _film(
     elif not analysis.triage.findings:
         notes = ["No finding is above its threshold, so no region is drawn."]
     else:
-        first = analysis.triage.findings[0]
-        notes = [f"{name_of(first, policy)}: {localisation(evaluation, first)}.", policy.texts.heatmap]
+        missing = without_region(analysis, heatmaps)
+        drawn = [label for label in analysis.triage.findings if label in heatmaps and label not in missing]
+        notes = []
+        if drawn:
+            measured = localisation(evaluation, drawn[0])
+            notes = [f"{name_of(drawn[0], policy)}: {measured}.", policy.texts.heatmap]
     notes.append(policy.texts.side)
-    _text(pdf, "\n".join(notes), (_LEFT, y + height + 1.5, _FILM_MM), 7.5, 5, _MUTED)
+    notes += unsupported(analysis, policy, heatmaps)
+    _text(pdf, "\n".join(notes), (_LEFT, y + height + 1.5, _FILM_MM), 7.5, 6, _MUTED)
 
 
 def _findings(pdf: FPDF, analysis: Analysis, policy: Policy, place: tuple[float, float, float]) -> float:
     x, y, width = place
-    _line(pdf, "FINDINGS", (x, y, width / 2), 7.5, _MUTED, bold=True)
-    _line(pdf, f"{SCALE}   | threshold   ▬ spread", (x + width / 2, y, width / 2), 7, _MUTED, align="R")
+    _line(pdf, "FINDINGS", (x, y, 18), 7.5, _MUTED, bold=True)
+    _line(pdf, f"{SCALE}   | threshold   ▬ spread", (x + 18, y, width - 18), 7, _MUTED, align="R")
     y += 5
     for prediction in ordered(analysis):
         _bar(pdf, prediction, name_of(prediction.label, policy), (x, y, width))

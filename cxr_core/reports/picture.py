@@ -13,7 +13,19 @@ from cxr_core.imaging.overlay import CONTOUR_LEVELS, blend, contours, grey, peak
 from cxr_core.inference.explain import NoRegion
 from cxr_core.reports.fonts import font
 from cxr_core.reports.regions import region_of
-from cxr_core.reports.words import MARKS, banner, corrected, headline, made_by, name_of, patient, who
+from cxr_core.reports.words import (
+    MARKS,
+    Whole,
+    alone,
+    banner,
+    corrected,
+    headline,
+    made_by,
+    name_of,
+    patient,
+    who,
+    whole_lines,
+)
 from cxr_core.triage.policy import Policy
 
 LINES = ("#56B4E9", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#D55E00")
@@ -28,26 +40,29 @@ _SHADOW = (13, 16, 20)
 Heatmaps = Mapping[str, NDArray[np.floating]]
 
 
-def annotated(analysis: Analysis, policy: Policy, heatmaps: Heatmaps) -> bytes:
+def annotated(analysis: Analysis, policy: Policy, heatmaps: Heatmaps, whole: Whole | None = None) -> bytes:
     """Return the PNG of film, contours, patient, urgency and versions.
 
     Args:
         analysis: with its film; a refused film is shown without contours.
         policy: for names and waits.
         heatmaps: per label (h, w), as `pipeline.heatmaps` gives them.
+        whole: the study, where it says more than this film.
 
     Raises:
         ValueError: the analysis carries no film.
     """
     film = marked_film(analysis, policy, heatmaps, (MIN_SIDE, MAX_SIDE))
     unit = max(11, film.width // 58)
-    missing = _unsupported(analysis, policy, heatmaps)
+    missing = unsupported(analysis, policy, heatmaps)
     head = [(patient(analysis.study), _TEXT, 1.3), (who(analysis.study), _MUTED, 1.0)]
+    head += [(line, _TEXT, 1.1) for line in whole_lines(whole, policy)]
     tier = MARKS[analysis.triage.urgency]
-    said = f"{tier.shape} {banner(analysis.triage.urgency, policy)} · {headline(analysis, policy)}"
+    due = f"{tier.shape} {banner(analysis.triage.urgency, policy)}"
+    said = f"{alone(whole)}{due} · {headline(analysis, policy)}"
     head.append((said, tier.colour, 1.1))
     foot = [(made_by(analysis), _MUTED, 0.85), (f"{policy.texts.device} {policy.texts.side}", _MUTED, 0.85)]
-    if len(missing) < sum(label in heatmaps for label in analysis.triage.findings):
+    if len(without_region(analysis, heatmaps)) < sum(label in heatmaps for label in analysis.triage.findings):
         foot.insert(0, (policy.texts.heatmap, _MUTED, 0.85))
     foot = [(line, _TEXT, 0.95) for line in (*missing, corrected(analysis)) if line] + foot
     top, bottom = _strip(film.width, unit, head), _strip(film.width, unit, foot)
@@ -94,14 +109,18 @@ def _at_least(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
 
 
-def _unsupported(analysis: Analysis, policy: Policy, heatmaps: Heatmaps) -> list[str]:
-    """Return a sentence for each positive finding for which nothing is drawn."""
+def without_region(analysis: Analysis, heatmaps: Heatmaps) -> dict[str, NoRegion]:
+    """Return the positive findings in whose heatmap no region stands out, and why."""
     regions = {label: region_of(heatmaps[label]) for label in analysis.triage.findings if label in heatmaps}
-    return [
-        f"{name_of(label, policy)}: {region.value}"
-        for label, region in regions.items()
-        if isinstance(region, NoRegion)
-    ]
+    return {label: region for label, region in regions.items() if isinstance(region, NoRegion)}
+
+
+def unsupported(analysis: Analysis, policy: Policy, heatmaps: Heatmaps) -> list[str]:
+    """Return a sentence for each reason why nothing is drawn, with the findings that it holds for."""
+    names: dict[NoRegion, list[str]] = {}
+    for label, reason in without_region(analysis, heatmaps).items():
+        names.setdefault(reason, []).append(name_of(label, policy))
+    return [f"{', '.join(those)}: {reason.value}" for reason, those in names.items()]
 
 
 def _outline(draw: ImageDraw.ImageDraw, film: Image.Image, field: NDArray[np.float32], colour: str) -> None:

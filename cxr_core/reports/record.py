@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from cxr_core.domain import Analysis, Prediction
+from cxr_core.reports.words import Whole
 
 _DIGITS = 6
 
 
-def as_record(analysis: Analysis, file: str) -> dict[str, Any]:
+def as_record(analysis: Analysis, file: str, whole: Whole | None = None) -> dict[str, Any]:
     """Return a JSON object of numbers and text; keys and order are fixed, patient data is left out.
 
     `error` takes the place of the findings when the film was refused; what made the answer is named in both
@@ -19,6 +20,7 @@ def as_record(analysis: Analysis, file: str) -> dict[str, Any]:
     Args:
         analysis: the result.
         file: name of the file, as the person gave it.
+        whole: the study, where it says more than this film; adds `study` to the keys.
     """
     versions = analysis.versions
     head: dict[str, Any] = {
@@ -35,6 +37,13 @@ def as_record(analysis: Analysis, file: str) -> dict[str, Any]:
         },
         "correction": analysis.correction.key,
     }
+    if whole is not None:
+        head["study"] = {
+            "urgency": whole.urgency.value,
+            "said": whole.said,
+            "film": whole.film,
+            "films": whole.films,
+        }
     if refusal := analysis.refusal:
         error = {"code": refusal.code, "message": refusal.message, "hint": refusal.hint}
         return {**head, "error": error}

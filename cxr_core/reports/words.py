@@ -50,6 +50,38 @@ def banner(urgency: Urgency, policy: Policy) -> str:
     return f"{urgency.value.upper()} · read within {wait(policy.tiers[urgency].max_wait_minutes)}"
 
 
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """What stands beside one film's answer: its study.
+
+    Attributes:
+        film, films: number of the film, of how many.
+        urgency: of the study.
+        apart: the study is not as urgent as the film, or a person said how urgent it is.
+        said: why the study is so urgent, who set it, that the film's answer is an older one.
+    """
+
+    film: int
+    films: int
+    urgency: Urgency
+    apart: bool
+    said: str
+
+
+def alone(whole: Whole | None) -> str:
+    """Return what stands before a film's own urgency where its study says something else."""
+    return "This film alone: " if whole is not None and whole.apart else ""
+
+
+def whole_lines(whole: Whole | None, policy: Policy) -> tuple[str, ...]:
+    """Return what a file of one film says of its study, in up to two lines."""
+    if whole is None:
+        return ()
+    number = f"Film {whole.film} of {whole.films}. " if whole.films > 1 else ""
+    due = f"{MARKS[whole.urgency].shape} {banner(whole.urgency, policy)}"
+    return tuple(line for line in (f"{number}The whole study: {due}", whole.said) if line)
+
+
 ONLY_WARNED = "Unable to classify – a person must look"
 """Headline of a film in which the model found nothing, and that only the gate leaves to a person."""
 
@@ -96,11 +128,19 @@ def patient(study: Study) -> str:
 
 
 def when(study: Study) -> str:
-    """Return the time of exposure: `21 Nov 2026 02:41`, whatever the machine's locale."""
+    """Return the time of exposure on this machine's clock: `21 Nov 2026 02:41`, whatever its locale."""
     taken = study.acquired
     if taken is None:
         return "time unknown"
-    return when_short(taken, with_year=True)
+    return when_short(local(taken), with_year=True)
+
+
+def local(moment: datetime) -> datetime:
+    """Return a time on this machine's clock; one without zone is the modality's own and stays as it is."""
+    try:
+        return moment.astimezone() if moment.tzinfo else moment
+    except OverflowError:  # the last hours of the year 9999
+        return moment
 
 
 def when_short(taken: datetime, *, with_year: bool) -> str:

@@ -67,12 +67,14 @@ def show_rest(analysis: Analysis, policy: Policy) -> None:
     st.html(findings + reasons_html(analysis))
 
 
-def show_refused_file(name: str, size: int) -> None:
-    """Show what was dropped when there is no film to show."""
+def show_file(name: str, size: int, *, for_now: bool = False) -> None:
+    """Show what was dropped when there is no film to show, or none `for_now`."""
+    title, said = "FILE WITHOUT A PICTURE", "Nothing of it could be shown."
+    if for_now:
+        title = "NO PICTURE JUST NOW"
+        said = "The machine was too busy, or short of memory, to draw the film. Reload the page to try again."
     with st.container(border=True):
-        st.html(
-            '<div class="panel"><h3>FILE WITHOUT A PICTURE</h3><p>Nothing of it could be shown.</p></div>'
-        )
+        st.html(f'<div class="panel"><h3>{title}</h3><p>{said}</p></div>')
         st.text(f"{name} · {size:,} bytes")
 
 

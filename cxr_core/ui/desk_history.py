@@ -113,7 +113,7 @@ def _completed(said: dict[str, str]) -> str:
     kept = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in said.items() if name != CHANGED)
     names = [_FIELDS.get(name, name) for name in said.get(CHANGED, "").split(",") if name]
     if not names:
-        return f"completed the details: {kept}"
+        return f"completed the details: {kept}" if kept else "completed the details"
     changed = f"changed {', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else f"changed {names[0]}"
     return f"{changed}; completed the details: {kept}" if kept else changed
 

@@ -14,7 +14,7 @@ from cxr_core.access import Action, Actor
 from cxr_core.domain import Analysis
 from cxr_core.imaging.deidentify import Text
 from cxr_core.reports.record import as_record
-from cxr_core.reports.words import study_id
+from cxr_core.reports.words import Whole, study_id
 from cxr_core.ui import unmade
 from cxr_core.worklist.films import Kind
 from cxr_core.worklist.service import Service
@@ -33,24 +33,27 @@ def show(
     name: str,
     heatmaps: Mapping[str, NDArray[np.float32]],
     evaluation: Mapping[str, float],
+    whole: Whole | None,
 ) -> None:
-    """Show the buttons; a file that was no picture has no annotated one."""
+    """Show the buttons; a file that was no picture has no annotated one. Each says what its study says."""
     policy = service.policy
     stem, key = f"neuraray-{study_id(analysis)}", analysis.sha256[:16]
+    if whole is not None and whole.films > 1:
+        stem += f"-film-{whole.film}"
 
     def as_json() -> bytes:
-        return json.dumps(as_record(analysis, name), indent=2, ensure_ascii=False).encode()
+        return json.dumps(as_record(analysis, name, whole), indent=2, ensure_ascii=False).encode()
 
     def as_png() -> bytes:
         from cxr_core.reports.picture import annotated
 
-        return annotated(analysis, policy, heatmaps)
+        return annotated(analysis, policy, heatmaps, whole)
 
     def as_pdf() -> bytes:
         from cxr_core.reports.page import report  # fpdf takes longer to import than a film to assess
 
         now = datetime.now().astimezone()
-        return report(analysis, policy, heatmaps, evaluation=evaluation, now=now)
+        return report(analysis, policy, heatmaps, evaluation=evaluation, now=now, whole=whole)
 
     def noted(kind: Kind, made: Callable[[], bytes]) -> Callable[[], bytes]:
         def leaves() -> bytes:

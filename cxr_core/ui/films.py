@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cxr_core import __version__, settings
 from cxr_core.access import Actor
-from cxr_core.domain import Analysis, Correction, Gate, GateOutcome, Notice, Radiograph, Study, Versions
+from cxr_core.domain import Analysis, Gate, GateOutcome, Notice, Radiograph, Study, Versions
 from cxr_core.errors import DecoderDied, Rejected
 from cxr_core.imaging.correct import corrected, missing
 from cxr_core.imaging.limits import Limits
@@ -74,11 +74,13 @@ class Shown:
         analysis: with pixels no finer than the browser gets; without where nothing could be decoded.
         payload: what the viewer draws, or empty when there is no film.
         hung: address of a small picture of the film as its refusal offers to hang it, or empty.
+        for_now: it was decoded for its answer, but not just now; the next try may succeed.
     """
 
     analysis: Analysis
     payload: dict[str, Any] = field(repr=False)
     hung: str = field(default="", repr=False)
+    for_now: bool = False
 
 
 def mine() -> dict[str, Mine]:
@@ -99,10 +101,12 @@ def add(items: Iterable[Item]) -> list[str]:
             held[key] = Mine(item.name, refusal=item.refusal)
         else:
             key = item.receipt.study_id
-            if key in held:
-                problems.append("A film was already in the list; it is shown once.")
-            elif not item.receipt.new:
-                problems.append("A film was already on the worklist; it was not stored twice.")
+            if not item.receipt.new:
+                problems.append(
+                    "A film was already in the list; it is shown once."
+                    if key in held
+                    else "A film was already on the worklist; it was not stored twice."
+                )
             held.setdefault(key, Mine(item.name))
         arrived.append(key)
     if arrived:
@@ -182,7 +186,14 @@ def shown(service: Service, actor: Actor, film: FilmView) -> Shown:
     """Return what a card needs of a film that has an answer."""
     if film.analysis is None:
         raise ValueError("this film has no answer yet")
-    return _shown(film.sha256, _answer(film.analysis), film, service, actor)
+    answer = _answer(film.analysis)
+    undrawn: set[tuple[str, str]] = st.session_state.setdefault("undrawn", set())
+    if (film.sha256, answer) not in undrawn:
+        try:
+            return _shown(film.sha256, answer, film, service, actor)
+        except DecoderDied:  # which took long: no rerun of this session tries it again
+            undrawn.add((film.sha256, answer))
+    return Shown(film.analysis, {}, for_now=True)
 
 
 def unanswered(service: Service, actor: Actor, film: FilmView) -> dict[str, Any]:
@@ -224,8 +235,13 @@ def _shown(sha256: str, answer: str, _film: FilmView, _service: Service, _actor:
     if analysis is None:
         raise ValueError("this film has no answer yet")
     raw = _service.film_bytes(_actor, sha256, audited=False)  # its study has just been opened
-    pixels = _pixels(raw, analysis.correction)
-    if pixels is None:
+    try:
+        pixels = _decoders(settings.load()).view(raw, analysis.correction)
+    except Rejected:
+        return Shown(analysis, {})
+    except DecoderDied:
+        if _film.notice is None:  # what is raised is not kept
+            raise
         return Shown(analysis, {})
     whole = replace(analysis, radiograph=replace(pixels, study=analysis.study))
     maps: dict[str, NDArray[np.float32]] = {} if analysis.refusal else _film.heatmaps
@@ -237,14 +253,6 @@ def _hung(analysis: Analysis, pixels: Radiograph) -> str:
     """Return the film, small, as its refusal offers to hang it; empty where nothing is offered."""
     more = missing(analysis)
     return viewer.address(png(grey(corrected(pixels, more).pixels, HUNG_PX))) if more else ""
-
-
-def _pixels(raw: bytes, correction: Correction) -> Radiograph | None:
-    """Return the film, or None where nothing of it can be shown; decoded in a process of its own."""
-    try:
-        return _decoders(settings.load()).view(raw, correction)
-    except (Rejected, DecoderDied):
-        return None
 
 
 @st.cache_resource(max_entries=1, show_spinner=False, on_release=DecoderPool.close)

@@ -10,6 +10,7 @@ import streamlit as st
 
 from cxr_core.access import Action, Actor
 from cxr_core.domain import State, Urgency
+from cxr_core.errors import CxrError
 from cxr_core.reports.words import MARKS, wait
 from cxr_core.triage.policy import Policy
 from cxr_core.ui import examples, films, recent, services, taking
@@ -103,6 +104,19 @@ def until_answered(service: Service, actor: Actor, keys: Sequence[str]) -> None:
             recent.forget()
             services.anew()
         say_silence(service, actor, films.waiting_s(keys))
+
+
+@st.fragment(run_every=LOOK_S)
+def until_changed(service: Service, actor: Actor, study_id: str, version: int) -> None:
+    """Show the page anew once anything of this study is no longer as it was at `version`."""
+    try:
+        changed = service.version(actor, study_id) != version
+    except CxrError:
+        st.html('<div class="stand"><span class="live late">not live</span></div>')
+        return
+    if changed:
+        recent.forget()
+        services.anew()
 
 
 @st.fragment(run_every=LOOK_S)

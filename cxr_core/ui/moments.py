@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from cxr_core.reports.words import when_short
+from cxr_core.reports.words import local, when_short
 
 
 def waited(seconds: float) -> str:
@@ -21,11 +21,8 @@ def waited(seconds: float) -> str:
 
 
 def moment(value: datetime | None, now: datetime) -> str:
-    """Return a time on this machine's clock: `21 Nov 02:41`, with the year where it is not this year's.
-
-    A time without zone is the modality's own and stays as it is.
-    """
+    """Return a time on this machine's clock: `21 Nov 02:41`, with the year where it is not this year's."""
     if value is None:
         return "–"
-    local = value.astimezone() if value.tzinfo else value
-    return when_short(local, with_year=local.year != now.astimezone().year)
+    here = local(value)
+    return when_short(here, with_year=here.year != now.astimezone().year)

@@ -51,7 +51,8 @@ def micro_of(scored: Scored) -> Two:
 
 def band_of(scored: Scored, label: str) -> Band | None:
     """Return the band of a label's ROC curve, patients drawn anew; None where there is not enough data."""
-    scores, truth = scored.column(label)
+    place = scored.labels.index(label)
+    scores, truth = scored.probabilities[:, place], scored.truth[:, place]
     if not is_enough(truth, scored.patients):
         return None
     low, high = roc_limits(scores, truth, drawn(scored.patients, resamples=RESAMPLES), BAND_AT)

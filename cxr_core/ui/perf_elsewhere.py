@@ -40,8 +40,8 @@ def _population(chosen: Chosen, name: str, found: Elsewhere) -> None:
     st.subheader(its.name)
     st.warning(f"Another population: {its.who}. {its.warning}")
     st.caption(
-        f"{found.films:,} films of {found.patients:,} patients, {found.refused:,} refused. {its.attribution} "
-        f"({its.licence})."
+        f"{found.films:,} films of {found.patients:,} patients, {found.refused:,} refused. "
+        f"{found.of_the_gate} {its.attribution} ({its.licence})."
     )
     stem = f"{chosen.model.id}-{name}"
     states = tuple(state.value.replace("_", " ") for state in STATES)

@@ -9,6 +9,7 @@ import streamlit as st
 from cxr_core.access import Action, Actor
 from cxr_core.domain import Analysis, Study, Urgency
 from cxr_core.errors import CxrError, StoreError, Unknown
+from cxr_core.reports.words import Whole
 from cxr_core.triage.policy import Policy
 from cxr_core.ui import (
     acts,
@@ -74,12 +75,18 @@ def show(service: Service, actor: Actor, key: str) -> None:
     waiting = waiting if films.mine()[key].waits or film.status is ImageStatus.WAITING else waiting[1:]
     if waiting:
         intake.until_answered(service, actor, waiting)
+    if key not in waiting and not telling.asked(view.line):
+        intake.until_changed(service, actor, key, view.line.version)
 
 
 def start_of(view: StudyView) -> int:
-    """Return the place of the film to show first: the first assessed one."""
-    assessed = [place for place, film in enumerate(view.films) if film.status is ImageStatus.ASSESSED]
-    return (assessed or [0])[0]
+    """Return the place of the film to show first: the most urgent of those assessed, the first of equals."""
+    assessed = [
+        (film.analysis.triage.urgency.rank, place)
+        for place, film in enumerate(view.films)
+        if film.status is ImageStatus.ASSESSED and film.analysis is not None
+    ]
+    return min(assessed)[1] if assessed else 0
 
 
 def picked(view: StudyView) -> FilmView:
@@ -91,12 +98,19 @@ def picked(view: StudyView) -> FilmView:
         "Films of this study",
         range(len(view.films)),
         default=start,
-        format_func=lambda place: f"Film {place + 1} · {view.films[place].status.value}",
-        key=f"film-{view.line.study_id}-{len(view.films)}-{start}",  # anew when the first answer comes
+        format_func=lambda place: f"Film {place + 1} · {_standing(view.films[place])}",
+        key=f"film-{view.line.study_id}-{len(view.films)}-{start}",  # anew when a graver answer comes
         required=True,
         label_visibility="collapsed",
     )
     return view.films[place or 0]
+
+
+def _standing(film: FilmView) -> str:
+    """Return the tier of an assessed film, of any other how far it is."""
+    if film.status is ImageStatus.ASSESSED and film.analysis is not None:
+        return tier_word(film.analysis.triage.urgency)
+    return film.status.value
 
 
 def who(view: StudyView, film: FilmView) -> None:
@@ -152,13 +166,33 @@ def _apart(view: StudyView, film: FilmView) -> bool:
     return view.line.overridden is not None or (answered and of_film is not view.line.urgency)
 
 
+def _set_by(view: StudyView) -> tuple[str, str] | None:
+    """Return who set the urgency, and why, beside what the films say; None where nobody did."""
+    line, given = view.line, view.standing.override
+    if line.overridden is None or given is None:
+        return None
+    raised = " What came in since raised it." if line.urgency is not line.overridden.urgency else ""
+    under = f"“{given.data['reason']}” The films say {tier_word(line.overridden.films)}.{raised}"
+    return f"Urgency set by {line.overridden.by}", under
+
+
+def whole_of(view: StudyView, film: FilmView) -> Whole | None:
+    """Return what a file of this film has to say of its study; None where the film says all."""
+    older = f"An older answer: {film.notice.message}" if film.notice is not None else ""
+    given = _set_by(view)
+    if len(view.films) == 1 and given is None and not older:
+        return None
+    why = f"{given[0]}: {given[1]}" if given else " · ".join(view.reasons)
+    place = [each.sha256 for each in view.films].index(film.sha256)
+    said = " ".join(part for part in (older, why) if part)
+    return Whole(place + 1, len(view.films), view.line.urgency, _apart(view, film), said)
+
+
 def _study_says(view: StudyView, film: FilmView, policy: Policy) -> None:
     """Show what people and films make of the study together, where that is more than this film says."""
-    line, given = view.line, view.standing.override
-    if line.overridden is not None and given is not None:
-        raised = " What came in since raised it." if line.urgency is not line.overridden.urgency else ""
-        under = f"“{given.data['reason']}” The films say {tier_word(line.overridden.films)}.{raised}"
-        st.html(card.apart_html(line.urgency, policy, f"Urgency set by {line.overridden.by}", under))
+    line, given = view.line, _set_by(view)
+    if given is not None:
+        st.html(card.apart_html(line.urgency, policy, *given))
     elif _apart(view, film):
         st.html(card.apart_html(line.urgency, policy, "The whole study", " · ".join(view.reasons)))
     elif len(view.films) > 1 and line.state is not None:
@@ -200,12 +234,13 @@ def film_card(
             if shown.payload:
                 viewer.show(shown.payload, key=f"viewer-{key}")
             else:
-                card.show_refused_file(film.file, film.size_bytes)
+                card.show_file(film.file, film.size_bytes, for_now=shown.for_now)
         with st.container(key="card"):
             rest(analysis, policy)
             maps = {} if analysis.refusal else film.heatmaps
             evaluation = services.evaluation(service, analysis.versions.model)
-            downloads.show(service, actor, analysis, film.file, maps, evaluation)
+            whole = whole_of(view, film)
+            downloads.show(service, actor, analysis, film.file, maps, evaluation, whole)
             st.html(card.foot_html(analysis, policy))
 
 
@@ -244,7 +279,7 @@ def _as_it_came(service: Service, actor: Actor, film: FilmView) -> None:
     if payload:
         viewer.show(payload | {"caption": _WHY[film.status]}, key=f"viewer-{film.sha256[:16]}")
     else:
-        card.show_refused_file(film.file, film.size_bytes)
+        card.show_file(film.file, film.size_bytes)
 
 
 def _not_stored(service: Service, entry: films.Mine, key: str) -> None:

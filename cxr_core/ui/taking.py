@@ -51,7 +51,7 @@ def take(service: Service, actor: Actor, dropped: Sequence[Incoming], *, priorit
         try:
             batch = service.start_batch(actor, announced, Source.PAGE)
             for group in handing.groups(each for part in parts for each in _films(part)):
-                items += handing.take(service, actor, batch, group, priority=priority)
+                items += service.add_to_batch(actor, batch, group, priority=priority)
             service.finish_batch(actor, batch)
         except CxrError as exc:
             return Taken(tuple(items), announced, exc)

@@ -120,14 +120,14 @@ def sentence(batch: BatchView, when: str) -> str:
 
 def outcome(done: Sequence[BatchView], now: datetime) -> str:
     """Return in one line what became of batches of which nothing is awaited any more."""
-    refused = sum(len(batch.refused) for batch in done)
-    why = f" · {refused:,} refused, and why" if refused else ""
-    if len(done) == 1:
-        return sentence(done[0], moment(done[0].created, now)) + why
-    total, stored, answered = (
-        sum(figures) for figures in zip(*((b.total, b.stored, b.answered) for b in done), strict=True)
+    total, stored, answered, refused = (
+        sum(figures)
+        for figures in zip(*((b.total, b.stored, b.answered, len(b.refused)) for b in done), strict=True)
     )
-    return f"{len(done)} uploads, {total:,} files: {stored:,} stored; {answered:,} answered{why}"
+    why = f" · {refused:,} refused, and why" if refused else ""
+    files = "1 file" if total == 1 else f"{total:,} files"
+    what = f"{files}, {moment(done[0].created, now)}" if len(done) == 1 else f"{len(done)} uploads, {files}"
+    return f"{what}: {stored:,} stored; {answered:,} answered{why}"
 
 
 def refusals(batch: BatchView) -> pd.DataFrame:

@@ -7,8 +7,9 @@ import pypdfium2 as pdfium
 import pytest
 from PIL import Image
 
-from cxr_core.domain import Analysis
+from cxr_core.domain import Analysis, Urgency
 from cxr_core.reports import page, picture
+from cxr_core.reports.words import Whole
 from tests.reports import analyses
 from tests.reports.analyses import POLICY
 
@@ -16,9 +17,10 @@ NOW = datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
 HOSTILE = ("<b>x</b>", "![x](http://evil.example/x)", "**bold** __u__", "a\nb\x00\x1b[31mc", "=1+1", "{nb}")
 
 
-def text_of(analysis: Analysis) -> str:
+def text_of(analysis: Analysis, whole: Whole | None = None) -> str:
     heatmaps = analyses.heatmaps(analysis) if analysis.predictions else {}
-    document = pdfium.PdfDocument(page.report(analysis, POLICY, heatmaps, evaluation={}, now=NOW))
+    made = page.report(analysis, POLICY, heatmaps, evaluation={}, now=NOW, whole=whole)
+    document = pdfium.PdfDocument(made)
     try:
         assert len(document) == 1
         return str(document[0].get_textpage().get_text_bounded())
@@ -33,14 +35,36 @@ def test_one_page_with_the_card_in_its_order() -> None:
         "URGENT · read within 2 h",
         "SUGGESTED ACTION",
         "FINDINGS",
+        "square-root scale | threshold ▬ spread",
         "0.71 / 0.40",
         "WHY",
     ]
-    places = [text.index(part) for part in parts]
+    places = [" ".join(text.split()).index(part) for part in parts]
     assert places == sorted(places)
     assert "Side not assessed" in text
     assert "not measured" in text
     assert f"policy 1.0.0 · gate {analyses.GATE} · code" in text
+
+
+def test_a_page_of_one_film_says_what_its_study_says() -> None:
+    said = "Urgency set by Dr Lind: “seen at the bedside”"
+    text = text_of(analyses.clear(), Whole(1, 2, Urgency.CRITICAL, apart=True, said=said))
+    assert "This film alone: ○ ROUTINE · read within 72 h" in text
+    assert "Film 1 of 2. The whole study: ▲ CRITICAL · read within 15 min" in text
+    assert said in text
+    alike = text_of(analyses.clear(), Whole(2, 2, Urgency.ROUTINE, apart=False, said=""))
+    assert "alone" not in alike
+    assert "Film 2 of 2. The whole study: ○ ROUTINE" in alike
+
+
+def test_the_picture_of_one_film_has_lines_for_its_study() -> None:
+    analysis = analyses.clear()
+    plain, told = (
+        Image.open(BytesIO(picture.annotated(analysis, POLICY, {}, whole)))
+        for whole in (None, Whole(1, 2, Urgency.CRITICAL, apart=True, said="Pneumothorax on another film"))
+    )
+    assert told.width == plain.width
+    assert told.height > plain.height + 20
 
 
 @pytest.mark.parametrize(
@@ -114,6 +138,32 @@ def test_only_a_picture_with_a_heatmap_speaks_of_one(monkeypatch: pytest.MonkeyP
         assert POLICY.texts.heatmap not in lines
     picture.annotated(analyses.flagged(), POLICY, analyses.heatmaps(analyses.flagged()))
     assert POLICY.texts.heatmap in lines
+
+
+def test_a_page_speaks_of_a_heatmap_only_where_one_is_drawn_and_of_that_finding() -> None:
+    begins = POLICY.texts.heatmap[:20]
+    none = text_of(analyses.assessed({"Hernia": 0.9}))
+    assert begins not in none
+    assert "Hernia: " in none
+    both = text_of(analyses.assessed({"Hernia": 0.9, "Effusion": 0.9}))
+    assert begins in both
+    assert "Effusion: peak" in both
+    assert "Hernia: peak" not in both
+
+
+def test_what_a_heatmap_does_not_say_stays_whole_however_many_have_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flat = np.zeros((10, 10), dtype=np.float32)
+    labels = ["Hernia", "Mass", "Nodule", "Fibrosis", "Edema"]
+    analysis = analyses.assessed(dict.fromkeys(["Effusion", *labels], 0.9))
+    made = analyses.heatmaps(analysis) | dict.fromkeys(labels, flat)
+    monkeypatch.setattr(analyses, "heatmaps", lambda _: made)
+    text = " ".join(text_of(analysis).split())
+    assert POLICY.texts.heatmap in text
+    assert POLICY.texts.side in text
+    assert all(label in text for label in labels)
+    assert "stands out for this finding" in text
 
 
 def test_a_refused_film_without_pixels_has_no_picture() -> None:

@@ -1,8 +1,9 @@
 import json
 from dataclasses import replace
 
-from cxr_core.domain import FINDINGS, Correction
+from cxr_core.domain import FINDINGS, Correction, Urgency
 from cxr_core.reports.record import as_record
+from cxr_core.reports.words import Whole
 from tests.reports import analyses
 
 
@@ -53,3 +54,12 @@ def test_a_corrected_film_s_record_says_so() -> None:
 
 def test_no_patient_data_in_the_record() -> None:
     assert "SECRET" not in json.dumps(as_record(analyses.named(analyses.flagged(), "SECRET"), "film.png"))
+
+
+def test_a_record_of_one_film_says_what_its_study_says() -> None:
+    whole = Whole(2, 3, Urgency.CRITICAL, apart=True, said="Pneumothorax")
+    for analysis in (analyses.clear(), analyses.refused()):
+        record = as_record(analysis, "film.png", whole)
+        told = {"urgency": "critical", "said": "Pneumothorax", "film": 2, "films": 3}
+        assert record["study"] == told
+        assert "study" not in as_record(analysis, "film.png")

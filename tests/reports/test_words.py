@@ -1,5 +1,6 @@
+import time
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
@@ -23,6 +24,20 @@ def test_what_is_unknown_is_said() -> None:
 def test_supine_infant() -> None:
     study = Study(sex=Sex.MALE, age_years=0.5, view=View.AP, supine=True, acquired=datetime(2026, 1, 2, 3, 4))
     assert words.who(study) == "no patient ID · M 6 months · AP supine · 2 Jan 2026 03:04"
+
+
+def test_a_time_with_a_zone_is_said_on_this_machines_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        summer = datetime(2026, 7, 1, 0, 41, tzinfo=UTC)
+        assert words.when(Study(acquired=summer)) == "1 Jul 2026 02:41"
+        assert words.when(Study(acquired=summer.replace(tzinfo=None))) == "1 Jul 2026 00:41"
+        last = datetime(9999, 12, 31, 23, 30, tzinfo=UTC)
+        assert words.when(Study(acquired=last)) == "31 Dec 9999 23:30"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize(("minutes", "text"), [(15, "15 min"), (120, "2 h"), (90, "90 min"), (4320, "72 h")])

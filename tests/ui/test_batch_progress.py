@@ -39,6 +39,6 @@ def test_stored_and_turned_away_add_up_and_refused_ones_are_part_of_the_answered
 def test_what_is_answered_stands_in_one_line() -> None:
     now = datetime(2026, 1, 5, 1, tzinfo=UTC)
     one, other = batch(1, 1, 1, gate=1), batch(30, 28, 28, away=2)
-    assert outcome([one], now).endswith(": 1 stored; 1 answered, 1 of them refused · 1 refused, and why")
+    assert outcome([one], now).endswith(": 1 stored; 1 answered · 1 refused, and why")
     assert outcome([one, other], now) == ("2 uploads, 31 files: 29 stored; 29 answered · 3 refused, and why")
     assert outcome([batch(2, 2, 2)], now).endswith(": 2 stored; 2 answered")

@@ -73,6 +73,7 @@ def review(kind: str, actor: str = "Ann", id_: int = 1, **data: str) -> Review:
         ),
         (review("undo", of="3", what="read"), "put the study back on the list"),
         (review("complete", age_years="7.0"), "completed the details: age years 7.0"),
+        (review("complete"), "completed the details"),
         (review("complete", changed="patient_id"), "changed patient ID"),
         (
             review("complete", sex="F", changed="patient_id,patient_name,referrer"),

@@ -405,6 +405,17 @@ def test_the_first_finding_s_curve_has_a_band_that_holds_it(app_home: Home) -> N
     assert [each.name for each in drawn.data if each.fill == "tonexty"] == ["Effusion: 95 % band"]
 
 
+def test_a_label_known_within_one_source_has_a_band_of_the_films_where_it_is_known() -> None:
+    films = read_scored(BUNDLED, "val")
+    known = ~np.isnan(films.truth[:, films.labels.index("Pneumonia")])
+    assert 0 < known.sum() < len(known)
+    band = perf_curves.band_of(films, "Pneumonia")
+    assert band is not None
+    curve = metrics.roc(*films.column("Pneumonia"))
+    at = np.array([curve.y[curve.x <= each].max() for each in perf_curves.BAND_AT])
+    assert ((band[0] <= at + 1e-9) & (at <= band[1] + 1e-9)).mean() > 0.95
+
+
 def test_each_tab_computes_only_what_it_shows(app_home: Home, monkeypatch) -> None:
     asked = []
     for name in ("elsewhere.elsewhere", "noise.label_noise", "robustness.robustness"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from time import monotonic
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from sqlalchemy import select, update
@@ -12,14 +14,24 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Selectbox
 
 from cxr_core.access import Actor, Role
-from cxr_core.domain import Urgency, View
+from cxr_core.domain import Analysis, Urgency, View
 from cxr_core.errors import Busy
 from cxr_core.imaging.deidentify import Text
 from cxr_core.settings import ROOT
-from cxr_core.ui import recent
+from cxr_core.ui import recent, study_card
 from cxr_core.worklist.schema import AuditRow, ImageRow, ResultRow, StudyRow
 from cxr_core.worklist.service import Service
-from cxr_core.worklist.values import ImageStatus, Incoming, Query, Review, Source, Status, StudyView
+from cxr_core.worklist.values import (
+    FilmView,
+    ImageStatus,
+    Incoming,
+    Query,
+    Review,
+    Source,
+    Status,
+    StudyView,
+)
+from tests.reports import analyses
 from tests.ui.conftest import Home
 from tests.ui.shown import html, labels, press, texts
 from tests.worklist.films import Films
@@ -178,6 +190,21 @@ def test_every_film_of_a_study_is_there_each_in_its_honest_state(tiny_app: Home,
     assert "Not assessed – a person must look" in said["conflict"]
 
 
+def test_a_study_opens_on_the_film_that_is_most_urgent() -> None:
+    def film(number: int, status: ImageStatus, analysis: Analysis | None) -> FilmView:
+        at = datetime(2026, 1, 5, tzinfo=UTC)
+        return FilmView(f"{number:064}", "a.dcm", status, at, 1, analysis, {}, None, 0)
+
+    clear, grave = analyses.clear(), analyses.flagged()
+    for films_of, start in (
+        ([(ImageStatus.ASSESSED, clear), (ImageStatus.ASSESSED, grave), (ImageStatus.ASSESSED, grave)], 1),
+        ([(ImageStatus.REFUSED, analyses.refused()), (ImageStatus.ASSESSED, clear)], 1),
+        ([(ImageStatus.WAITING, None), (ImageStatus.REFUSED, analyses.refused())], 0),
+    ):
+        shown = SimpleNamespace(films=[film(n, *each) for n, each in enumerate(films_of)])
+        assert study_card.start_of(cast(StudyView, shown)) == start
+
+
 def test_the_first_look_is_audited_and_no_rerun(tiny_app: Home, study: str) -> None:
     app = opened(study)
     for _ in range(3):
@@ -255,9 +282,16 @@ def test_an_override_needs_a_reason_and_is_shown_with_whose_word_it_is(tiny_app:
     assert f"The films say {'◆ Urgent' if before is Urgency.URGENT else ''}" in said
     assert "This film alone: " in said
     assert "<img" not in said
+    kept = view(tiny_app, study)
+    whole = study_card.whole_of(kept, kept.films[0])
+    assert whole is not None, "a file of the film says it too"
+    assert (whole.urgency, whole.apart) == (Urgency.CRITICAL, True)
+    assert whole.said.startswith("Urgency set by local user: “asked by phone")
     turn_to(app, "History")
     press(app, "Undo")
-    assert view(tiny_app, study).line.urgency is before
+    kept = view(tiny_app, study)
+    assert kept.line.urgency is before
+    assert study_card.whole_of(kept, kept.films[0]) is None
     assert "Taken back by local user" in html(app)
 
 

@@ -8,13 +8,16 @@ import zipfile
 from collections.abc import Callable
 
 import pytest
+import streamlit as st
 from sqlalchemy import select
 from streamlit.testing.v1 import AppTest
 
 from cxr_core.domain import View
+from cxr_core.errors import DecoderDied
 from cxr_core.imaging.phantom import make_phantom, phantom_png
 from cxr_core.imaging.phantom_dicom import phantom_dicom
 from cxr_core.settings import ROOT
+from cxr_core.worklist.decoder import DecoderPool
 from cxr_core.worklist.schema import AuditRow
 from cxr_core.worklist.values import Query
 from tests.ui.conftest import Home
@@ -150,6 +153,42 @@ def test_the_same_file_twice_is_one_film(app: AppTest, tiny_app: Home) -> None:
     assert len(picks(app)) == 1
     assert "already in the list" in app.toast[0].value
     assert tiny_app.service.page(tiny_app.actor, Query()).total == 1
+
+
+def test_another_film_of_a_study_that_was_answered_is_no_film_twice(
+    app: AppTest, drop: Drop, films: Films
+) -> None:
+    drop(("one.dcm", films.dicom(1, study=7)))
+    app.file_uploader[0].upload("two.dcm", films.dicom(2, study=7), "application/octet-stream")
+    app.run()
+    assert len(picks(app)) == 1
+    assert not app.toast
+    assert len(app.get("button_group")[0].options) == 2
+
+
+def test_a_film_that_cannot_be_drawn_just_now_is_tried_again_by_the_next_visit(
+    app: AppTest, drop: Drop, tiny_app: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(("one.dcm", phantom_dicom(PHANTOM)))
+    st.cache_resource.clear()
+    view, asked = DecoderPool.view, []
+
+    def dies(*given: object) -> None:
+        asked.append(given)
+        raise DecoderDied("decode_timeout")
+
+    monkeypatch.setattr(DecoderPool, "view", dies)
+    for _ in range(2):
+        app.run()
+        assert "Reload the page to try again" in html(app)
+        assert "FINDINGS" in html(app), "the answer is there all the same"
+    assert len(asked) == 1, "not with every rerun"
+    monkeypatch.setattr(DecoderPool, "view", view)
+    other = AppTest.from_file(PAGE, default_timeout=120)
+    other.query_params["study"] = app.query_params["study"]
+    other.run()
+    assert "to try again" not in html(other)
+    assert other.get("bidi_component")
 
 
 def test_a_zip_is_opened_and_what_it_must_not_hold_gets_a_card_of_its_own(app: AppTest, drop: Drop) -> None:

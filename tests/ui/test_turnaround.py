@@ -37,7 +37,7 @@ def passage(urgency, received, **minutes):
 
 
 def found(*passages):
-    return measured(passages, LIMITS, DAY, DAY + timedelta(days=7), DAY + timedelta(days=7))
+    return measured(passages, LIMITS, DAY, DAY + timedelta(days=7), DAY + timedelta(days=7), UTC)
 
 
 TWO_DAYS = found(

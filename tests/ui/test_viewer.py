@@ -47,6 +47,14 @@ def test_each_finding_finds_its_own_tile_with_the_peak_where_the_model_looked() 
         )
 
 
+def test_another_answer_to_the_same_film_has_another_id() -> None:
+    """The browser keeps heatmaps under their id."""
+    one, analysis = payload()["id"], analyses.flagged()
+    assert payload()["id"] == one
+    maps = {label: np.roll(heatmap, 3) for label, heatmap in analyses.heatmaps(analysis).items()}
+    assert viewer.payload(analysis, POLICY, maps, {})["id"] != one
+
+
 def test_positive_findings_lead_and_abnormal_can_be_chosen_last() -> None:
     labels = [finding["label"] for finding in payload()["findings"]]
     assert labels[:2] == ["Effusion", "Consolidation"]

@@ -223,7 +223,7 @@ def test_a_batch_is_shown_with_its_refusals_also_after_a_reload(tiny_app: Home, 
     reloaded.run()
     assert not reloaded.get("progress")
     (line,) = [each for each in reloaded.expander if "answered" in each.label]
-    assert line.label.endswith(": 2 stored, 1 refused at the door; 2 answered · 1 refused, and why")
+    assert line.label.endswith(": 2 stored; 2 answered · 1 refused, and why")
     assert not line.proto.expanded
     assert any("2 stored, 1 refused at the door; 2 answered" in each.value for each in line.text)
     refused = reloaded.dataframe[0].value

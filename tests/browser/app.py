@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from playwright.sync_api import Browser, Download, Page, TimeoutError, sync_playwright
+from playwright.sync_api import Browser, Download, Page, TimeoutError, expect, sync_playwright
 
 from cxr_core.ui.worker_watch import LOCK
 
@@ -128,6 +128,12 @@ def ready(page: Page) -> None:
     """Wait until the film is drawn and the script rests."""
     page.locator("canvas[data-ready=yes]").wait_for(timeout=60_000)
     page.locator("[data-testid=stStatusWidget]").wait_for(state="detached", timeout=30_000)
+
+
+def press(page: Page, key: str, button: str) -> None:
+    """Press the key once the button that it stands for, named by its Streamlit key, can be pressed."""
+    expect(page.locator(f".st-key-{button} button")).to_be_enabled(timeout=60_000)
+    page.keyboard.press(key)
 
 
 def _free_port() -> int:

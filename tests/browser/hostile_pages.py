@@ -81,7 +81,8 @@ def _say(service: Service, study_id: str, fields: list[str]) -> Told:
     if not name.endswith(" h0"):  # the first keeps its alert
         version = service.version(LEAD, study_id)
         service.acknowledge(LEAD, study_id, version, told=told, how="in person", read_back=True)
-    said = [printable(each) for each in fields[:5]] + [one_line(each) for each in fields[5:]]
+    kept = [printable] * 3 + [one_line, printable] + [one_line] * 3
+    said = [as_kept(each) for as_kept, each in zip(kept, fields, strict=True)]
     return Told(study_id, *said[:7], said[7][:500])
 
 

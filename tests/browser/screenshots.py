@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from playwright.sync_api import Browser, Page
 
-from tests.browser.app import ROOT, chromium, ready, running, served
+from tests.browser.app import ROOT, chromium, press, ready, running, served
 from tests.browser.test_gate_page import answered, film, png
 from tests.browser.test_triage import drop
 
@@ -74,12 +74,12 @@ def make_worklist_screenshot() -> None:
             page.get_by_role("link", name="Worklist").click()
             page.locator(".st-key-table [role=grid]").wait_for(state="attached", timeout=60_000)
             page.wait_for_timeout(2_000)
-            page.keyboard.press("j")
+            press(page, "j", "wl-next")
             page.locator(".st-key-strip").get_by_text("acquired").wait_for(timeout=60_000)
             page.mouse.move(640, 796)
             page.wait_for_timeout(2_500)
             page.screenshot(path=FOLDER / WORKLIST)
-            page.keyboard.press("Enter")
+            press(page, "Enter", "wl-open")
             ready(page)
             # The phantoms' pneumothorax has no heatmap to speak of: where the model looked for the effusion.
             heatmap = page.locator("select[name=finding]")
@@ -89,9 +89,9 @@ def make_worklist_screenshot() -> None:
             page.get_by_label("Search", exact=True).fill(WITH_PRIORS)
             page.get_by_label("Search", exact=True).blur()
             page.locator(".st-key-wl-foot").get_by_text("1 study").wait_for(timeout=60_000)
-            page.keyboard.press("j")
+            press(page, "j", "wl-next")
             page.locator(".st-key-strip").get_by_text(WITH_PRIORS).wait_for(timeout=60_000)
-            page.keyboard.press("Enter")
+            press(page, "Enter", "wl-open")
             page.get_by_text("Priors · 2").click()
             page.locator("canvas[data-ready=yes]").nth(1).wait_for(timeout=60_000)
             _shoot(page, PRIORS)

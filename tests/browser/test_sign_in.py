@@ -58,7 +58,7 @@ def on_the_list(page: Page) -> Page:
     page.get_by_role("link", name="Worklist").click(timeout=SLOW_MS)
     page.get_by_role("heading", name="Worklist").wait_for(timeout=SLOW_MS)
     page.locator(".st-key-table [role=grid]").wait_for(state="attached", timeout=SLOW_MS)
-    page.keyboard.press("j")
+    app.press(page, "j", "wl-next")
     page.locator(".st-key-strip").wait_for(timeout=SLOW_MS)
     return page
 

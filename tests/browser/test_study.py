@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from cxr_core.access import Actor, Role
+from cxr_core.domain import Urgency
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import Incoming, Source, Status
 from tests.browser import app
@@ -62,7 +63,7 @@ def test_a_critical_study_is_opened_from_the_alert_acknowledged_with_read_back_a
     assert f"/study?study={study_id}" in page.url
     expect(page.locator(".st-key-name")).to_have_text(NAME)
     expect(page.get_by_role("button", name="Mark read")).to_have_count(0)
-    page.keyboard.press("a")
+    app.press(page, "a", "wl-acknowledge")
     page.get_by_label("Who was told").fill("Dr Low")
     page.get_by_role("button", name="Acknowledge").click()
     expect(page.get_by_text("say how they were told")).to_be_visible(timeout=SLOW_MS)
@@ -113,9 +114,9 @@ def test_findings_urgency_and_notes_are_said_shown_and_undone(
     page.get_by_role("button", name="Save note").click()
     expect(page.locator(".notes")).to_contain_text(f"seen {HOSTILE}", timeout=SLOW_MS)
     to_the_list(page)
-    page.keyboard.press("j")
+    app.press(page, "j", "wl-next")
     expect(page.locator(".st-key-strip")).to_contain_text("Urgency set by local user", timeout=SLOW_MS)
-    page.keyboard.press("Enter")
+    app.press(page, "Enter", "wl-open")
     app.ready(page)
     page.get_by_text("History · 3").click()
     expect(page.locator(".entry")).to_have_count(3, timeout=SLOW_MS)
@@ -147,7 +148,7 @@ def test_of_two_readers_the_second_is_told_and_loses_no_word(
     page.get_by_role("button", name="Note", exact=True).click()
     field = page.get_by_label("Note", exact=True)
     field.fill("half a sente")
-    other.keyboard.press("t")
+    app.press(other, "t", "wl-claim")
     expect(other.locator(".stand")).to_contain_text("claimed · local user", timeout=SLOW_MS)
     expect(page.locator(".st-key-meanwhile")).to_contain_text("claimed the study", timeout=SLOW_MS)
     expect(field).to_have_value("half a sente")
@@ -173,6 +174,20 @@ def test_an_age_is_typed_and_taken_back(watched: Watched, server: Server, servic
         expect(page.locator(".st-key-facts")).to_contain_text(shown, timeout=SLOW_MS)
         expect(page.locator(".st-key-desk-form")).to_have_count(0, timeout=SLOW_MS)
     assert service.study(READER, study_id).line.age_years == 44.0
+
+
+def test_the_card_of_an_answered_film_follows_what_others_do(
+    watched: Watched, server: Server, service: Service
+) -> None:
+    page = watched.page
+    study_id = hand_in(service, 1, patient_id="P-1")
+    page.goto(f"{server.address}/?study={study_id}")
+    app.ready(page)
+    version = service.version(OTHER, study_id)
+    service.override(OTHER, study_id, version, Urgency.CRITICAL, "seen at the bedside")
+    expect(page.locator(".banner").first).to_contain_text("CRITICAL", timeout=SLOW_MS)
+    expect(page.locator(".banner").first).to_contain_text("seen at the bedside")
+    expect(page.locator(".st-key-films button").first).to_contain_text("Critical", timeout=SLOW_MS)
 
 
 def test_the_page_follows_what_others_do_and_says_what_is_not_there(

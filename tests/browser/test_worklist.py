@@ -28,7 +28,8 @@ pytestmark = pytest.mark.browser
 READER = Actor("reader", Role.CLINICIAN)
 EVERY = Query(limit=200, statuses=frozenset(Status))
 SLOW_MS = 90_000
-BATCH_DONE = "30 stored (1 known before), 3 refused at the door; 30 answered, 2 of them refused"
+BATCH_DONE = "30 stored; 30 answered · 5 refused, and why"
+ITS_SENTENCE = "30 stored (1 known before), 3 refused at the door; 30 answered, 2 of them refused"
 FILMS = Films()
 
 
@@ -60,12 +61,6 @@ def hand_in(page: Page, files: list[Incoming]) -> None:
     page.locator("input[type=file]").set_input_files(
         [{"name": f.name, "mimeType": "application/octet-stream", "buffer": f.raw} for f in files]
     )
-
-
-def press(page: Page, key: str, act: str) -> None:
-    """Press the key once the button that it stands for can be pressed."""
-    expect(page.locator(f".st-key-wl-{act} button")).to_be_enabled(timeout=SLOW_MS)
-    page.keyboard.press(key)
 
 
 def column(page: Page, name: str) -> list[str]:
@@ -135,6 +130,7 @@ def test_thirty_mixed_files_fill_the_list_live_in_order_and_nothing_is_left_unsa
     page.reload()
     expect(said).to_contain_text("30 stored", timeout=SLOW_MS)
     page.get_by_text("5 refused, and why").click()
+    expect(said).to_contain_text(ITS_SENTENCE)
     refused = page.locator(".st-key-batches [role=grid]")
     for name in ("cut-off.dcm", "lateral.dcm", "empty-1.dcm", "empty-2.png", "films.zip/../out.dcm"):
         expect(refused).to_contain_text(name)
@@ -158,9 +154,9 @@ def test_the_alert_stays_on_every_page_until_a_person_takes_note(watched: Watche
     expect(alarm).to_be_in_viewport()
     page.set_viewport_size({"width": 1280, "height": 800})
     to_the_list(page)
-    page.keyboard.press("j")
+    app.press(page, "j", "wl-next")
     expect(page.locator(".st-key-strip")).to_contain_text("004-771", timeout=20_000)
-    press(page, "a", "acknowledge")
+    app.press(page, "a", "wl-acknowledge")
     told = page.get_by_label("Who was told")
     told.fill("Dr Low")
     expect(alarm).to_contain_text("1 critical not acknowledged")
@@ -184,9 +180,9 @@ def test_a_telling_typed_in_the_list_outlives_a_colleagues_and_becomes_a_note(
     until(lambda: service.study(READER, study_id).line.state is not None, "it is answered")
     make_critical(service, study_id)
     page.locator(".st-key-strip").wait_for(timeout=SLOW_MS)
-    page.keyboard.press("j")
+    app.press(page, "j", "wl-next")
     expect(page.locator(".st-key-strip")).to_contain_text("P-1", timeout=SLOW_MS)
-    press(page, "a", "acknowledge")
+    app.press(page, "a", "wl-acknowledge")
     told = page.get_by_label("Who was told")
     told.wait_for(timeout=SLOW_MS)
     told.press_sequentially("Dr ")
@@ -273,11 +269,11 @@ def test_the_selection_stays_with_its_study_and_keys_do_what_they_say(
     until(lambda: in_order(page, service), "the order changes under the selection")
     expect(strip).to_contain_text(lines[3].patient_id)
     until(lambda: marked_row(page) == 4, "the mark moved with its study")
-    page.keyboard.press("j")
+    app.press(page, "j", "wl-next")
     expect(strip).to_contain_text(lines[4].patient_id, timeout=20_000)
-    page.keyboard.press("k")
+    app.press(page, "k", "wl-previous")
     expect(strip).to_contain_text(lines[3].patient_id, timeout=20_000)
-    press(page, "t", "claim")
+    app.press(page, "t", "wl-claim")
     expect(strip).to_contain_text("claimed · local user", timeout=20_000)
     assert service.study(READER, lines[3].study_id).line.claimed_by == "local user"
     page.get_by_label("Search", exact=True).fill("jkta")
@@ -286,7 +282,7 @@ def test_the_selection_stays_with_its_study_and_keys_do_what_they_say(
     )
     page.get_by_label("Search", exact=True).fill("")
     page.get_by_label("Search", exact=True).blur()
-    page.keyboard.press("Enter")
+    app.press(page, "Enter", "wl-open")
     app.ready(page)
     assert f"study={lines[3].study_id}" in page.url
 
@@ -310,7 +306,7 @@ def test_hostile_text_is_shown_literally_and_asks_nobody_outside(watched: Watche
     receipt = service.submit(READER, Incoming("<script>alert(1)</script>.dcm", raw), source=Source.CLI)
     make_critical(service, receipt.study_id)
     until(lambda: column(page, "Patient ID") == [hostile], "the list shows it as it came")
-    page.keyboard.press("j")
+    app.press(page, "j", "wl-next")
     expect(page.locator(".st-key-strip")).to_contain_text(hostile, timeout=20_000)
     expect(page.locator(".st-key-strip")).to_contain_text("<script>alert(1)</script>.dcm")
     expect(page.locator(".st-key-alert")).to_contain_text(hostile, timeout=20_000)

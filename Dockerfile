@@ -1,4 +1,5 @@
 # One image for the app and its workers; see docs/operate.md. Nothing here needs torch: it is for training.
+# The base brings tzdata, without which TZ names no zone.
 FROM python:3.11.14-slim-bookworm
 
 ENV PYTHONDONTWRITEBYTECODE=1 \

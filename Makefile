@@ -20,10 +20,12 @@ check: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# The default model again, from the films named by CXR_DATA (hours on two cores; resumes where it stopped).
+# The default model again, from the films named by CXR_DATA (hours on two cores; resumes where it stopped), as
+# another version: `make model VERSION=2.0.0`.
 model: .venv/app
+	$(if $(VERSION),,$(error say which version it shall be, as in: make model VERSION=2.0.0))
 	$(BIN)/cxr train recipes/cxr14_mobilenetv2.toml
-	$(BIN)/cxr export cxr14_mobilenetv2
+	$(BIN)/cxr export cxr14_mobilenetv2 --version $(VERSION)
 
 bench: .venv/app
 	$(BIN)/python benchmarks/latency.py

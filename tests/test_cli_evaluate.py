@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ from cxr_core.evaluation.scored import read_scored
 from cxr_core.imaging.phantom import make_phantom, phantom_png
 from cxr_core.inference import registry
 from cxr_core.settings import ROOT, Settings
+from tests.inference.tiny import make_tiny_model, rewrite
 
 ID = Settings().model
 FOLDER = ROOT / "models" / ID
@@ -102,6 +104,28 @@ def test_films_of_a_folder_are_answered_as_by_predict(models, films):
     assert (found.findings["Mass"].n, found.findings["Mass"].n_pos) == (12, 6)
     assert found.findings["Edema"].n == 0  # the data set does not say
     assert "1 films are copies of others" in done.stderr
+
+
+def test_what_has_no_threshold_is_measured_without_one(models, films):
+    tiny = make_tiny_model(models)
+    manifest = registry.verify(tiny)
+    values = tuple(1.01 if label != "Mass" else 0.3 for label in manifest.labels)
+    rewrite(tiny, replace(manifest, thresholds=replace(manifest.thresholds, values=values)))
+    for copy in range(12, 40):
+        shutil.copyfile(films / f"film-{copy % 12}.png", films / f"film-{copy}.png")
+    rows = [f"film-{k}.png,p{k},test,{k % 2},{1 - k % 2}\n" for k in range(40)]
+    (films / "labels.csv").write_text("file,patient,split,Effusion,Mass\n" + "".join(rows))
+    done = run("tiny", "--data", str(films), "--split", "test", "--json")
+    assert done.exit_code == 0, done.output
+    found = Evaluation.from_json(json.loads(done.stdout))
+    effusion, mass = found.findings["Effusion"], found.findings["Mass"]
+    assert (effusion.threshold, effusion.sensitivity, effusion.reason) == (
+        None, None, "no threshold: not assessed",
+    )  # fmt: skip
+    assert mass.threshold == 0.3
+    assert None not in (effusion.auc, effusion.ap, effusion.brier, mass.auc, mass.sensitivity)
+    table = run("tiny", "--data", str(films), "--split", "test")
+    assert table.exit_code == 0, table.output
 
 
 def test_options_that_contradict_each_other_are_refused(films):

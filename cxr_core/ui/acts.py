@@ -104,13 +104,23 @@ def ask(asked: Asked) -> None:
 
 def form(study_id: str) -> str:
     """Return which of FORMS is open for this study, or empty text."""
-    where, what = st.session_state.get(_FORM, ("", ""))
+    where, what, _ = st.session_state.get(_FORM, ("", "", ""))
     return what if where == study_id else ""
 
 
-def begin(study_id: str, what: str) -> None:
-    """Open one of FORMS for this study."""
-    st.session_state[_FORM] = (study_id, what)
+def started_with() -> str:
+    """Return what the open form's text is to begin with.
+
+    It goes with every drawing as the field's default. A field's state, once set, is sent with one drawing
+    only, and that one never reaches a browser where the page is drawn again too soon.
+    """
+    text: str = st.session_state.get(_FORM, ("", "", ""))[2]
+    return text
+
+
+def begin(study_id: str, what: str, text: str = "") -> None:
+    """Open one of FORMS for this study, with a text to begin with."""
+    st.session_state[_FORM] = (study_id, what, text)
 
 
 def close() -> None:

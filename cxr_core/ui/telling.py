@@ -25,8 +25,9 @@ def settle(line: Line) -> None:
     words = [said["told"].strip(), said["how"], "and they read it back" if said["read_back"] else ""]
     typed = [word for word in words if word]
     if typed:
-        st.session_state[_NOTE] = f"Told {' '.join(typed)}."
-    acts.begin(line.study_id, "note" if typed else "")
+        acts.begin(line.study_id, "note", f"Told {' '.join(typed)}.")
+    else:
+        acts.begin(line.study_id, "")
 
 
 def asked(line: Line) -> bool:
@@ -59,7 +60,7 @@ def acknowledge(line: Line) -> None:
 def note(line: Line) -> None:
     """Ask for a note; it may have several lines, so that Enter does not send it."""
     with st.form("noting", border=False):
-        st.text_area("Note", key=_NOTE, max_chars=LONGEST_TEXT, height=90)
+        st.text_area("Note", acts.started_with(), key=_NOTE, max_chars=LONGEST_TEXT, height=90)
         with st.container(horizontal=True, gap="small"):
             args = ("note", line)
             st.form_submit_button("Save note", type="primary", on_click=_ask, args=args)

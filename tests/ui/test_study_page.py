@@ -472,7 +472,7 @@ def test_behind_an_open_form_the_head_shows_the_urgency_that_holds_now(tiny_app:
         desk_watch.live(*st.session_state["given"])
 
     app = AppTest.from_function(live, default_timeout=180)
-    app.session_state["wl-form"] = (study, "note")
+    app.session_state["wl-form"] = (study, "note", "")
     app.session_state["given"] = (tiny_app.service, tiny_app.actor, line, 0)
     rerun(app)
     assert "▲ Critical" in html(app)

@@ -183,7 +183,7 @@ def test_what_was_typed_of_a_telling_that_came_second_is_kept_as_a_note(three: H
     assert app.warning[0].value == "Not done."
     assert "this result was acknowledged before" in [element.value for element in app.text]
     assert [area.value for area in app.text_area if area.label == "Note"] == ["Told Dr Low in person."]
-    app.run()  # it refreshes again, before the browser has heard of the note: no drawing may rely on one before
+    app.run()  # it refreshes again before the browser has heard of the note
     drawn = [area.proto.default for area in app.text_area if area.label == "Note"]
     assert drawn == ["Told Dr Low in person."]
     press(app, "Save note")

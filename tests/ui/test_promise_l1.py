@@ -20,6 +20,8 @@ from tests.ui.sessions import read_on, told
 from tests.worklist.rows import identity, image, put, study
 
 USERS, SECONDS, STUDIES = 25, 60, 5_000
+MOST_STOLEN = 0.2
+"""Share of the processors beyond which a try that failed says nothing of the server."""
 PICTURES = [films.png(seed, 96) for seed in range(100)]
 
 
@@ -61,10 +63,27 @@ def server(tmp_path: Path) -> Iterator[Server]:
 @pytest.mark.alone
 @pytest.mark.timeout(900)
 def test_promise_l1_25_users_on_5000_studies_have_a_p95_under_1500_ms_and_no_errors(server: Server) -> None:
-    for attempts_left in (2, 1, 0):  # whatever else the machine does counts against the server
+    tries, void = 3, 0  # whatever else this machine does counts against the server
+    while tries:
+        before = processors()
         with ThreadPoolExecutor(1) as apart:  # where no browser of an earlier test keeps an event loop
             seen = apart.submit(asyncio.run, read_on(server.address, USERS, SECONDS)).result()
         kept_up = len(seen.actions) >= USERS * (SECONDS / 10 - 1) and seen.refreshes >= USERS * SECONDS / 10
         if kept_up and not seen.errors and seen.percentile(0.95) < 1.5:
             return
-        assert attempts_left, "\n".join(told(seen))
+        stolen, spent = (now - then for now, then in zip(processors(), before, strict=True))
+        if stolen > MOST_STOLEN * spent:
+            void += 1
+            if void > 5:
+                pytest.skip(f"other machines of this host took {stolen / spent:.0%}: nothing can be measured")
+        else:
+            tries -= 1
+    raise AssertionError("\n".join(told(seen)))
+
+
+def processors() -> tuple[int, int]:
+    """Return the ticks of all processors that went to other machines of the host, and all ticks."""
+    ticks = [
+        int(word) for word in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]
+    ]
+    return ticks[7], sum(ticks)

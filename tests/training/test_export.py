@@ -371,6 +371,7 @@ def test_the_card_says_what_weights_its_members_began_from(exported, data, tmp_p
     folder = export_run(job(run, data, tmp_path, test=False))
     card = (folder / "card.md").read_text(encoding="utf-8")
     assert "from films.safetensors, 4 of 4 tensors and random weights; mean pooling" in card
+    assert "A sister that is not served learned without the patients of one fold of train" in card
     assert "`cxr train recipes/made_run.toml --init FILE`" in card
     assert card_of(folder, POLICY) == card
 

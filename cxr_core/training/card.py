@@ -147,8 +147,9 @@ def _made(recipe: TrainingRecipe) -> str:
     if sisters:
         theirs = _epochs(recipe, [k for k in range(len(recipe.members)) if k not in recipe.served])
         one = sisters == 1
+        who = "A sister that is not served" if one else f"{sisters} sisters that are not served each"
         text.append(
-            f"{'A sister that is not served' if one else f'{sisters} sisters that are not served each'} learned "
+            f"{who} learned "
             f"{'' if theirs == _epochs(recipe, recipe.served) else f'for {theirs} epochs '}"
             "without the patients of one fold of train "
             f"(a hash of the patient number) and answer{'s' if one else ''} it for calibration."

@@ -2,8 +2,8 @@
 
 `python benchmarks/attempts.py RUN/MEMBER[+RUN/MEMBER…] …` asks finished members in `runs/` on val and prints,
 for each group, the mean area of the findings that the card averages and what it gains on the model in force,
-the same patients drawn for both. `served` in a group stands for that model's own members. Groups answer by
-the mean of their members' logits, as in use. Nothing looks at the test list.
+the same patients drawn for both. `served` in a group stands for that model's own members, `served/1` for the
+second of them. Groups answer by the mean of their members' logits, as in use. Nothing looks at the test list.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ def main(groups: list[str]) -> None:
     """Print a line a group."""
     chosen_settings = settings.load()
     served = read_scored(chosen_settings.models_dir / chosen_settings.model, "val")
-    known = {SERVED: served_logits(served, chosen_settings.models_dir / chosen_settings.model)}
+    own = served_logits(served, chosen_settings.models_dir / chosen_settings.model)
+    known = {SERVED: own} | {f"{SERVED}/{number}": own[:, [number]] for number in range(own.shape[1])}
     for name in dict.fromkeys(name for group in groups for name in group.split("+")):
         if name not in known:
             known[name] = member_logits(name, served, data_root(chosen_settings.data or Path()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,7 +11,7 @@ import streamlit as st
 
 from cxr_core.access import Action, Actor, Role
 from cxr_core.domain import Correction, Urgency
-from cxr_core.errors import Conflict, CxrError, Invalid
+from cxr_core.errors import Conflict, CxrError, Invalid, SignedOut
 from cxr_core.ui import recent, services
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import Line, Status
@@ -45,6 +46,8 @@ _CALLS: dict[str, Callable[..., None]] = {
 }
 FORMS = ("acknowledge", "override", "note", "details")
 """What asks for something to be typed first."""
+LASTS_S = 20.0
+"""How long it is said what came of something: long enough to be read though the page is drawn anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,23 @@ class Asked:
     typed: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What came of something done with the study picked then, and when (seconds of the process's clock)."""
+
+    words: CxrError | str
+    of: str
+    at: float = field(default_factory=time.monotonic)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether it is still to be said; who is signed out is told once."""
+        return time.monotonic() - self.at < LASTS_S and not isinstance(self.words, SignedOut)
+
+
+_NOTHING = Said("", "")
+
+
 def perform(service: Service, actor: Actor, picked: str) -> None:
     """Do what was asked for last, if the study that it was asked of is still the picked one.
 
@@ -72,11 +92,13 @@ def perform(service: Service, actor: Actor, picked: str) -> None:
     """
     asked: Asked | None = st.session_state.pop(_ASKED, None)
     st.session_state.pop(_FAILED, None)
+    if asked is not None or st.session_state.get(_SAID, _NOTHING).of != picked:
+        st.session_state.pop(_SAID, None)
     if asked is None:
         return
-    st.session_state.pop(_SAID, None)
     if asked.study_id != picked:
-        st.session_state[_SAID] = "Not done: another study was picked at the same moment. Look again."
+        trouble = "Not done: another study was picked at the same moment. Look again."
+        st.session_state[_SAID] = Said(trouble, picked)
         return
     if asked.what in FORMS and not asked.typed:
         begin(asked.study_id, asked.what)
@@ -84,7 +106,7 @@ def perform(service: Service, actor: Actor, picked: str) -> None:
     try:
         _CALLS[asked.what](service, actor, asked.study_id, asked.version, **asked.said)
     except CxrError as exc:
-        st.session_state[_SAID], st.session_state[_FAILED] = exc, asked
+        st.session_state[_SAID], st.session_state[_FAILED] = Said(exc, picked), asked
     else:
         if asked.typed:
             close()
@@ -162,11 +184,13 @@ def alarming(line: Line) -> bool:
 
 
 def say(*, stays: bool = False) -> None:
-    """Say what went wrong with what was asked for last: once, or if it `stays`, until more is asked."""
-    trouble: CxrError | str | None = st.session_state.get(_SAID)
-    if not (stays and isinstance(trouble, Conflict | Invalid)):
-        st.session_state.pop(_SAID, None)
-    if isinstance(trouble, CxrError):
-        services.say(trouble)
-    elif trouble is not None:
-        st.warning(trouble)
+    """Say for a while what went wrong with what was asked for last; if it `stays`, until more is asked."""
+    said: Said | None = st.session_state.get(_SAID)
+    if said is None:
+        return
+    if not said.fresh and not (stays and isinstance(said.words, Conflict | Invalid)):
+        st.session_state.pop(_SAID)
+    if isinstance(said.words, CxrError):
+        services.say(said.words)
+    else:
+        st.warning(said.words)

@@ -10,7 +10,7 @@ from cxr_core.access import Action, Actor
 from cxr_core.errors import CxrError
 from cxr_core.inference.manifest import MANIFEST
 from cxr_core.inference.stripped import elsewhere
-from cxr_core.ui import recent, services, unmade
+from cxr_core.ui import acts, recent, services, unmade
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import Line, Query
 
@@ -42,12 +42,17 @@ def reanalyse(service: Service, actor: Actor, line: Line) -> None:
         model = st.selectbox("Model", models, known, key="wl-model")
         st.caption("The answers there are stay until the new ones come.")
         for label, ids in (("This study", [line.study_id]), ("All open studies answered otherwise", None)):
-            st.button(label, key=f"wl-again-{bool(ids)}", on_click=_again, args=(service, actor, ids, model))
-        if (queued := st.session_state.pop(_QUEUED, None)) is not None:
-            if isinstance(queued, CxrError):
-                services.say(queued)
-            else:
-                st.caption(f"{queued} studies queued." if queued != 1 else "1 study queued.")
+            args = (service, actor, line, ids, model)
+            st.button(label, key=f"wl-again-{bool(ids)}", on_click=_again, args=args)
+        said: acts.Said | None = st.session_state.get(_QUEUED)
+        if said is None or said.of != line.study_id:
+            return
+        if not said.fresh:
+            st.session_state.pop(_QUEUED)
+        if isinstance(said.words, CxrError):
+            services.say(said.words)
+        else:
+            st.caption(said.words)
 
 
 @st.cache_resource(ttl=recent.FRESH_S, max_entries=4, show_spinner=False)
@@ -57,9 +62,12 @@ def models_in(folder: Path) -> list[str]:
     return sorted(folder.name for folder in found if not elsewhere(folder))
 
 
-def _again(service: Service, actor: Actor, ids: list[str] | None, model: str) -> None:
+def _again(service: Service, actor: Actor, line: Line, ids: list[str] | None, model: str) -> None:
+    words: CxrError | str
     try:
-        st.session_state[_QUEUED] = service.reanalyse(actor, ids, model)
+        queued = service.reanalyse(actor, ids, model)
+        words = f"{queued} studies queued." if queued != 1 else "1 study queued."
     except CxrError as exc:
-        st.session_state[_QUEUED] = exc
+        words = exc
+    st.session_state[_QUEUED] = acts.Said(words, line.study_id)
     recent.forget()

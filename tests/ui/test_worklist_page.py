@@ -9,7 +9,7 @@ from streamlit.testing.v1.element_tree import Selectbox
 
 from cxr_core.access import Actor, Role
 from cxr_core.settings import ROOT
-from cxr_core.ui import recent
+from cxr_core.ui import acts, recent
 from cxr_core.worklist import database
 from cxr_core.worklist.schema import StudyRow
 from cxr_core.worklist.values import BATCH, Incoming, Query, Source, Status
@@ -263,6 +263,36 @@ def test_only_a_lead_exports_and_has_studies_analysed_again(
     assert [button.proto.label for button in lead.get("download_button")] == ["CSV"]
     press(lead, "This study")
     assert "0 studies queued." in [element.value for element in lead.caption]
+    lead.run()
+    assert "0 studies queued." in [element.value for element in lead.caption]
+
+
+def test_what_was_not_done_is_said_longer_than_one_refresh_and_of_no_other_study(three: Home) -> None:
+    study_id = ids(three)[0]
+    app = opened(study=study_id)
+    three.service.claim(OTHER, study_id, three.service.version(three.actor, study_id))
+    press(app, "Claim")
+    (warning,) = [element.value for element in app.warning]
+    assert warning.startswith("Not done")
+    app.run()  # the list refreshes by itself
+    assert [element.value for element in app.warning] == [warning]
+    press(app, "Next")
+    assert not app.warning
+    press(app, "Previous")
+    assert not app.warning
+    assert "Claim" not in labels(app), "what was not done is seen by now"
+
+
+def test_what_was_not_done_is_not_said_for_ever(three: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    study_id = ids(three)[0]
+    app = opened(study=study_id)
+    three.service.claim(OTHER, study_id, three.service.version(three.actor, study_id))
+    press(app, "Claim")
+    assert app.warning
+    monkeypatch.setattr(acts, "LASTS_S", 0.0)
+    app.run()
+    app.run()
+    assert not app.warning
 
 
 def test_a_database_that_cannot_be_read_is_said_and_the_list_comes_back(three: Home) -> None:

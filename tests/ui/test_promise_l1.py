@@ -21,7 +21,7 @@ from tests.worklist.rows import identity, image, put, study
 
 USERS, SECONDS, STUDIES = 25, 60, 5_000
 MOST_STOLEN = 0.2
-"""Share of the processors beyond which a try that failed says nothing of the server."""
+"""Share of the processors beyond which a try that was too slow says nothing of the server."""
 PICTURES = [films.png(seed, 96) for seed in range(100)]
 
 
@@ -72,7 +72,7 @@ def test_promise_l1_25_users_on_5000_studies_have_a_p95_under_1500_ms_and_no_err
         if kept_up and not seen.errors and seen.percentile(0.95) < 1.5:
             return
         stolen, spent = (now - then for now, then in zip(processors(), before, strict=True))
-        if stolen > MOST_STOLEN * spent:
+        if stolen > MOST_STOLEN * spent and not seen.errors:
             void += 1
             if void > 5:
                 pytest.skip(f"other machines of this host took {stolen / spent:.0%}: nothing can be measured")

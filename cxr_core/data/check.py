@@ -16,7 +16,9 @@ from cxr_core.data.selection import rare_labels
 from cxr_core.data.splits import crossing
 from cxr_core.data.ties import SHORTCUTS, Tie, ties
 
-NOTES = frozenset({"new_label", "split_made", "no_label", "no_split", "impossible_age", "no_sources"})
+NOTES = frozenset(
+    {"new_label", "split_made", "val_made", "no_label", "no_split", "impossible_age", "no_sources"}
+)
 """Codes that are worth knowing, but no fault: what they tell of has been dealt with."""
 
 _OTHERS = "other sizes"

@@ -168,7 +168,10 @@ def _about_films(
         problems.append(
             Problem("no_label", where, f"{silent} films say nothing: every label is unknown there")
         )
-    if torn:
-        text = f"{torn} films are called normal and something else: whether abnormal is unknown there"
-        problems.append(Problem("contradictory_labels", where, text))
-    return problems
+    return problems + contradictory(torn, where)
+
+
+def contradictory(films: int, where: str) -> list[Problem]:
+    """Return what is to be said of films that are called normal and something else."""
+    text = f"{films} films are called normal and something else: whether abnormal is unknown there"
+    return [Problem("contradictory_labels", where, text)] if films else []

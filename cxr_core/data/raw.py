@@ -14,7 +14,7 @@ from PIL import Image
 
 from cxr_core.data import values
 from cxr_core.data.index import FACTS, Index, Problem
-from cxr_core.data.splits import made_split
+from cxr_core.data.splits import made_split, train_or_val
 from cxr_core.errors import DataError
 
 ENDINGS = frozenset({".png", ".jpg", ".jpeg", ".dcm", ".dicom"})
@@ -40,10 +40,11 @@ class Raw:
 
     Attributes:
         about: what the layout knows of the data set.
-        table: `file`, `path` ("" if it is missing) and, as far as known, the other columns of an
+        table: `file`, `path` ("" if it is missing or ambiguous) and, as far as known, the other columns of an
             index as they were written; `split` as train, val, test, "" (unknown) where any is said.
         labels, truth: columns of truth and (N, L) float32.
         problems: what was found.
+        official: the splits are the publisher's and stay as they are, also where none is val.
     """
 
     about: About
@@ -51,6 +52,7 @@ class Raw:
     labels: tuple[str, ...]
     truth: NDArray[np.float32]
     problems: tuple[Problem, ...]
+    official: bool = False
 
 
 def films_below(folder: Path) -> Iterator[Path]:
@@ -87,9 +89,13 @@ def indexed(raw: Raw, root: Path, about: About) -> Index:
     table = _once(table, raw.labels, problems)
     _set_patients(table, root, problems)
     table = _in_splits(table, root, problems)
+    if not raw.official:
+        table = _with_val(table, root, problems)
     _set_facts(table, root, problems)
     if table.empty:
-        raise DataError(f"{root.name}: none of the films listed is there")
+        several = sum(problem.code == "ambiguous_file" for problem in problems)
+        more = f"; {several} names fit several films each: write the folder and the ending" if several else ""
+        raise DataError(f"{root.name}: none of the films listed is there{more}")
     known = raw.about
     return Index(
         name=about.name or known.name or root.stem,
@@ -104,9 +110,10 @@ def indexed(raw: Raw, root: Path, about: About) -> Index:
 
 def _present(table: pd.DataFrame, problems: list[Problem]) -> pd.DataFrame:
     there = table["path"] != ""
+    ambiguous = [problem.where for problem in problems if problem.code == "ambiguous_file"]
     problems += [
         Problem("missing_file", str(file), "listed, but not there: left out")
-        for file in table.loc[~there, "file"]
+        for file in table.loc[~there & ~table["file"].isin(ambiguous), "file"]
     ]
     return table[there]
 
@@ -154,6 +161,25 @@ def _in_splits(table: pd.DataFrame, root: Path, problems: list[Problem]) -> pd.D
         text = f"{int(without.sum())} films are in no split: left out"
         problems.append(Problem("no_split", root.name, text))
     return table[~without]
+
+
+def _with_val(table: pd.DataFrame, root: Path, problems: list[Problem]) -> pd.DataFrame:
+    """Return the rows; if none is of val, so many of train's patients are as where no split is said."""
+    train = table["split"] == "train"
+    if not train.any() or (table["split"] == "val").any():
+        return table
+    of_patient = {patient: train_or_val(patient) for patient in table.loc[train, "patient"].unique()}
+    moved = sum(split == "val" for split in of_patient.values())
+    if not moved:
+        text = f"no film is of val, and train's {len(of_patient)} patients are too few to make it of"
+        problems.append(Problem("no_val", root.name, text))
+        return table
+    text = (
+        f"no film is of val: by a hash of their number {moved} of train's {len(of_patient)} patients "
+        "become val, test stays as it is"
+    )
+    problems.append(Problem("val_made", root.name, text))
+    return table.assign(split=table["split"].where(~train, table["patient"].map(of_patient)))
 
 
 def _set_facts(table: pd.DataFrame, root: Path, problems: list[Problem]) -> None:

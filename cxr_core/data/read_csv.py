@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -51,6 +52,8 @@ def read(path: Path, about: About) -> Raw:
 def listed(said: bytes, name: str, about: About) -> Raw:
     """Return the rows of a CSV file in memory; no film is looked for, so every path is empty.
 
+    Findings alone do not tell `abnormal` here: that is left to whoever knows which findings there should be.
+
     Raises:
         DataError: as `read`.
     """
@@ -59,25 +62,29 @@ def listed(said: bytes, name: str, about: About) -> Raw:
 
 def _read(source: Path | BytesIO, name: str, folder: Path | None, about: About) -> Raw:
     try:
-        table = pd.read_csv(source, dtype={"patient_id": str, "patient": str}, low_memory=False)
+        file = _column(list(pd.read_csv(source, nrows=0).columns), _NAMES["file"])
+        if isinstance(source, BytesIO):
+            source.seek(0)
+        texts = dict.fromkeys(("patient_id", "patient", file), str)  # 0012 is no number
+        table = pd.read_csv(source, dtype=texts, low_memory=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as exc:
         raise DataError(f"{name}: cannot be read as a CSV file: {type(exc).__name__}") from exc
     said = list(table.columns)
     columns = {column: _column(said, aliases) for column, aliases in _NAMES.items()}
-    if not columns["file"]:
+    if not file:
         raise DataError(f"{name}: no column of files among {', '.join(map(str, said))}")
     rows = pd.DataFrame({own: table[column] for own, column in columns.items() if column})
     unnamed = rows["file"].isna()
     rows, table = rows[~unnamed].reset_index(drop=True), table[~unnamed].reset_index(drop=True)
     problems = [Problem("no_file", name, f"{unnamed.sum()} rows name no file")] if unnamed.any() else []
     rows["file"] = rows["file"].astype(str).str.strip()
-    rows["path"] = "" if folder is None else _paths(rows["file"], folder)
+    rows["path"] = "" if folder is None else _paths(rows["file"], folder, problems)
     if "split" in rows:
         rows["split"] = _splits(rows["split"], name, problems)
     if columns["said"]:
         found = labels.labelled(rows["said"], about.labels, name)
     else:
-        found = _wide(table, about, name)
+        found = _wide(table, about, name, findings_tell=folder is not None)
     if "licence" in rows:
         stated = rows["licence"].dropna().astype(str).unique()
         about = replace(about, licence=about.licence or "; ".join(stated[:5]))
@@ -90,29 +97,29 @@ def _column(said: list[str], aliases: tuple[str, ...]) -> str:
     return next((keys[alias] for alias in aliases if alias in keys), "")
 
 
-def _paths(files: pd.Series, folder: Path) -> list[str]:
-    """Return where each file lies, "" if nowhere: by its path from the CSV file, else by its name."""
-    below: dict[str, str] = {}
-    twice: set[str] = set()
+def _paths(files: pd.Series, folder: Path, problems: list[Problem]) -> list[str]:
+    """Return where each file lies: by its path from the CSV file, else by its name; an ending may be lacking.
+
+    "" if it lies nowhere, or if one of several films would have to be guessed.
+    """
+    named: dict[str, list[str]] = defaultdict(list)
+    stems: dict[str, list[str]] = defaultdict(list)
     for path in films_below(folder):
         full = str(path)
-        below[full] = full
-        if path.name in below:
-            twice.add(path.name)
-        below[path.name] = full
-    for name in twice:  # two films of one name: only a path tells them apart
-        below.pop(name)
+        for name in {full, path.name}:
+            named[name].append(full)
+        for stem in {str(path.with_suffix("")), path.stem}:
+            stems[stem].append(full)
     found = []
     for file in files:
-        full = str(folder / file)
-        where = (
-            below.get(full)
-            or below.get(file)
-            or (below.get(file.rsplit("/", 1)[-1]) if "/" in file else None)
-        )
-        if where is None and file.startswith("/") and Path(file).is_file():
-            where = file
-        found.append(where or "")
+        words = (str(folder / file), file.rsplit("/", 1)[-1])
+        paths = next((known[word] for known in (named, stems) for word in words if word in known), [])
+        if not paths and file.startswith("/") and Path(file).is_file():
+            paths = [file]
+        if len(paths) > 1:
+            text = "several films go by this name: left out; write the folder and the ending"
+            problems.append(Problem("ambiguous_file", file, text))
+        found.append(paths[0] if len(paths) == 1 else "")
     return found
 
 
@@ -125,8 +132,17 @@ def _splits(said: pd.Series, where: str, problems: list[Problem]) -> pd.Series:
     return words.map(names)
 
 
-def _wide(table: pd.DataFrame, about: About, where: str) -> labels.Labelled:
-    """Return the truth of a file with one column for each label: 1, 0; empty and -1 are unknown."""
+def _wide(table: pd.DataFrame, about: About, where: str, *, findings_tell: bool) -> labels.Labelled:
+    """Return the truth of a file with one column for each label: 1, 0; empty and -1 are unknown.
+
+    `abnormal` is what its own column says; where that is empty it is derived.
+
+    Args:
+        table: the whole file.
+        about: for the labels that the data set declares.
+        where: for the problems.
+        findings_tell: derive `abnormal` also where no column says that nothing was found.
+    """
     names = {column: labels.known_label(str(column), about.labels) for column in table.columns}
     wanted = {name: column for column, name in names.items() if name}
     normal = next((column for column in table.columns if labels.is_normal(str(column))), None)
@@ -135,11 +151,39 @@ def _wide(table: pd.DataFrame, about: About, where: str) -> labels.Labelled:
         raise DataError(f"{where}: no column of labels, and none that is named like a finding")
     problems: list[Problem] = []
     truth = {name: _values(table[wanted[name]], name, where, problems) for name in dict.fromkeys(order)}
+    derived = unknown = np.full(len(table), np.nan, dtype=np.float32)
+    derivable = findings_tell or normal is not None
+    if derivable:
+        nothing = unknown if normal is None else _values(table[normal], str(normal), where, problems)
+        findings = np.stack(list(truth.values()) or [unknown], axis=1)
+        derived = _abnormal(findings, nothing, where, problems, findings_tell=findings_tell)
     if ABNORMAL in wanted:
-        truth[ABNORMAL] = _values(table[wanted[ABNORMAL]], ABNORMAL, where, problems)
-    elif normal is not None:
-        truth[ABNORMAL] = 1 - _values(table[normal], str(normal), where, problems)
+        own = table[wanted[ABNORMAL]]
+        truth[ABNORMAL] = np.where(own.isna(), derived, _values(own, ABNORMAL, where, problems))
+    elif derivable:
+        truth[ABNORMAL] = derived
     return labels.Labelled(tuple(truth), np.stack(list(truth.values()), axis=1), tuple(problems))
+
+
+def _abnormal(
+    findings: NDArray[np.float32],
+    nothing: NDArray[np.float32],
+    where: str,
+    problems: list[Problem],
+    *,
+    findings_tell: bool,
+) -> NDArray[np.float32]:
+    """Return (N,) whether films are abnormal, by (N, L) findings and (N,) whether nothing was found.
+
+    1 with any finding, or where it is denied that nothing was found; 0 where nothing was found, and if
+    `findings_tell` also where every finding is known to be absent; unknown else, and in a contradiction.
+    """
+    found = (findings == 1).any(axis=1)
+    torn = found & (nothing == 1)
+    absent = findings_tell & (findings == 0).all(axis=1)
+    problems += labels.contradictory(int(torn.sum()), where)
+    said = np.select([torn, found | (nothing == 0), absent | (nothing == 1)], [np.nan, 1, 0], np.nan)
+    return said.astype(np.float32)
 
 
 def _values(said: pd.Series, name: str, where: str, problems: list[Problem]) -> NDArray[np.float32]:

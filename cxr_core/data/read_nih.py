@@ -61,7 +61,7 @@ def read(root: Path, *, small_films: bool) -> Raw:
     if sources.is_file():
         by_file = pd.read_csv(sources).set_index("Image Index")["source"]
         table["source"] = table["file"].map(by_file).fillna("block")
-    return Raw(ABOUT, table, found.labels, found.truth, (*problems, *found.problems))
+    return Raw(ABOUT, table, found.labels, found.truth, (*problems, *found.problems), official=True)
 
 
 def _listed(root: Path, entries: pd.DataFrame, small_films: bool, problems: list[Problem]) -> pd.DataFrame:

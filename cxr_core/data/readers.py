@@ -21,7 +21,8 @@ def read(root: Path, *, small_films: bool = False, checked: bool = True) -> Inde
     NIH ChestX-ray14 (`Data_Entry_2017*.csv`); a CSV file of films, or a folder with one; a folder
     for each class, within train, val and test folders or not. A `dataset.toml` beside them may give
     `name`, `url`, `attribution`, `licence` and the `labels` that there are. Where nobody says the
-    split, patients are divided 70, 10 and 20 % by a hash. Films that are missing are listed in
+    split, patients are divided 70, 10 and 20 % by a hash; where there is train but no val, it is made
+    of an eighth of train's patients, NIH's lists excepted. Films that are missing are listed in
     `problems` and left out; no film is opened except a few for `side_px`.
 
     Args:

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from cxr_core.data.films import Films, Only
 from cxr_core.data.index import Index, Problem
 from cxr_core.data.splits import share_of
-from cxr_core.domain import ABNORMAL
+from cxr_core.domain import ABNORMAL, FINDINGS
 from cxr_core.errors import DataError
 
 
 def choose(index: Index, films: Films, labels: Sequence[str] | None = None) -> Index:
     """Return the films and labels of a recipe, what was left out among the problems.
 
-    Val and test keep the proportions that they have: only training films are thinned.
+    Val and test keep the proportions that they have: only training films are thinned. A finding that the
+    index does not have is a rare label with no film at all.
 
     Args:
         index: all splits.
@@ -27,17 +28,27 @@ def choose(index: Index, films: Films, labels: Sequence[str] | None = None) -> I
         labels: the recipe's; what `only` and the thinning go by. All of the index if None.
 
     Raises:
-        DataError: a label that the index does not have, or nothing left to train on.
+        DataError: a label that is neither the index's nor a finding, a finding that no film has and that is
+            not to be left out, or nothing left to train on.
     """
-    wanted = tuple(index.labels if labels is None else labels)
+    asked = tuple(index.labels if labels is None else labels)
+    absent = [label for label in asked if label in FINDINGS and label not in index.labels]
+    wanted = [label for label in asked if label not in absent]
     index.truth(wanted)  # says which label is lacking
-    index = _known_within(index, films.known_within)
+    if absent and not (films.drop_rare and films.min_count > 0):
+        raise DataError(
+            f"{index.name}: 0 training films of {', '.join(absent)}; drop_rare = true with a min_count of 1 "
+            "or more leaves such labels out"
+        )
+    within = {label: source for label, source in films.known_within.items() if label not in absent}
+    index = _known_within(index, within)
     index = _only(index, films.only, wanted)
     index = _thinned(index, films.negatives_per_positive, wanted)
     index = _at_most(index, films.most)
     index = without_rare(index, films.min_count, drop=films.drop_rare)
+    index = index.noted(_rare(dict.fromkeys(absent, 0), films.min_count, drop=True))
     if not (index.table["split"] == "train").any():
-        raise DataError(f"{index.name}: no training film is left for {', '.join(wanted)}")
+        raise DataError(f"{index.name}: no training film is left for {', '.join(asked)}")
     return index
 
 
@@ -51,15 +62,18 @@ def rare_labels(index: Index, min_count: int) -> dict[str, int]:
 def without_rare(index: Index, min_count: int, *, drop: bool) -> Index:
     """Return the index with labels below the count reported, and left out if told so."""
     rare = rare_labels(index, min_count)
-    done = "left out" if drop else "kept all the same"
-    problems = [
-        Problem("rare_label", label, f"{count} training films, below {min_count}: {done}")
-        for label, count in rare.items()
-    ]
     if drop and rare:
         kept = tuple(label for label in index.labels if label not in rare)
         index = replace(index, labels=kept, table=index.table.drop(columns=list(rare)))
-    return index.noted(problems)
+    return index.noted(_rare(rare, min_count, drop=drop))
+
+
+def _rare(counts: dict[str, int], min_count: int, *, drop: bool) -> list[Problem]:
+    done = "left out" if drop else "kept all the same"
+    return [
+        Problem("rare_label", label, f"{count} training films, below {min_count}: {done}")
+        for label, count in counts.items()
+    ]
 
 
 def _known_within(index: Index, within: dict[str, str]) -> Index:

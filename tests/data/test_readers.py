@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxr_core.data import read_csv
+from cxr_core.data.check import check
 from cxr_core.data.index import FACTS
+from cxr_core.data.raw import About
 from cxr_core.data.readers import read
-from cxr_core.data.splits import checked_disjoint, fold_of, made_split
+from cxr_core.data.splits import checked_disjoint, fold_of, made_split, train_or_val
 from cxr_core.domain import ABNORMAL, FINDINGS
 from cxr_core.errors import DataError
 from tests.data.made import csv, films, nih
@@ -189,11 +192,129 @@ def test_a_csv_file_with_a_column_for_each_label(tmp_path):
     assert codes(index) == {"unknown_value": 1, "split_made": 1}
 
 
+NAN = np.nan
+
+
+def wide(columns, *rows):
+    """Return rows of a CSV file with one column for each label; None is an empty cell."""
+    return [
+        {"file": f"{number}.png", "patient": number} | dict(zip(columns, row, strict=True))
+        for number, row in enumerate(rows)
+    ]
+
+
+def test_abnormal_is_derived_from_columns_of_findings(tmp_path):
+    rows = wide(("Effusion", "Mass"), (1, None), (0, 0), (0, None), (-1, 0), (None, None), (-1, 1))
+    index = read(csv(tmp_path, rows))
+    assert index.labels == ("Effusion", "Mass", ABNORMAL)
+    np.testing.assert_array_equal(index.truth([ABNORMAL])[:, 0], [1, 0, NAN, NAN, NAN, 1])
+
+
+def test_no_finding_says_that_a_film_is_not_abnormal_and_findings_that_it_is(tmp_path):
+    columns = ("No Finding", "Effusion", "Edema")
+    rows = wide(
+        columns,
+        (1, None, None),
+        (None, 1, None),
+        (None, -1, None),
+        (None, 0, 0),
+        (0, 0, 0),  # a finding that has no column
+        (1, 1, None),
+    )
+    index = read(csv(tmp_path, rows))
+    np.testing.assert_array_equal(index.truth([ABNORMAL])[:, 0], [0, 1, NAN, 0, 1, NAN])
+    assert codes(index) == {"contradictory_labels": 1, "split_made": 1}
+
+
+def test_a_column_abnormal_rules_where_it_is_filled_in(tmp_path):
+    rows = wide(("Effusion", ABNORMAL), (1, 0), (1, None), (0, 1), (0, None), (0, -1), (None, None))
+    index = read(csv(tmp_path, rows))
+    np.testing.assert_array_equal(index.truth([ABNORMAL])[:, 0], [0, 1, 1, 0, NAN, NAN])
+    alone = read(csv(tmp_path, wide((ABNORMAL,), (1,), (0,), (None,))))
+    np.testing.assert_array_equal(alone.truth([ABNORMAL])[:, 0], [1, 0, NAN])
+
+
+def test_a_list_without_films_leaves_it_to_its_reader_what_some_findings_say_of_abnormal():
+    some = read_csv.listed(b"file,Effusion,Mass\na.png,1,0\nb.png,0,0\n", "list.csv", About())
+    assert some.labels == ("Effusion", "Mass")
+    both = b"file,No Finding,Mass\na.png,,1\nb.png,1,\nc.png,,0\n"
+    stated = read_csv.listed(both, "list.csv", About())
+    assert stated.labels == ("Mass", ABNORMAL)
+    np.testing.assert_array_equal(stated.truth[:, 1], [1, 0, NAN])
+
+
+def test_val_is_made_of_trains_patients_where_there_is_none(tmp_path):
+    rows = [
+        dict(file=f"{n:03d}.png", labels="Mass", patient=f"p{n // 2}", split="test" if n < 20 else "train")
+        for n in range(100)
+    ]
+    index = read(csv(tmp_path, rows))
+    test = {f"p{n}" for n in range(10)}
+    expected = {f"p{n}" for n in range(10, 50) if train_or_val(f"p{n}") == "val"}
+    assert 1 < len(expected) < 10
+    patients = {split: set(index.of(split).table["patient"]) for split in ("train", "val", "test")}
+    assert (patients["val"], patients["test"]) == (expected, test)
+    assert (len(index), index.patients) == (100, 50)
+    assert [problem.code for problem in check(index, None).notes] == ["val_made"]
+
+
+def test_val_is_made_of_folders_of_train_and_test_but_not_of_the_lists_of_nih(tmp_path):
+    names = [f"{patient:08d}_000.png" for patient in range(1, 25)]
+    films(tmp_path / "folders" / "train" / "mass", names[:16])
+    films(tmp_path / "folders" / "test" / "normal", names[16:], first=16)
+    index = read(tmp_path / "folders")
+    assert codes(index) == {"val_made": 1}
+    assert {split: len(index.of(split)) for split in ("train", "val", "test")} == dict(
+        train=14, val=2, test=8
+    )
+    listed = nih(tmp_path / "nih", patients=30)
+    (listed / "val_list.txt").unlink()
+    assert set(read(listed).table["split"]) == {"train", "test"}
+    assert read(listed).problems == ()
+
+
+def test_too_few_patients_to_make_val_of_are_a_fault(tmp_path):
+    rows = [
+        dict(file="a.png", labels="Mass", patient="p1", split="train"),
+        dict(file="b.png", labels="Mass", patient="p2", split="test"),
+    ]
+    index = read(csv(tmp_path, rows))
+    assert set(index.table["split"]) == {"train", "test"}
+    assert "no_val" in {problem.code for problem in check(index, None).faults}
+
+
+def test_a_film_is_found_by_an_id_without_its_ending(tmp_path):
+    films(tmp_path / "images" / "a", ["0012.png", "0013.png", "1.2.840.png"])
+    films(tmp_path / "images" / "b", ["0013.png"], first=9)
+    ids = ["0012", "images/b/0013", "1.2.840", "gone"]
+    (tmp_path / "labels.csv").write_text("Image ID,Mass\n" + "".join(f"{each},1\n" for each in ids))
+    index = read(tmp_path)
+    found = [path.removeprefix(f"{tmp_path}/images/") for path in index.table["path"]]
+    assert found == ["a/0012.png", "b/0013.png", "a/1.2.840.png"]
+    assert codes(index) == {"missing_file": 1, "no_patient": 1, "split_made": 1, "no_val": 1}
+
+
+def test_an_id_is_not_guessed_where_several_films_go_by_it(tmp_path):
+    films(tmp_path / "images", ["one.png", "one.jpg", "two.png"])
+    films(tmp_path / "images" / "more", ["two.png", "three.png"], first=9)
+    rows = ["one,1,0", "one.jpg,0,1", "two.png,1,0", "three,0,0"]
+    (tmp_path / "labels.csv").write_text("image_id,Mass,Effusion\n" + "\n".join(rows) + "\n")
+    index = read(tmp_path)
+    assert list(index.table["file"]) == ["one.jpg", "three"]
+    np.testing.assert_array_equal(index.truth(["Mass", "Effusion"]), [[0, 1], [0, 0]])
+    ambiguous = [problem.where for problem in index.problems if problem.code == "ambiguous_file"]
+    assert ambiguous == ["one", "two.png"]
+    assert "missing_file" not in codes(index)
+    (tmp_path / "labels.csv").write_text("image_id,Mass\none,1\n")
+    with pytest.raises(DataError, match="1 names fit several films each"):
+        read(tmp_path)
+
+
 def test_a_misspelt_label_is_unknown_and_a_new_one_is_the_data_sets_own(tmp_path):
     rows = [
         dict(file="a.png", labels="Effsion|Mass", patient=1, split="train"),
         dict(file="b.png", labels="Scoliosis", patient=2, split="train"),
-        dict(file="c.png", labels="Effusion", patient=3, split="train"),
+        dict(file="c.png", labels="Effusion", patient=3, split="val"),
     ]
     index = read(csv(tmp_path, rows))
     assert index.labels == ("Effusion", "Mass", "Scoliosis", ABNORMAL)
@@ -224,7 +345,7 @@ def test_rows_twice_and_rows_that_contradict_each_other(tmp_path):
         dict(file="a.png", labels="Mass", patient=1, split="train"),
         dict(file="b.png", labels="Mass", patient=2, split="train"),
         dict(file="b.png", labels="Effusion|Mass", patient=2, split="train"),
-        dict(file="c.png", labels="No Finding|Mass", patient=3, split="train"),
+        dict(file="c.png", labels="No Finding|Mass", patient=3, split="val"),
         dict(file="d.png", labels="Mass", patient=4, split="holdout"),
     ]
     index = read(csv(tmp_path, rows))

@@ -1,5 +1,7 @@
 """Which films a recipe gets, worked by hand on eight of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,8 +115,29 @@ def test_rare_labels_are_always_reported_and_left_out_if_told_so():
         assert [(p.code, p.where) for p in chosen.problems] == [("rare_label", "Pneumonia")]
 
 
-def test_a_label_that_the_data_lack_or_no_film_left_is_an_error():
-    with pytest.raises(DataError, match="Hernia"):
-        choose(index(), Films(), ["Hernia"])
+def test_a_finding_that_no_film_has_is_a_rare_label_with_none():
+    films = Films(only=Only.LABEL_OR_NORMAL, known_within={"Hernia": "b", "Pneumonia": "a"}, min_count=1)
+    chosen = choose(index(), films, ["Effusion", "Pneumonia", "Hernia"])
+    without = choose(index(), replace(films, known_within={"Pneumonia": "a"}), ["Effusion", "Pneumonia"])
+    pd.testing.assert_frame_equal(chosen.table, without.table)
+    assert chosen.labels == without.labels == index().labels
+    assert [(p.code, p.where) for p in chosen.problems] == [("rare_label", "Hernia")]
+    assert chosen.problems[0].message == "0 training films, below 1: left out"
+    assert "Hernia" not in choose(index(), Films(), ["Hernia"]).labels
+
+
+@pytest.mark.parametrize("films", [Films(drop_rare=False), Films(min_count=0)])
+def test_a_finding_that_no_film_has_cannot_be_kept(films):
+    with pytest.raises(DataError, match="0 training films of Hernia.*drop_rare"):
+        choose(index(), films, ["Effusion", "Hernia"])
+
+
+def test_a_label_that_nobody_knows_or_no_film_left_is_an_error():
+    with pytest.raises(DataError, match="no label Hernja"):
+        choose(index(), Films(), ["Effusion", "Hernia", "Hernja"])
+    with pytest.raises(DataError, match="no label Hernja"):
+        choose(index(), Films(known_within={"Hernja": "a"}), ["Effusion"])
     with pytest.raises(DataError, match="no training film"):
         choose(index("val"), Films(), ["Mass"])
+    with pytest.raises(DataError, match="no training film is left for Hernia"):
+        choose(index(), Films(only=Only.SINGLE_LABEL), ["Hernia"])

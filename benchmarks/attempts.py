@@ -22,11 +22,11 @@ from cxr_core.inference.manifest import read_manifest
 from cxr_core.training.export import chosen
 from cxr_core.training.networks import build
 from cxr_core.training.prepare import data_root
-from cxr_core.training.progress import read_facts
+from cxr_core.training.progress import KEPT, read_facts
 from cxr_core.training.recipes import COPY, read_recipe
 from cxr_core.training.scoring import score
 from cxr_core.training.served import load_weights
-from cxr_core.training.starts import CACHE, KEPT
+from cxr_core.training.starts import CACHE
 
 RUNS = Path("runs")
 SERVED = "served"

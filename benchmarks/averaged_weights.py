@@ -38,7 +38,7 @@ def main() -> None:
     served, weights = read_scored(folder, "val"), load_file(folder / WEIGHTS)
     index = chosen(data_root(chosen_settings.data or Path()), recipe)
     cache = Path("runs") / CACHE
-    train = film_set(recipe, index.of("train"), cache)
+    train, _ = film_set(recipe, index.of("train"), cache)
     columns = [served.labels.index(label) for label in averaged(served.rules, served.truth)]
     for count in range(1, served.manifest.model.members + 1):
         network = mean_of(recipe, weights, count, train)

@@ -51,7 +51,7 @@ def main() -> None:
     recipe = replace(recipe, augmentation=replace(default.augmentation, blurred_share=0.0))
     text = (ROOT / "recipes" / "cxr14_densenet121.toml").read_text(encoding="utf-8")
     _, index = prepare.chosen(text, data)
-    train, val = prepare.films_of(recipe, index, RUNS)
+    train, val, _ = prepare.films_of(recipe, index, RUNS)
     began = time.process_time()
     sys.stderr.write(f"{len(train)} films, {began:.0f} s to read them\n")
     held = _held(recipe, train, val, data / "pretrained")

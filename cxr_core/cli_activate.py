@@ -83,7 +83,9 @@ def strip_model(
             )
         manifest = load(folder).manifest
         recipes = [read_recipe(path) for path in folder.glob("*.toml") if path.name != MANIFEST]
-        again = [f"make it again: {each.command}, cxr export {each.name}" for each in recipes]
+        again = [
+            f"make it again: {each.command}, cxr export {each.name} --version VERSION" for each in recipes
+        ]
         place = strip(folder, manifest, to, where or "; ".join(again))
     typer.echo(f"{model_id} {manifest.version}: figures only; its network is in {place}")
 

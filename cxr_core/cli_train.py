@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -11,11 +13,15 @@ from cxr_core import settings
 from cxr_core.cli_models import failures
 
 if TYPE_CHECKING:
+    from cxr_core.data.index import Index, Problem
     from cxr_core.training.ablate import Ablated
     from cxr_core.training.recipes import TrainingRecipe
     from cxr_core.training.run import Machine
     from cxr_core.training.sampling import FilmSet
     from cxr_core.training.starts import Places
+
+SAID = 10
+"""Problems of a kind that are named one by one."""
 
 
 def train(
@@ -55,30 +61,45 @@ def train(
 
         folder_of_films, pretrained = _data(data)
         text, index = prepare.chosen(prepare.adapted(recipe, epochs=epochs, label=label), folder_of_films)
-        if not resume:
-            start_anew(runs / prepare.name_in(text))
-        followed, folder = prepare.settle(text, runs)
-        films, val = prepare.films_of(followed, index, runs)
+        if not resume and (overfit or ablate):
+            raise RecipeError("--anew discards a run that was trained; --overfit and --ablate go without it")
+        if not resume and not _started_by_another():
+            start_anew(runs / prepare.name_in(text), member)
+        followed, folder = prepare.settle(text, index, runs)
         asked = parse_recipe(recipe.read_text(encoding="utf-8"), recipe.name).labels
-        heard = [p for p in index.problems if p.code != "rare_label" or p.where in asked]
-        heard.sort(key=lambda problem: problem.code != "tied_to_source")
-        for problem in heard[:20]:
-            typer.echo(f"{problem.code}: {problem.where}: {problem.message}", err=True)
+        _say([each for each in index.problems if each.code != "rare_label" or each.where in asked])
         if followed.not_for_export:
             typer.echo(f"note: {followed.not_for_export}", err=True)
-        typer.echo(f"{followed.name}: {len(films)} films to learn from, {len(val)} to judge by", err=True)
-        places = Places(runs, pretrained, init, settings.load().models_dir)
-        machine = Machine(workers=workers, bar=_terminal())
         if followed.fit.loss is Loss.VICREG and (overfit or ablate):
             raise RecipeError(
                 f"{followed.name} learns without labels: --overfit and --ablate ask what they do"
             )
+        places = Places(runs, pretrained, init, settings.load().models_dir)
         if overfit:
-            _overfit(followed, films, overfit, places)
-        elif ablate:
+            _overfit(followed, index.of("train"), overfit, places)
+        films, val, lost = prepare.films_of(followed, index, runs)
+        _say(lost)
+        typer.echo(f"{followed.name}: {len(films)} films to learn from, {len(val)} to judge by", err=True)
+        machine = Machine(workers=workers, bar=_terminal())
+        if ablate:
             _ablate(followed, films, val, folder, places, machine)
         else:
             _train(followed, member, films, val, folder, places, machine)
+
+
+def _say(problems: Sequence[Problem]) -> None:
+    """Name what was found, kind by kind, a few of each."""
+    for code in dict.fromkeys(each.code for each in problems):
+        kind = [each for each in problems if each.code == code]
+        for problem in kind[:SAID]:
+            typer.echo(f"{code}: {problem.where}: {problem.message}", err=True)
+        if len(kind) > SAID:
+            typer.echo(f"{code}: and {len(kind) - SAID} more; cxr data check names them all", err=True)
+
+
+def _started_by_another() -> bool:
+    """Say whether this is a further process of a run on several GPUs, which the first one has begun."""
+    return os.environ.get("LOCAL_RANK", "0") != "0"
 
 
 def _train(
@@ -107,10 +128,14 @@ def _train(
         typer.echo(f"next: cxr export {folder}", err=True)
 
 
-def _overfit(recipe: TrainingRecipe, films: FilmSet, count: int, places: Places) -> None:
-    from cxr_core.training.overfit import learn_by_heart
+def _overfit(recipe: TrainingRecipe, train: Index, count: int, places: Places) -> NoReturn:
+    from cxr_core.training.overfit import handful, learn_by_heart
+    from cxr_core.training.prepare import CACHE, film_set
 
-    verdict = learn_by_heart(recipe, films, count, places)
+    few = train.where(handful(train.truth(recipe.labels), count))
+    films, lost = film_set(recipe, few, places.runs / CACHE)
+    _say(lost)
+    verdict = learn_by_heart(recipe, films, places)
     typer.echo(verdict.sentence)
     raise typer.Exit(0 if verdict.learned else 1)
 

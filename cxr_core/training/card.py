@@ -175,7 +175,8 @@ def _made(recipe: TrainingRecipe) -> str:
     if recipe.outputs > len(recipe.labels):
         text.append("Its softmax over two classes is kept as one logit, their difference.")
     text.append(
-        f"`{recipe.command}` and `cxr export {recipe.name}` make it again; the recipe lies in this folder."
+        f"`{recipe.command}` and `cxr export {recipe.name} --version VERSION` make it again; the recipe lies "
+        "in this folder."
     )
     return " ".join(filter(None, text))
 

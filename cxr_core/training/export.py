@@ -34,7 +34,7 @@ from cxr_core.inference.runtime import open_session, self_test_film
 from cxr_core.training import served
 from cxr_core.training.describe import figures_of, recipe_of, written_card
 from cxr_core.training.networks import Classifier, build
-from cxr_core.training.prepare import with_starts
+from cxr_core.training.prepare import learned_from, with_starts
 from cxr_core.training.progress import read_facts
 from cxr_core.training.recipes import COPY, TrainingRecipe, read_recipe
 from cxr_core.training.scoring import (
@@ -99,8 +99,8 @@ def export_run(job: Job) -> Path:
     its self-test.
 
     Raises:
-        ModelError: a member is unfinished, torch and ONNX Runtime differ, or a model of the same version that
-            answers otherwise is in its place; nothing is left behind.
+        ModelError: a member is unfinished, the run learned from other films, torch and ONNX Runtime differ,
+            or a model of the same version that answers otherwise is in its place; nothing is left behind.
         DataError, RecipeError: films or recipe do not fit the run, or its labels are none of the product's.
     """
     recipe = read_recipe(job.run / COPY)
@@ -108,6 +108,10 @@ def export_run(job: Job) -> Path:
         raise RecipeError(f"{recipe.name}: {recipe.not_for_export}")
     members = load_members(job.run, recipe)
     index = chosen(job.data, recipe)
+    if not learned_from(job.run, recipe, index):
+        raise ModelError(
+            f"{job.run.name}: it learned from other films, labels or splits than those of {job.data}"
+        )
     scored, unseen = _scored(members, recipe, index, job)
     within = within_of(recipe, index)
     fitted = _fitted(recipe, scored, unseen, within, job.policy)

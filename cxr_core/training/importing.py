@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cxr_core.data.labels import known_label
 from cxr_core.domain import ABNORMAL, FINDINGS
 from cxr_core.errors import ModelError
 from cxr_core.evaluation.calibrate import UNREACHABLE
@@ -137,7 +138,7 @@ def import_checkpoint(source: Source, models: Path) -> Path:
         raise ModelError(f"the id {source.id!r} must be of small letters, digits, dots, _ and -")
     if target.exists():
         raise ModelError(f"there is a model {source.id} already")
-    outputs = source.labels or OUTPUTS[source.kind]
+    outputs = spelled(source.labels or OUTPUTS[source.kind])
     labels, left_out = placed(outputs)
     kept = [outputs.index(label) for label in labels]
     member = network_of(state_of(source.file), source.kind, len(outputs), kept)
@@ -155,6 +156,11 @@ def import_checkpoint(source: Source, models: Path) -> Path:
         registry.seal(folder, manifest)
         registry.load(folder)
         return put_in_place(folder, target, Path(space))
+
+
+def spelled(outputs: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of outputs, those of our labels as we spell them."""
+    return tuple(known_label(name) or name for name in outputs)
 
 
 def placed(outputs: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

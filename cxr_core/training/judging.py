@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -28,6 +28,12 @@ class Judgement:
     judged: float
     per_label: dict[str, float]
 
+    @property
+    def mean_auc(self) -> float:
+        """Over the labels that have one, NaN where none has."""
+        known = [value for value in self.per_label.values() if not math.isnan(value)]
+        return sum(known) / len(known) if known else math.nan
+
 
 def judge(recipe: TrainingRecipe, loss: LossFunction, logits: Tensor, truth: Tensor) -> Judgement:
     """Return the figures of (N, K) logits beside the (N, L) truth with NaN where unknown."""
@@ -36,7 +42,8 @@ def judge(recipe: TrainingRecipe, loss: LossFunction, logits: Tensor, truth: Ten
         label: auc(chances[:, column], truth[:, column]) for column, label in enumerate(recipe.labels)
     }
     value = float(loss(logits, truth))
-    return Judgement(value, _judged(recipe, value, per_label, chances, truth), per_label)
+    found = Judgement(value, math.nan, per_label)
+    return replace(found, judged=_judged(recipe, found, chances, truth))
 
 
 def better(recipe: TrainingRecipe, new: float, old: float) -> bool:
@@ -55,15 +62,12 @@ def auc(chances: Tensor, truth: Tensor) -> float:
     return float(binary_auroc(chances[known], truth))
 
 
-def _judged(
-    recipe: TrainingRecipe, loss: float, per_label: dict[str, float], chances: Tensor, truth: Tensor
-) -> float:
+def _judged(recipe: TrainingRecipe, found: Judgement, chances: Tensor, truth: Tensor) -> float:
     if recipe.fit.judged_by is Judge.LOSS:
-        return loss
+        return found.loss
     if recipe.fit.judged_by is Judge.RECALL_PRECISION:
         return _recall_precision(recipe, chances, truth)
-    known = [value for value in per_label.values() if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
+    return found.mean_auc
 
 
 def _recall_precision(recipe: TrainingRecipe, chances: Tensor, truth: Tensor) -> float:

@@ -147,6 +147,8 @@ class Lesson(pl.LightningModule):
         self.log(f"val_{judged}", judgement.judged, prog_bar=True, sync_dist=True)
         if judged is not Judge.LOSS:
             self.log("val_loss", judgement.loss, prog_bar=True, sync_dist=True)
+        if judged is Judge.RECALL_PRECISION:
+            self.log("val_mean_auc", judgement.mean_auc, prog_bar=True, sync_dist=True)
         self.log("train_loss_of_epoch", self.train_loss, prog_bar=True, sync_dist=True)
         if self._plateau is not None:
             self._plateau.step(judgement.loss)

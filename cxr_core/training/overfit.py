@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.ops import StochasticDepth
 
 from cxr_core.training.losses import LossFunction, loss_of
 from cxr_core.training.module import freeze, optimiser_of
@@ -31,9 +33,8 @@ class Verdict:
     sentence: str
 
 
-def learn_by_heart(recipe: TrainingRecipe, films: FilmSet, count: int, places: Places) -> Verdict:
-    """Return whether the recipe's network, at its start, learns so many of the films by heart."""
-    some = handful(films, count)
+def learn_by_heart(recipe: TrainingRecipe, some: FilmSet, places: Places) -> Verdict:
+    """Return whether the recipe's network, at its start, learns these films by heart."""
     torch.manual_seed(recipe.members[0].seed)
     network = build(recipe.network, recipe.outputs)
     begin(recipe, network, places, some.inputs(np.arange(len(some))))
@@ -54,11 +55,13 @@ def overfit(recipe: TrainingRecipe, network: Classifier, films: FilmSet, steps: 
     inputs, truth = films.inputs(np.arange(len(films))), torch.from_numpy(films.truth)
     if found := wrong_with(inputs, truth):
         return Verdict(False, math.nan, 0, found)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network, inputs, truth = network.to(device), inputs.to(device), truth.to(device)
     for module in network.modules():
-        if isinstance(module, torch.nn.Dropout):
+        if isinstance(module, (torch.nn.Dropout, StochasticDepth)):
             module.p = 0.0
     freeze(network, Phase(epochs=1, rate=RATE))
-    loss, begun, step = loss_of(recipe, truth), math.nan, 0
+    loss, begun, step = loss_of(recipe, truth.cpu()), math.nan, 0
     optimiser, now = optimiser_of(network, recipe.fit, RATE), math.nan
     network.train()
     for step in range(1, steps + 1):
@@ -79,18 +82,18 @@ def overfit(recipe: TrainingRecipe, network: Classifier, films: FilmSet, steps: 
     return Verdict(False, now, step, _why(network, inputs, truth, loss, begun, now, step))
 
 
-def handful(films: FilmSet, count: int) -> FilmSet:
-    """Return so many films, spread over their labels: with and without each in turn, always the same."""
+def handful(truth: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """Return rows of so many films of (N, L) truth: with each label in turn and without, always the same."""
     rng = np.random.default_rng(0)
-    groups = [np.flatnonzero(films.truth[:, column] == 1) for column in range(films.truth.shape[1])]
-    groups.append(np.flatnonzero(~(films.truth == 1).any(axis=1)))
+    groups = [np.flatnonzero(column == 1) for column in truth.T]
+    groups.append(np.flatnonzero(~(truth == 1).any(axis=1)))
     queues = [rng.permutation(group).tolist() for group in groups]
     picked: list[int] = []
-    while len(picked) < min(count, len(films)) and any(queues):
+    while len(picked) < min(count, len(truth)) and any(queues):
         for queue in queues:
             if queue and len(picked) < count and (film := queue.pop()) not in picked:
                 picked.append(film)
-    return films.where(np.array(picked, dtype=np.int64))
+    return np.array(picked, dtype=np.int64)
 
 
 def wrong_with(inputs: Tensor, truth: Tensor) -> str:

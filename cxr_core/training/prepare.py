@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +17,7 @@ from cxr_core.data.readers import read
 from cxr_core.data.selection import choose
 from cxr_core.data.ties import FEWEST, Tie, source_tie
 from cxr_core.errors import RecipeError
-from cxr_core.training.recipes import COPY, Adapted, Phase, TrainingRecipe, parse_recipe, read_recipe
+from cxr_core.training.recipes import COPY, FILMS, Adapted, Phase, TrainingRecipe, parse_recipe, read_recipe
 from cxr_core.training.sampling import FilmSet
 from cxr_core.training.starts import CACHE as CACHE
 from cxr_core.training.starts import own_start
@@ -30,7 +32,7 @@ def adapted(path: Path, *, epochs: int = 0, label: str = "") -> str:
     """Return the recipe's text with other epochs, or with another single label and so another name.
 
     The phases share the epochs as before, none has less than one, and no member has a number of its own; the
-    card says it where they are fewer.
+    card says how many they are. Where title and summary name the label they name the other one.
     What was asked for stands under `adapted`, so that the card can name the command.
 
     Raises:
@@ -43,6 +45,8 @@ def adapted(path: Path, *, epochs: int = 0, label: str = "") -> str:
     if label:
         text["labels"] = [label]
         text["name"] = f"{recipe.name}-{label.lower()}"
+        text["title"] = _renamed(recipe.title, recipe.labels[0], label)
+        text["card"]["summary"] = _renamed(recipe.card.summary, recipe.labels[0], label)
     if epochs:
         for table, phase in zip(text["fit"]["phases"], shorter(recipe, epochs), strict=True):
             table["epochs"] = phase.epochs
@@ -51,10 +55,22 @@ def adapted(path: Path, *, epochs: int = 0, label: str = "") -> str:
     longest = max(map(recipe.epochs_of, range(len(recipe.members))))
     if 0 < epochs < longest:
         text["card"]["budget"] = f"{recipe.card.budget} Budget: {epochs} of {longest} epochs.".strip()
+    elif epochs > longest and recipe.card.budget:
+        text["card"]["budget"] = f"Budget: {epochs} epochs where the recipe has {longest}."
     asked = {"label": label} if label else {}
     if asked or epochs:
         text["adapted"] = {"of": recipe.name, **asked, **({"epochs": epochs} if epochs else {})}
     return tomlkit.dumps(text)
+
+
+def _renamed(sentence: str, before: str, after: str) -> str:
+    """Return a recipe's sentence with one label's name for another's, small within the sentence."""
+
+    def name(found: re.Match[str]) -> str:
+        word = after.replace("_", " ")
+        return word if found.start() == 0 else word.lower()
+
+    return re.sub(re.escape(before.replace("_", " ")), name, sentence, flags=re.IGNORECASE)
 
 
 def with_starts(text: str, recipe: TrainingRecipe, starts: Collection[str]) -> str:
@@ -86,22 +102,43 @@ def name_in(text: str) -> str:
     return str(tomlkit.parse(text)["name"])
 
 
-def settle(text: str, runs: Path) -> tuple[TrainingRecipe, Path]:
-    """Write the recipe's copy into its run folder, or see that the same recipe began the run there.
+def settle(text: str, index: Index, runs: Path) -> tuple[TrainingRecipe, Path]:
+    """Write recipe and films into the run folder, or see that the run there was begun with the same.
 
-    The same is what says the same, whatever its remarks; with which options it came about does not count.
+    The same recipe is what says the same, whatever its remarks; with which options it came about does not
+    count. A run begun before its films were written down learns them now.
 
     Raises:
-        RecipeError: another recipe began it.
+        RecipeError: another recipe, or other films, began it.
     """
     name = name_in(text)
     folder = runs / name
     copy = folder / COPY
     if copy.exists() and not _same(copy, text):
         raise RecipeError(f"the run {name} was begun by another recipe; --anew discards it")
+    recipe = parse_recipe(text, name)
+    if copy.exists() and not learned_from(folder, recipe, index):
+        raise RecipeError(
+            f"the run {name} was begun with other films, labels or splits; --anew discards it, --runs DIR "
+            "keeps both"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     copy.write_text(text, encoding="utf-8")
-    return read_recipe(copy), folder
+    (folder / FILMS).write_text(f"{_films_in(recipe, index)}\n", encoding="utf-8")
+    return recipe, folder
+
+
+def learned_from(folder: Path, recipe: TrainingRecipe, index: Index) -> bool:
+    """Say whether a run was begun with these films of train and val; True where it noted none."""
+    noted = folder / FILMS
+    return not noted.is_file() or noted.read_text(encoding="utf-8").strip() == _films_in(recipe, index)
+
+
+def _films_in(recipe: TrainingRecipe, index: Index) -> str:
+    """Return the SHA-256 of name, patient, split and truth of the films of train and val, in any order."""
+    table = index.table.loc[index.table["split"] != "test", ["file", "patient", "split", *recipe.labels]]
+    text = table.sort_values(["file", "patient"]).to_csv(index=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _same(copy: Path, text: str) -> bool:
@@ -193,19 +230,22 @@ def without_labels(text: str, lacking: Collection[str]) -> str:
     return tomlkit.dumps(table)
 
 
-def films_of(recipe: TrainingRecipe, index: Index, runs: Path) -> tuple[FilmSet, FilmSet]:
-    """Return the films of train and val as the network sees them, decoded once."""
-    train, val = (film_set(recipe, index.of(split), runs / CACHE) for split in ("train", "val"))
-    return train, val
+def films_of(recipe: TrainingRecipe, index: Index, runs: Path) -> tuple[FilmSet, FilmSet, list[Problem]]:
+    """Return the films of train and val as the network sees them, decoded once, and those left out."""
+    (train, lost), (val, more) = (
+        film_set(recipe, index.of(split), runs / CACHE) for split in ("train", "val")
+    )
+    return train, val, [*lost, *more]
 
 
-def film_set(recipe: TrainingRecipe, index: Index, cache: Path) -> FilmSet:
-    """Return films of an index as the network sees them; those that cannot be read are left out."""
+def film_set(recipe: TrainingRecipe, index: Index, cache: Path) -> tuple[FilmSet, list[Problem]]:
+    """Return films of an index as the network sees them, and those left out: they cannot be read."""
     if not len(index):
         side = recipe.preprocessing.network_px
         empty = np.zeros((0, 1, side, side), dtype=np.float32)
-        return of_index(recipe, index, empty)
-    return of_index(recipe, *network_inputs(index, recipe.preprocessing, cache))
+        return of_index(recipe, index, empty), []
+    readable, store = network_inputs(index, recipe.preprocessing, cache)
+    return of_index(recipe, readable, store), list(readable.problems[len(index.problems) :])
 
 
 def of_index(

@@ -19,8 +19,9 @@ from safetensors.torch import save_file
 from cxr_core.training.judging import better
 from cxr_core.training.module import Lesson
 from cxr_core.training.recipes import Keep, TrainingRecipe
-from cxr_core.training.starts import KEPT
 
+KEPT = "network.safetensors"
+"""A member's weights, in its folder."""
 LAST = "last.ckpt"
 HISTORY = "history.csv"
 FACTS = "run.json"

@@ -19,6 +19,8 @@ from cxr_core.strict import build
 FOLDS = 4
 COPY = "recipe.toml"
 """Name of the recipe's copy in its run folder, whose name is then the recipe's."""
+FILMS = "films.sha256"
+"""Beside it: of which films, labels and splits the run learns."""
 
 
 class Output(StrEnum):

@@ -19,6 +19,7 @@ from lightning import pytorch as pl
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from cxr_core.data.splits import fold_of
 from cxr_core.errors import DataError, RecipeError
@@ -26,7 +27,7 @@ from cxr_core.training.losses import loss_of
 from cxr_core.training.module import Lesson
 from cxr_core.training.networks import Classifier, build
 from cxr_core.training.progress import LAST, Keeper, read_facts, write_facts
-from cxr_core.training.recipes import COPY, FOLDS, Loss, Member, TrainingRecipe
+from cxr_core.training.recipes import COPY, FILMS, FOLDS, Loss, Member, TrainingRecipe
 from cxr_core.training.sampling import FilmSet, checking_loader, training_loader
 from cxr_core.training.starts import CACHE, Places, begin
 from cxr_core.training.teaching import named, softened, teacher_of
@@ -119,7 +120,7 @@ def train_member(
         "finished": False,
         "per_label": {},
     }
-    write_facts(own, facts)
+    rank_zero_only(write_facts)(own, facts)
     keeper = Keeper(recipe, own)
     done = _resume(own, network, keeper)
     for phase in range(len(recipe.fit.phases)):
@@ -138,7 +139,7 @@ def train_member(
         "best": keeper.best,
         "per_label": per_label,
     }
-    write_facts(own, facts)
+    rank_zero_only(write_facts)(own, facts)
     return facts
 
 
@@ -238,12 +239,16 @@ def device_name() -> str:
     return f"{torch.get_num_threads()} threads of {platform.processor() or platform.machine()}"
 
 
-def start_anew(folder: Path) -> None:
-    """Remove what a run left in its folder; nothing else in it is touched."""
+def start_anew(folder: Path, member: int = -1) -> None:
+    """Remove what a run, or only one member of it, left in its folder; nothing else in it is touched."""
+    if member >= 0:
+        for each in (folder / f"member-{member}", folder / "logs" / f"member-{member}"):
+            shutil.rmtree(each, ignore_errors=True)
+        return
     for each in (*folder.glob("member-*"), folder / "logs", folder / "ablation"):
         if each.is_dir():
             shutil.rmtree(each)
-    for name in (COPY, "ablation.csv"):
+    for name in (COPY, FILMS, "ablation.csv"):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -15,10 +15,8 @@ from torch import Tensor, nn
 
 from cxr_core.errors import RecipeError
 from cxr_core.training.networks import Classifier
+from cxr_core.training.progress import KEPT, read_facts
 from cxr_core.training.recipes import Architecture, TrainingRecipe
-
-KEPT = "network.safetensors"
-"""A finished member's weights, in its folder."""
 
 CACHE = "cache"
 """Folder beside the run folders for films as the network sees them, and a teacher's answers to them."""
@@ -77,15 +75,19 @@ def begin(recipe: TrainingRecipe, network: Classifier, places: Places, films: Te
                 "imagenet: only mobilenet_v2_grey has such a file; give another with --init FILE"
             )
         if places.pretrained is None:
-            raise RecipeError("imagenet: the data folder has no pretrained/; set CXR_DATA or use --data")
+            raise RecipeError(
+                f"imagenet: the data folder has no pretrained/{IMAGENET} (docs/training.md says what it is); "
+                "give weights of your own with --init FILE"
+            )
         unfold_imagenet(network, places.pretrained / IMAGENET, films)
         return own
     if fold >= 0:
         raise RecipeError(
             f"the run {start} has seen the fold that a member leaves out; --init takes weights that have not"
         )
-    path = places.runs / start / "member-0" / KEPT
-    if not path.exists():
+    own_run = places.runs / start / "member-0"
+    path = own_run / KEPT
+    if not (path.exists() and read_facts(own_run).get("finished")):
         raise RecipeError(f"the recipe starts from the run {start}: train it first, or give --init FILE")
     return f"{own}, {fill(network, read_weights(path), start)}"
 

@@ -29,7 +29,7 @@ from cxr_core.training import export as module
 from cxr_core.training import served
 from cxr_core.training.describe import card_of, figures_of, write_anew
 from cxr_core.training.export import Job, export_run, load_members, version_of
-from cxr_core.training.recipes import COPY, read_recipe
+from cxr_core.training.recipes import COPY, FILMS, read_recipe
 from cxr_core.training.scoring import Scored, blind, source_direction
 from cxr_core.triage.policy import load_policy
 from tests.training.made import made_recipe
@@ -294,6 +294,14 @@ def test_another_network_does_not_take_the_place_of_one_of_the_same_version(data
     assert registry.hashes(folder) == before
     assert [path.name for path in folder.parent.iterdir()] == ["made-run"]
     assert registry.load(export_run(job(run, data, tmp_path, version="1.0.1"))).manifest.version == "1.0.1"
+
+
+def test_a_run_is_exported_with_the_films_it_learned_from_and_no_others(data, tmp_path):
+    run = make_run(tmp_path / "runs")
+    (run / FILMS).write_text("0" * 64)
+    with pytest.raises(ModelError, match="made_run: it learned from other films, labels or splits"):
+        export_run(job(run, data, tmp_path))
+    assert not (tmp_path / "models").exists()
 
 
 def test_a_version_has_to_be_said_where_there_is_a_model(tmp_path):

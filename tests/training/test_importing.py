@@ -15,7 +15,7 @@ from cxr_core.domain import FINDINGS
 from cxr_core.errors import ModelError
 from cxr_core.inference import registry
 from cxr_core.training.checkpoint import Kind, network_of, state_of
-from cxr_core.training.importing import OUTPUTS, Source, import_checkpoint, kind_of, placed
+from cxr_core.training.importing import OUTPUTS, Source, import_checkpoint, kind_of, placed, spelled
 
 XRV, CHEXNET = Kind.TORCHXRAYVISION, Kind.CHEXNET
 
@@ -111,6 +111,14 @@ def test_outputs_without_a_place_here_are_left_out_and_named():
     assert set(labels) == set(FINDINGS)
     assert left_out == ("Lung Lesion", "Fracture", "Lung Opacity", "Enlarged Cardiomediastinum")
     assert placed(("", "Mass", "", "Fracture")) == (("Mass",), ("Fracture",))  # unused outputs have no name
+
+
+def test_outputs_are_known_in_any_spelling():
+    theirs = ("pleural thickening", "Infiltrate", "pleural effusion", "", "Fracture")
+    assert spelled(theirs) == ("Pleural_Thickening", "Infiltration", "Effusion", "", "Fracture")
+    assert placed(spelled(theirs)) == (("Pleural_Thickening", "Infiltration", "Effusion"), ("Fracture",))
+    with pytest.raises(ModelError, match="one twice"):
+        placed(spelled(("Effusion", "pleural effusion")))
 
 
 def test_nothing_is_assessed_until_it_is_calibrated_and_the_card_says_so(imported):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.ops import StochasticDepth
 from typer.testing import CliRunner
 
 from cxr_core.cli import app
@@ -14,11 +15,12 @@ from cxr_core.errors import RecipeError
 from cxr_core.training import ablate as ablating
 from cxr_core.training.networks import build
 from cxr_core.training.overfit import handful, overfit, without_gradient
-from cxr_core.training.prepare import adapted, settle, without_labels
-from cxr_core.training.recipes import Phase, parse_recipe, read_recipe
+from cxr_core.training.prepare import adapted, chosen, settle, without_labels
+from cxr_core.training.recipes import Architecture, Phase, parse_recipe, read_recipe
 from cxr_core.training.run import Machine
 from cxr_core.training.starts import Places
 from tests.training.made import TEXT, made_films, made_recipe
+from tests.training.made_run import make_films
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +74,8 @@ def test_a_part_that_learns_nothing_is_named():
 
 
 def test_a_handful_holds_every_label_and_films_without():
-    truth = handful(made_films(40), 6).truth
+    films = made_films(40)
+    truth = films.truth[handful(films.truth, 6)]
     assert len(truth) == 6
     assert truth.any(axis=0).all()
     assert (~truth.any(axis=1)).any()
@@ -114,11 +117,13 @@ def test_fewer_epochs_and_another_label_are_written_into_the_copy(tmp_path):
     with pytest.raises(RecipeError, match="--label is for recipes of one"):
         adapted(path, label="Edema")
     path.write_text(TEXT.replace('["Effusion", "Mass"]', '["Mass"]'), encoding="utf-8")
-    _, folder = settle(adapted(path, label="Edema"), tmp_path / "runs")
+    index = chosen(TEXT, make_films(tmp_path / "films"))[1]
+    index = replace(index, labels=("Edema",), table=index.table.assign(Edema=1.0))
+    _, folder = settle(adapted(path, label="Edema"), index, tmp_path / "runs")
     assert read_recipe(folder / "recipe.toml").labels == ("Edema",)
     assert folder.name == "made-edema"
     with pytest.raises(RecipeError, match="begun by another recipe"):
-        settle(adapted(path, label="Edema", epochs=1), tmp_path / "runs")
+        settle(adapted(path, label="Edema", epochs=1), index, tmp_path / "runs")
 
 
 def test_labels_with_too_few_films_leave_every_part_of_the_recipe():
@@ -167,6 +172,38 @@ def test_overfit_of_the_command_line_learns_or_fails(folder):
     answer = cxr(folder, "--overfit", "6")
     assert answer.exit_code == 0, answer.output
     assert "the pipeline can learn" in answer.stdout
+    (decoded,) = (folder / "runs" / "cache").glob("*.f32")
+    assert decoded.stat().st_size == 6 * 4 * 32**2, "only these six films"
+    for asked in (("--overfit", "6"), ("--ablate",)):
+        assert "go without it" in cxr(folder, *asked, "--anew").stderr
+
+
+def test_what_is_wrong_with_films_is_said_kind_by_kind(folder):
+    for number in range(24):
+        (folder / "films" / "normal" / f"broken{number:02}.png").write_bytes(b"no film")
+    said = cxr(folder).stderr.splitlines()
+    assert sum(line.startswith("unreadable_film: normal/broken") for line in said) == 10
+    assert any(line.startswith("unreadable_film: and ") for line in said)
+    assert any(line.startswith("rare_label") for line in said) is False
+
+
+def test_a_run_does_not_go_on_with_other_films(folder):
+    assert cxr(folder).exit_code == 0
+    (folder / "films" / "normal" / "001.png").rename(folder / "films" / "effusion" / "001.png")
+    other = cxr(folder)
+    assert (other.exit_code, "with other films, labels or splits" in other.stderr) == (1, True)
+    assert cxr(folder, "--anew").exit_code == 0
+
+
+def test_parts_left_out_at_random_are_left_in():
+    recipe = made_recipe()
+    recipe = replace(recipe, network=replace(recipe.network, architecture=Architecture.EFFICIENTNET_B0))
+    network = build(recipe.network, 2)
+    assert any(isinstance(each, StochasticDepth) and each.p for each in network.modules())
+    overfit(recipe, network, made_films(4), steps=1)
+    assert not any(
+        each.p for each in network.modules() if isinstance(each, (torch.nn.Dropout, StochasticDepth))
+    )
 
 
 def test_films_that_are_not_there_are_one_line(folder):

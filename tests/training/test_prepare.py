@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from cxr_core.errors import RecipeError
-from cxr_core.training.prepare import adapted, chosen, settle
-from cxr_core.training.recipes import COPY, parse_recipe, read_recipe
+from cxr_core.training.prepare import adapted, chosen, learned_from, settle
+from cxr_core.training.recipes import COPY, FILMS, parse_recipe, read_recipe
 from tests.training.made import TEXT
 from tests.training.made_run import make_films
 
@@ -91,19 +91,69 @@ def test_the_command_that_makes_a_run_again_names_its_options(made):
     assert parse_recipe(adapted(made, epochs=2), "made").command == "cxr train recipes/made.toml --epochs 2"
 
 
+def test_title_and_summary_name_the_other_label(tmp_path):
+    path = tmp_path / "made.toml"
+    said = ONE.replace('title = "Made"', 'title = "Mass or normal"')
+    path.write_text(
+        said.replace('summary = "Made"', 'summary = "Films with mass, or none"'), encoding="utf-8"
+    )
+    recipe = parse_recipe(adapted(path, label="Pleural_Thickening"), "made")
+    assert (recipe.title, recipe.card.summary) == (
+        "Pleural Thickening or normal",
+        "Films with pleural thickening, or none",
+    )
+
+
+def test_the_budget_on_the_card_follows_the_epochs(tmp_path):
+    path = tmp_path / "made.toml"
+    path.write_text(ONE.replace("[card]", '[card]\nbudget = "CPU budget: 2 of 30 epochs."'), encoding="utf-8")
+    said = [parse_recipe(adapted(path, epochs=number), "made").card.budget for number in (1, 2, 30)]
+    assert said == [
+        "CPU budget: 2 of 30 epochs. Budget: 1 of 2 epochs.",
+        "CPU budget: 2 of 30 epochs.",
+        "Budget: 30 epochs where the recipe has 2.",
+    ]
+
+
 def test_a_run_begun_before_options_were_written_down_goes_on_and_learns_them(made, tmp_path):
     text = adapted(made, epochs=1)
+    _, index = chosen(text, make_films(tmp_path / "films"))
     before = text[: text.index("[adapted]")]
     folder = tmp_path / "runs" / "made"
     folder.mkdir(parents=True)
     (folder / COPY).write_text(before, encoding="utf-8")
-    settle(text, tmp_path / "runs")
+    settle(text, index, tmp_path / "runs")
     assert read_recipe(folder / COPY).adapted.epochs == 1
     with pytest.raises(RecipeError, match="begun by another recipe"):
-        settle(adapted(made, epochs=3), tmp_path / "runs")
+        settle(adapted(made, epochs=3), index, tmp_path / "runs")
     (folder / COPY).write_text("name = 3", encoding="utf-8")
     with pytest.raises(RecipeError, match="begun by another recipe"):
-        settle(text, tmp_path / "runs")
+        settle(text, index, tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("labels", "Mass"), ("patient", "P900"), ("split", "train"), ("file", "film240.png")],
+)
+def test_a_run_goes_on_with_the_films_it_was_begun_with_and_no_others(made, tmp_path, column, value):
+    text, data = adapted(made), make_films(tmp_path / "films")
+    _, folder = settle(text, chosen(text, data)[1], tmp_path / "runs")
+    table = pd.read_csv(data / "labels.csv")
+    table.sample(frac=1, random_state=0).to_csv(data / "labels.csv", index=False)
+    settle(text, chosen(text, data)[1], tmp_path / "runs")
+    of_val = table.index[table["split"] == "val"][:2]
+    if column == "file":
+        (data / table.loc[of_val[0], "file"]).rename(data / value)
+        of_val = of_val[:1]
+    assert (table.loc[of_val, column] != value).any()
+    table.loc[of_val, column] = value
+    table.to_csv(data / "labels.csv", index=False)
+    with pytest.raises(RecipeError, match="with other films, labels or splits; --anew"):
+        settle(text, chosen(text, data)[1], tmp_path / "runs")
+    assert not learned_from(folder, parse_recipe(text, "made"), chosen(text, data)[1])
+    (folder / FILMS).unlink()
+    settle(text, chosen(text, data)[1], tmp_path / "runs")
+    assert (folder / FILMS).is_file(), "a run of before goes on, and notes its films"
 
 
 @pytest.mark.parametrize(

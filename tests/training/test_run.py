@@ -23,13 +23,14 @@ from cxr_core.training.architectures import StridedDepthwise, features_of
 from cxr_core.training.judging import Judgement
 from cxr_core.training.module import Lesson, freeze
 from cxr_core.training.networks import build
-from cxr_core.training.progress import LAST, Keeper, read_facts, write_facts
+from cxr_core.training.progress import KEPT, LAST, Keeper, read_facts, write_facts
 from cxr_core.training.recipes import Architecture, Judge, Keep, Member, Network, Phase, Sampler, Schedule
 from cxr_core.training.run import Machine, start_anew, train_member, without_fold
-from cxr_core.training.starts import KEPT, Places, begin, fill
+from cxr_core.training.starts import Places, begin, fill
 from tests.training.made import made_films, made_recipe
 
 MACHINE = Machine(accelerator="cpu", precision="32-true")
+ROOT = Path(__file__).resolve().parents[2]
 TWO_PHASES = (Phase(2, 1e-2, ("all_but_head",)), Phase(2, 3e-3))
 
 
@@ -89,6 +90,43 @@ def test_a_run_killed_in_each_phase_ends_with_the_same_figures_and_weights(tmp_p
         assert not read_facts(folder / "member-0")["finished"]
     train(recipe, folder)
     assert_same(folder, whole)
+
+
+TOGETHER = """
+import sys
+from pathlib import Path
+import torch
+from cxr_core.training.recipes import Member
+from cxr_core.training.run import Machine, train_member
+from cxr_core.training.starts import Places
+from tests.training.made import made_films, made_recipe
+from tests.training.test_run import TWO_PHASES
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+machine = Machine(accelerator="cpu", devices="2", precision="32-true")
+recipe = made_recipe(phases=TWO_PHASES, members=(Member(3), Member(4)), running_mean=0.0)
+for number in (0, 1):
+    train_member(recipe, number, made_films(64), made_films(16, seed=9), folder, Places(folder.parent), machine)
+"""
+
+
+@pytest.mark.slow
+def test_several_processes_share_every_batch_and_leave_one_run(tmp_path):
+    script = tmp_path / "together.py"
+    script.write_text(TOGETHER, encoding="utf-8")
+    place = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path / "made")],
+        env=place, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "MEMBER: 2/2" in done.stderr
+    for number in (0, 1):
+        facts = read_facts(tmp_path / "made" / f"member-{number}")
+        assert (facts["finished"], facts["epochs"], facts["films"]) == (True, 4, 64)
+        assert [row["epoch"] for row in rows(tmp_path / "made", number)] == ["1", "2", "3", "4"]
+        assert (tmp_path / "made" / f"member-{number}" / KEPT).is_file()
+    assert not list((tmp_path / "made").rglob("*.part"))
 
 
 @pytest.mark.parametrize("schedule", [Schedule.PLATEAU, Schedule.COSINE, Schedule.CONSTANT])
@@ -152,6 +190,16 @@ def test_a_finished_member_is_left_as_it_is_and_anew_discards_it(tmp_path):
     (tmp_path / "made" / "card.md").write_text("kept")
     start_anew(tmp_path / "made")
     assert [path.name for path in (tmp_path / "made").iterdir()] == ["card.md"]
+
+
+def test_one_member_is_begun_anew_and_the_others_stay(tmp_path):
+    recipe = made_recipe(phases=(Phase(1, 1e-2),), members=(Member(0), Member(1)))
+    before = [train(recipe, tmp_path / "made", number) for number in (0, 1)]
+    start_anew(tmp_path / "made", 1)
+    assert read_facts(tmp_path / "made" / "member-0") == before[0]
+    assert [path.name for path in (tmp_path / "made" / "logs").iterdir()] == ["member-0"]
+    assert done(tmp_path / "made") == 1
+    assert not (tmp_path / "made" / "member-1").exists()
 
 
 def test_the_first_phase_leaves_all_but_the_head_as_it_was(tmp_path):
@@ -363,11 +411,15 @@ def test_a_run_is_not_gone_on_with_from_another_start(tmp_path):
     assert train_member(*ours, given, MACHINE)["init"] == facts["init"]
 
 
-def test_a_member_that_leaves_a_fold_out_starts_from_no_run(tmp_path):
+def test_a_member_starts_from_a_finished_run_and_one_that_leaves_a_fold_out_from_none(tmp_path):
     recipe = made_recipe()
     recipe = replace(recipe, network=replace(recipe.network, start="made"), members=(Member(0), Member(1, 2)))
     train(made_recipe(), tmp_path / "made")
     films = made_films(24)
     assert "the run made" in train(recipe, tmp_path / "next", films=films)["init"]
+    own = tmp_path / "made" / "member-0"
+    write_facts(own, read_facts(own) | {"finished": False})
+    with pytest.raises(RecipeError, match="the run made: train it first"):
+        train(recipe, tmp_path / "other", films=films)
     with pytest.raises(RecipeError, match="has seen the fold"):
         train(recipe, tmp_path / "next", 1, films)

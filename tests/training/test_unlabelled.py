@@ -15,9 +15,10 @@ from cxr_core.errors import DataError, RecipeError
 from cxr_core.training import run
 from cxr_core.training.module import Lesson
 from cxr_core.training.networks import build
+from cxr_core.training.progress import KEPT
 from cxr_core.training.recipes import Judge, Loss, Phase, parse_recipe
 from cxr_core.training.run import Machine, train_member
-from cxr_core.training.starts import KEPT, Places, begin
+from cxr_core.training.starts import Places, begin
 from cxr_core.training.unlabelled import Unlabelled, vicreg
 from tests.training.made import TEXT, made_films, made_recipe
 from tests.training.made_run import make_films

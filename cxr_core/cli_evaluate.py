@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from cxr_core.data.index import Index, Problem
     from cxr_core.evaluation.bootstrap import Interval
+    from cxr_core.evaluation import reference
     from cxr_core.evaluation.doubt import Doubt
     from cxr_core.evaluation.paired import Comparison
     from cxr_core.evaluation.record import Evaluation
@@ -78,6 +79,7 @@ def evaluate(
     """
     from cxr_core import cli_evaluate_films as films
     from cxr_core.errors import ModelError
+    from cxr_core.evaluation import reference
     from cxr_core.evaluation.paired import compare
 
     with failures():
@@ -103,6 +105,8 @@ def evaluate(
             _say(found.to_json() if as_json else _figures(found))
             if found.worklist is not None and found.worklist.doubt is not None and not as_json:
                 _say(_states(found.worklist.doubt))
+            if not as_json and (beside := reference.compare(scored, resamples=resamples)) is not None:
+                _say(_beside(beside))
             return
         other = chosen.models_dir / against
         theirs = _scored(other, split) if data is None else _answered(other, data, split, chosen, look=False)
@@ -263,6 +267,18 @@ def _states(found: Doubt) -> Table:
         counts = f"{each.films.count:,}", f"{each.diseased.count:,} of {each.diseased.of:,}"
         risk = "not enough data" if each.risk is None else _cell(each.risk)
         table.add_row(name, counts[0], _cell(each.share), counts[1], risk)
+    return table
+
+
+def _beside(found: reference.Comparison) -> Table:
+    from rich.table import Table
+
+    title = f"Beside the re-trained CheXNet on the same {found.films:,} films of {found.patients:,} patients"
+    table = Table("", "with it", "AUC", "reference", "difference", title=title, caption=_PAIRED)
+    mean = {} if found.mean is None else {f"mean of {len(found.averaged)}": found.mean}
+    for label, each in {**found.pairs, **mean}.items():
+        cells = _cell(each.ours), _cell(each.theirs), _cell(each.difference, sign=True)
+        table.add_row(label.replace("_", " "), f"{each.positives:,} of {each.films:,}", *cells)
     return table
 
 

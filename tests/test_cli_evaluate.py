@@ -68,6 +68,7 @@ def test_the_table_names_every_finding_and_the_films():
     assert "Pleural Thickening" in done.stdout
     assert "not enough" in done.stdout  # the cell may break there
     assert "20 resamples" in done.stdout
+    assert "re-trained CheXNet on the same 206 films of 59 patients" in done.stdout
     assert done.stderr == ""
 
 

@@ -7,6 +7,7 @@ Saliency Maps, model parameter randomisation test.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,12 +24,25 @@ from cxr_core.inference.explainers import explained
 from cxr_core.inference.explanation import Explanation, Method
 from cxr_core.inference.heads import Heads
 from cxr_core.inference.manifest import NETWORK
-from cxr_core.inference.runtime import Classifier, open_session, self_test_film
+from cxr_core.inference.runtime import Classifier, Output, open_session, self_test_film
 
 Floats = NDArray[np.float32]
 
 ALIKE = 0.5
 """Mean rank correlation from which the map of a random network counts as the same map."""
+
+WEIGHTS = {
+    "Conv": (1, 2),
+    "Gemm": (1, 2),
+    "MatMul": (0, 1),
+    "Add": (0, 1),
+    "LayerNormalization": (1, 2),
+    "BatchNormalization": (1, 2, 3, 4),
+}
+"""Operator → inputs that are learned, or measured while learning. Whatever else a graph holds (bounds, steps,
+shapes, angles of positions) is how the network works, not what it learned."""
+
+VARIANCE = "BatchNormalization", 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,37 +78,43 @@ def check(
         networks: random ones to compare with.
 
     Raises:
-        ModelError: as `randomised`.
+        ModelError: as `randomised`, or a random network answers the film with a number that is none.
     """
     if np.ptp(true.heatmap) == 0:
         return None
-    others = [
-        _map(randomised(classifier, folder, seed=seed), film, true.label, true.method)
-        for seed in range(networks)
-    ]
+    others = []
+    for seed in range(networks):
+        random = randomised(classifier, folder, seed=seed)
+        _finite(random, film[None])
+        others.append(_map(random, film, true.label, true.method))
     correlations = [correlation(true.heatmap, other) for other in others]
     similarities = [similarity(true.heatmap, other) for other in others]
     return Sanity(float(np.mean(correlations)), float(np.mean(similarities)), networks)
 
 
 def randomised(classifier: Classifier, folder: Path, *, seed: int) -> Classifier:
-    """Return the classifier with each tensor's values in another order and of random sign, heads included.
+    """Return the classifier with its weights in another order and of random sign, heads included.
 
     So every layer keeps the size of its weights, but nothing learned is left. With their signs kept, heads
     that learned mostly negative weights would leave every map flat, which says nothing about the method.
+    Variances are only put in another order: below 0 they have no square root.
 
     Raises:
-        ModelError: the network cannot be read, or does not hold its heads as the weights file has them.
+        ModelError: the network cannot be read, holds no weights, does not hold its heads as the weights file
+            has them, or with random weights answers with a number that is none.
     """
     rng = np.random.default_rng(seed)
     network = onnx.load(folder / NETWORK)
     heads = {each.name: getattr(classifier.heads, each.name) for each in fields(Heads)}
     heads = {name: value.copy() for name, value in heads.items() if isinstance(value, np.ndarray)}
+    signed = weights_of(network.graph)
+    if not signed:
+        raise ModelError(f"{classifier.manifest.id}: the network holds no weights where they are looked for")
     for tensor in network.graph.initializer:
-        values = numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < 2:
+        if tensor.name not in signed:
             continue
-        signs = rng.choice(np.array([-1, 1], np.float32), values.size)
+        values = numpy_helper.to_array(tensor)
+        signs = rng.choice(np.array([-1, 1], np.float32), values.size) if signed[tensor.name] else 1
         shuffled = (rng.permutation(values.ravel()) * signs).reshape(values.shape)
         _follow(heads, classifier.heads, values, shuffled)
         tensor.CopyFrom(numpy_helper.from_array(shuffled, tensor.name))
@@ -102,10 +122,29 @@ def randomised(classifier: Classifier, folder: Path, *, seed: int) -> Classifier
         onnx.save(network, Path(place) / NETWORK)
         session = open_session(Path(place) / NETWORK, 0)
     other = replace(classifier, session=session, heads=replace(classifier.heads, **heads))
-    answer = other.run(self_test_film(classifier.manifest.input.height))
+    answer = _finite(other, self_test_film(classifier.manifest.input.height))
     if not np.allclose(other.heads.logits(answer.features[0]), answer.logits[0], rtol=1e-3, atol=1e-3):
         raise ModelError(f"{classifier.manifest.id}: the network holds its heads in a form of its own")
     return other
+
+
+def weights_of(graph: onnx.GraphProto) -> dict[str, bool]:
+    """Return the float32 tensors that are weights by name, and whether each may change its sign.
+
+    What an operator takes says what a tensor is, see `WEIGHTS`; a table that is added is no bias but says
+    where a patch lies. An exporter keeps equal tensors once: what is a variance anywhere keeps its sign. One
+    number alone has no other order and is left out.
+    """
+    held = {each.name: each for each in graph.initializer if each.data_type == onnx.TensorProto.FLOAT}
+    signed: dict[str, bool] = {}
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            if name not in held or place not in WEIGHTS.get(node.op_type, ()):
+                continue
+            shape = tuple(held[name].dims)
+            if prod(shape) > 1 and not (node.op_type == "Add" and len(shape) > 1):
+                signed[name] = signed.get(name, True) and (node.op_type, place) != VARIANCE
+    return signed
 
 
 def drawn(heatmap: Floats) -> Floats:
@@ -140,6 +179,17 @@ def similarity(one: Floats, other: Floats) -> float:
 def _blurred(field: NDArray[np.float64]) -> NDArray[np.float64]:
     blurred: NDArray[np.float64] = gaussian_filter(field, sigma=1.5, truncate=3.5)
     return blurred
+
+
+def _finite(classifier: Classifier, films: Floats) -> Output:
+    """Return what a random network answers; raises ModelError where that is no number."""
+    answer = classifier.run(films)
+    if not (np.isfinite(answer.logits).all() and np.isfinite(answer.features).all()):
+        raise ModelError(
+            f"{classifier.manifest.id}: with random weights it answers with a number that is none, "
+            "so there is nothing to compare its maps with"
+        )
+    return answer
 
 
 def _map(classifier: Classifier, film: Floats, label: str, method: Method) -> Floats:

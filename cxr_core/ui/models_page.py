@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
 
 from cxr_core.access import Action, Actor
-from cxr_core.errors import CxrError
+from cxr_core.errors import CxrError, ModelError
 from cxr_core.files import printable
 from cxr_core.ui import (
     literal,
@@ -41,6 +42,7 @@ def _show(service: Service, actor: Actor) -> None:
     try:
         with st.spinner("Checking the files of the models"):
             shelf = service.models(actor)
+            table = models_table.table_html(shelf, partial(_naive_ap, service, actor))
     except CxrError as exc:
         services.say(exc)
         return
@@ -55,8 +57,27 @@ def _show(service: Service, actor: Actor) -> None:
                 "none; restore it, then reload this page.</div>"
             )
             return
-        st.html(models_table.table_html(shelf))
+        st.html(table)
         _closely(service, actor, shelf)
+
+
+def _naive_ap(service: Service, actor: Actor, folder: Folder, split: str) -> float | None:
+    """Return the naive model's mean average precision on a split of a model; None where nobody knows it."""
+    if folder.figure(split, "ap") is None:
+        return None
+    try:
+        return _kept_naive_ap(folder.sha256, split, service, actor, folder)
+    except (ModelError, OSError, ValueError, KeyError, TypeError, ArithmeticError):
+        return None  # no tables, or some of a form that is not known: the model is listed all the same
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _kept_naive_ap(
+    sha256: str, split: str, _service: Service, _actor: Actor, _folder: Folder
+) -> float | None:
+    """Return the same of a model whose manifest, which lists its tables by SHA-256, is this one."""
+    evaluation = _service.evaluation(_actor, _folder.id, split)
+    return models_table.naive_ap(_folder.figure(split, "ap"), evaluation)
 
 
 def _in_force(service: Service, shelf: Shelf) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from html import escape
+from statistics import fmean
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -15,14 +18,23 @@ from cxr_core.ui.operations_lights import size
 from cxr_core.worklist.model_folders import KINDS, SPLITS, Figure, Folder
 from cxr_core.worklist.models import Shelf
 
+if TYPE_CHECKING:
+    from cxr_core.evaluation.record import Evaluation
+
 NONE = '<span class="muted">–</span>'
 NAMED = 3
 """Labels that are named in the table; of more there is only the number."""
 
+NAIVE_AUC = 0.5
+"""Of the model that says of every film what most films are, whatever the films."""
+
+NaiveAp = Callable[[Folder, str], float | None]
+"""Returns the naive model's mean average precision on a model's split; None where nobody knows it."""
+
 TASKS = {"binary": "one label", "multilabel": "several labels", "multiclass": "one of several"}
 
 
-def table_html(shelf: Shelf) -> str:
+def table_html(shelf: Shelf, naive: NaiveAp) -> str:
     """Return a row a model: the one in force first, those that must not be used last."""
     order = sorted(
         shelf.folders,
@@ -30,21 +42,37 @@ def table_html(shelf: Shelf) -> str:
     )
     heads = "".join(f'<th colspan="2" class="group">{escape(_SPLITS[split])}</th>' for split in SPLITS)
     kinds = "".join("<th>AUC</th><th>AP</th>" for _ in SPLITS)
-    rows = "".join(_row(shelf, each) for each in order)
+    rows = "".join(_row(shelf, each, naive) for each in order)
     return (
         '<div class="panel mod-models"><table class="ops-table"><thead>'
         '<tr><th rowspan="2">model</th><th rowspan="2" class="text">says</th>'
         f'<th rowspan="2" class="text">learned from</th><th rowspan="2">training</th>{heads}'
         f'<th rowspan="2">size</th></tr><tr>{kinds}</tr></thead><tbody>{rows}</tbody></table>'
         '<p class="muted">Mean over its labels, with 95 % interval by patient. Figures of models with other '
-        "labels, or measured on other films, do not compare.</p></div>"
+        "labels, or measured on other films, do not compare. Naive: the model that says of every film what "
+        "most films are; its AP is the share of films with a label, in the mean over the same labels."
+        "</p></div>"
     )
 
 
 _SPLITS = {"val": "held back (val)", "test": "official test"}
 
 
-def _row(shelf: Shelf, folder: Folder) -> str:
+def naive_ap(figure: Figure | None, evaluation: Evaluation | None) -> float | None:
+    """Return the share of films with a finding, the mean over the findings that a mean precision is of.
+
+    That is the average precision of a model that says the same of every film. None where there is no figure,
+    or the evaluation is another than it comes from: then nobody knows which findings it is of.
+    """
+    if figure is None or evaluation is None or evaluation.macro.ap is None:
+        return None
+    if abs(evaluation.macro.ap.value - figure.value) > 1e-6:
+        return None
+    each = [evaluation.of(label) for label in evaluation.macro.findings]
+    return fmean(one.n_pos / one.n for one in each)
+
+
+def _row(shelf: Shelf, folder: Folder, naive: NaiveAp) -> str:
     state = ""
     if shelf.answers(folder):
         state = '<span class="mod-force">● in force</span>'
@@ -60,7 +88,9 @@ def _row(shelf: Shelf, folder: Folder) -> str:
         why = f'<td class="text why" colspan="7">{escape(folder.fault)}</td>'
         return f'<tr class="unsound">{name}{why}{_end(folder)}'
     cells = [_says(manifest), _data(manifest), _training(folder)]
-    cells += [_figure(folder.figure(split, kind)) for split in SPLITS for kind in KINDS]
+    for split in SPLITS:
+        beside = {"auc": NAIVE_AUC, "ap": naive(folder, split)}
+        cells += [_figure(folder.figure(split, kind), beside[kind]) for kind in KINDS]
     classes = ("text", "text data", "", "", "", "", "")
     tds = "".join(f'<td class="{css}">{cell}</td>' for css, cell in zip(classes, cells, strict=True))
     row = "force" if shelf.answers(folder) else ""
@@ -109,11 +139,12 @@ def _minutes(minutes: float) -> str:
     return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
-def _figure(figure: Figure | None) -> str:
+def _figure(figure: Figure | None, naive: float | None) -> str:
     if figure is None:
         return NONE
     between = f"<br><small>{between_words(figure)}</small>" if figure.low is not None else ""
-    return f"{figure.value:.3f}{between}"
+    beside = f"<br><small>naive {naive:.3f}</small>" if naive is not None else ""
+    return f"{figure.value:.3f}{between}{beside}"
 
 
 def between_words(figure: Figure) -> str:

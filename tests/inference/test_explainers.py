@@ -1,20 +1,27 @@
 """Each method against a place planted by hand, against its library, and with random weights."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from onnx import helper, numpy_helper
 from pytorch_grad_cam import GradCAMPlusPlus
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
 from cxr_core.errors import ModelError
+from cxr_core.imaging.phantom import make_phantom
+from cxr_core.imaging.preprocess import network_input
 from cxr_core.inference import explain, explainers_sanity, explainers_torch, registry
 from cxr_core.inference.explainers import explained, plus_plus
 from cxr_core.inference.explanation import MEANS, NAMES, Explanation, Method, pack, unpack
 from cxr_core.inference.heads import Heads, Pooling
+from cxr_core.inference.manifest import NETWORK
+from cxr_core.inference.runtime import open_session
 from tests.inference.tiny import SIDE, make_tiny_model, random_films
 
 LABEL = "Effusion"
@@ -272,3 +279,152 @@ def test_a_map_that_only_shows_the_film_fails_the_check(classifier, tiny_model, 
 def test_a_flat_map_has_nothing_to_compare(classifier, tiny_model, film):
     flat = Explanation(LABEL, Method.LIME, np.zeros((4, 4), np.float32), 0.0, 0)
     assert explainers_sanity.check(classifier, tiny_model, film, flat) is None
+
+
+# ---- what of a network becomes random
+
+
+def rewritten(classifier, folder, change):
+    """The classifier with its network changed, in the folder too; its heads stay as they were."""
+    network = onnx.load(folder / NETWORK)
+    change(network.graph)
+    onnx.checker.check_model(network)
+    onnx.save(network, folder / NETWORK)
+    return replace(classifier, session=open_session(folder / NETWORK, 1))
+
+
+def with_norms(graph):
+    """Put a batch norm behind each member's first convolution, some variances near 0 as of dead maps."""
+    rng = np.random.default_rng(3)
+    for place, node in reversed(list(enumerate(graph.node))):
+        if node.op_type == "Relu" and node.input[0].endswith(".a"):
+            named = [f"{node.input[0]}.{each}" for each in ("scale", "bias", "mean", "variance")]
+            values = (
+                rng.normal(1, 0.5, 12),
+                rng.normal(0, 0.2, 12),
+                rng.normal(0, 0.2, 12),
+                rng.random(12) ** 6,
+            )
+            graph.initializer.extend(
+                numpy_helper.from_array(each.astype(np.float32), name)
+                for name, each in zip(named, values, strict=True)
+            )
+            norm = helper.make_node(
+                "BatchNormalization", [node.input[0], *named], [f"{node.input[0]}.normed"]
+            )
+            node.input[0] = norm.output[0]
+            graph.node.insert(place, norm)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_random_network_with_batch_norms_answers_finite_numbers_of_its_own(
+    classifier, tiny_model, film, seed
+):
+    """A variance of random sign has no square root: half of all maps would be no numbers."""
+    normed = rewritten(classifier, tiny_model, with_norms)
+    random = explainers_sanity.randomised(normed, tiny_model, seed=seed)
+    ours, theirs, other = normed.run(film[None]), random.run(film[None]), random.run(-film[None])
+    assert np.isfinite(theirs.logits).all()
+    assert np.isfinite(theirs.features).all()
+    assert np.abs(ours.logits - theirs.logits).max() > 0.1
+    assert np.abs(other.logits - theirs.logits).max() > 0.1, "it sees the film"
+
+
+def test_a_random_network_of_the_bundled_model_answers_finite_numbers_and_draws_maps(bundled, bundled_folder):
+    recipe = bundled.manifest.preprocessing
+    films = [make_phantom(number, (LABEL,), size=256).image for number in (1, 2)]
+    films = np.stack([network_input(each, recipe) for each in films])
+    random = explainers_sanity.randomised(bundled, bundled_folder, seed=0)
+    ours, theirs = bundled.run(films[:1]), random.run(films)
+    assert np.isfinite(theirs.logits).all()
+    assert np.abs(theirs.logits[0] - ours.logits[0]).max() > 0.5
+    assert (theirs.logits[0] != theirs.logits[1]).all(), "no number that is none was clipped to one"
+    drawn = [np.ptp(each) > 0 for each in explain.heatmaps(theirs.features[0], random.heads)]
+    assert np.mean(drawn) > 0.5
+    assert np.isfinite(explain.heatmaps(theirs.features[0], random.heads)).all()
+
+
+def test_of_the_bundled_network_all_weights_become_random_no_constant_and_variances_keep_their_sign(
+    bundled_folder,
+):
+    graph = onnx.load(bundled_folder / NETWORK).graph
+    signed = explainers_sanity.weights_of(graph)
+    left = [tensor.name for tensor in graph.initializer if tensor.name not in signed]
+    assert not [name for name in left if name.startswith("members.")]
+    assert all(name.startswith("members.") for name in signed)
+    kept = {name for name, sign in signed.items() if not sign}
+    assert kept == {name for name in signed if name.endswith(".running_var")}
+    assert len(kept) == 208
+
+
+def test_constants_of_a_network_are_no_weights():
+    shapes = {
+        "weight": (4, 4),
+        "bias": (4,),
+        "places": (9, 4),
+        "scale": (4,),
+        "shift": (4,),
+        "angles": (2, 3),
+    }
+    shapes |= {"factor": (), "ones": (4,), "deviation": (4,), "low": (), "halves": (1,)}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Add", ["film", "places"], ["placed"]),
+            helper.make_node("LayerNormalization", ["placed", "scale", "shift"], ["normed"]),
+            helper.make_node("MatMul", ["normed", "weight"], ["product"]),
+            helper.make_node("Add", ["product", "bias"], ["sum"]),
+            helper.make_node("Clip", ["sum", "low", ""], ["clipped"]),
+            helper.make_node("Mul", ["clipped", "factor"], ["scaled"]),
+            helper.make_node("Div", ["scaled", "deviation"], ["divided"]),
+            helper.make_node("Mul", ["divided", "halves"], ["halved"]),
+            helper.make_node("BatchNormalization", ["halved", "ones", "bias", "bias", "ones"], ["answer"]),
+            helper.make_node("Sin", ["angles"], ["sines"]),
+        ],
+        "one",
+        [],
+        [],
+        [numpy_helper.from_array(np.ones(shape, np.float32), name) for name, shape in shapes.items()],
+    )
+    signed = explainers_sanity.weights_of(graph)
+    # An exporter keeps equal tensors once: what is a variance anywhere has no sign.
+    assert signed == {"scale": True, "shift": True, "weight": True, "bias": True, "ones": False}
+
+
+def test_a_random_network_that_answers_no_numbers_is_an_error(classifier, tiny_model):
+    def overflow(graph):
+        for tensor in graph.initializer:
+            if tensor.name.endswith("head.weight"):
+                values = np.full(tuple(tensor.dims), 3e38, np.float32)
+                tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+    strange = rewritten(classifier, tiny_model, overflow)
+    with pytest.raises(ModelError, match="with random weights it answers with a number that is none"):
+        explainers_sanity.randomised(strange, tiny_model, seed=0)
+
+
+def test_a_film_on_which_a_random_network_answers_no_number_is_an_error(
+    classifier, tiny_model, film, monkeypatch
+):
+    class Failing:
+        def run(self, names, films):
+            return [np.nan * each for each in classifier.session.run(names, films)]
+
+    made = explained(classifier, film, LABEL, Method.GRAD_CAM)
+    failing = replace(classifier, session=Failing())
+    monkeypatch.setattr(explainers_sanity, "randomised", lambda *_, **__: failing)
+    with pytest.raises(ModelError, match="with random weights it answers with a number that is none"):
+        explainers_sanity.check(classifier, tiny_model, film, made)
+
+
+def test_a_network_whose_weights_are_not_found_is_an_error(classifier, tiny_model):
+    """Nothing would be random, and the map would be said not to change."""
+
+    def hide(graph):
+        hidden = [tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
+        for tensor in hidden:
+            graph.initializer.remove(tensor)
+            graph.node.insert(0, helper.make_node("Constant", [], [tensor.name], value=tensor))
+
+    strange = rewritten(classifier, tiny_model, hide)
+    with pytest.raises(ModelError, match="no weights"):
+        explainers_sanity.randomised(strange, tiny_model, seed=0)

@@ -7,21 +7,27 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import onnxruntime
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from cxr_core.access import Actor, Role
 from cxr_core.domain import ABNORMAL, FINDINGS
 from cxr_core.errors import ModelError
+from cxr_core.evaluation import report
+from cxr_core.evaluation.record import Evaluation
 from cxr_core.inference.manifest import MANIFEST, read_manifest
 from cxr_core.inference.stripped import strip
 from cxr_core.settings import ROOT
+from cxr_core.triage.policy import load_policy
 from cxr_core.ui import models_curves
 from cxr_core.ui.models_card import card_html
-from cxr_core.ui.models_table import would_change
+from cxr_core.ui.models_table import naive_ap, would_change
 from cxr_core.worklist import model_check
-from cxr_core.worklist.model_folders import Curve
+from cxr_core.worklist.model_folders import Curve, Figure
 from cxr_core.worklist.values import Incoming, Source
+from tests.evaluation.tabled import with_tables
 from tests.films import png
 from tests.inference.tiny import rewrite
 from tests.ui.conftest import Home
@@ -87,6 +93,58 @@ def test_all_models_are_shown_and_the_one_in_force_marked(app_home: Home) -> Non
     assert "Random filters, for tests. Its answers mean nothing." in said
     assert app.selectbox(key="mod-chosen").value == "one"
     assert "is in force" in texts(app)
+
+
+def measured(folder: Path) -> Evaluation:
+    """Give a model tables of test, their evaluation, and the mean figures of it in its manifest."""
+    manifest = read_manifest(with_tables(folder))
+    found = report.write_all(folder, manifest, load_policy(ROOT / "config" / "policy.toml"), resamples=5)[
+        "test"
+    ]
+    assert found.macro.auc is not None
+    assert found.macro.ap is not None
+    stated = {"test_auc": found.macro.auc.value, "test_ap": found.macro.ap.value}
+    rewrite(folder, replace(manifest, evaluation=stated))
+    return found
+
+
+def test_the_naive_model_stands_beside_every_figure_and_no_network_is_opened_for_it(
+    app_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = app_home.settings.models_dir
+    found = measured(made(root, "four"))
+    assert found.macro.ap is not None
+    assert len(found.macro.findings) > 2
+
+    def never(*_: object, **__: object) -> None:
+        pytest.fail("a network was opened")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", never)
+    table = pd.read_csv(root / "four" / "evaluation" / "labels-test.csv")
+    share = table[list(found.macro.findings)].mean().mean()
+    assert 0.02 < share < 0.5
+    said = html(opened())
+    row = re.search("<b>four</b>.*?</tr>", said)
+    assert row is not None
+    assert f'<td class="">{found.macro.ap.value:.3f}<br><small>naive {share:.3f}</small></td>' in row[0]
+    assert row[0].count("naive 0.500") == 1
+    other = re.search("<b>one</b>.*?</tr>", said)
+    assert other is not None
+    assert re.findall("naive [0-9.]+", other[0]) == ["naive 0.500"], "it states an AUC alone"
+    assert "says of every film what most films are" in said
+
+
+def test_a_model_whose_tables_nobody_can_read_is_listed_without_the_naive_one(app_home: Home) -> None:
+    folder = made(app_home.settings.models_dir, "four")
+    measured(folder)
+    path = folder / "evaluation" / "labels-test.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table["Effusion"] = HOSTILE
+    table.to_csv(path, index=False)
+    rewrite(folder, read_manifest(folder))
+    row = re.search("<b>four</b>.*?</tr>", html(opened()))
+    assert row is not None
+    assert re.findall("naive [0-9.]+", row[0]) == ["naive 0.500"]
 
 
 def test_a_model_is_checked_then_activated_then_open_studies_are_analysed_again(app_home: Home) -> None:
@@ -272,6 +330,17 @@ def test_models_are_told_apart_by_colour_marker_and_dash() -> None:
     both = [curve("a"), curve("b", judged_by="auc"), curve("c", judged_by="recall_precision")]
     assert models_curves.judges(both) == ("auc", "recall_precision")
     assert [line.name for line in models_curves.judged_figure(both, "auc").data] == ["a", "b"]
+
+
+def test_a_naive_precision_is_of_the_findings_of_the_figure_beside_it_or_not_said(app_home: Home) -> None:
+    found = measured(made(app_home.settings.models_dir, "four"))
+    assert found.macro.ap is not None
+    stated = found.macro.ap.value
+    shares = [found.of(label).n_pos / found.of(label).n for label in found.macro.findings]
+    assert naive_ap(Figure(stated), found) == pytest.approx(sum(shares) / len(shares))
+    assert naive_ap(Figure(stated + 0.001), found) is None, "a mean over other findings, or of other films"
+    assert naive_ap(Figure(stated), None) is None
+    assert naive_ap(None, found) is None
 
 
 def test_what_another_model_would_change(app_home: Home) -> None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cxr_core.data.index import Index, Problem
-    from cxr_core.evaluation.bootstrap import Interval
     from cxr_core.evaluation import reference
+    from cxr_core.evaluation.bootstrap import Interval
     from cxr_core.evaluation.doubt import Doubt
     from cxr_core.evaluation.paired import Comparison
     from cxr_core.evaluation.record import Evaluation

@@ -42,7 +42,9 @@ _DRAWN: tuple[Findings, ...] = (
     (("Hernia", 0.8),),
     (("Pleural_Thickening", 0.6),),
 )
-_GRAVE: Findings = (("Pneumothorax", 1.0), ("Effusion", 0.4), ("Edema", 1.0), ("Emphysema", 0.6))
+_GRAVE: Findings = (
+    ("Pneumothorax", 1.0), ("Edema", 1.0), ("Fibrosis", 1.0), ("Emphysema", 1.0), ("Hernia", 1.0)
+)  # fmt: skip
 _AGES = (34, 71, 58, 46, 83, 62, 41, 29, 77, 51, 9, 90, 66)
 _DAY = 24 * 60
 _TODAY: tuple[int, ...] = (
@@ -164,6 +166,7 @@ def _odd() -> tuple[Case, ...]:
         Case("chest-202-lateral.dcm", 202, (), 49, 30, lateral, number=2),
         Case("chest-203-lateral-only.dcm", 203, (), 55, 150, lateral),
         Case("knee-204.dcm", 204, (), 37, 20, body_part="KNEE"),
+        Case("chest-and-abdomen-273.dcm", 273, (), 52, 55, body_part="CHESTABDOMEN"),
         Case("cut-off-on-its-way-205.dcm", 205, (), 60, 44, kind="broken"),
         Case("without-tags-206.png", 206, (("Mass", 0.9),), 0, 0, kind="PNG"),
         Case("without-tags-207.png", 207, (), 0, 0, kind="PNG"),
@@ -171,30 +174,38 @@ def _odd() -> tuple[Case, ...]:
 
 
 def _grave(*seeds_and_minutes: tuple[int, int]) -> tuple[Case, ...]:
-    """Return large pneumothoraces beside much else: seeds that the bundled model 1.2.0 calls critical."""
+    """Return large pneumothoraces beside much else: seeds that the bundled model 1.3.0 calls critical."""
     return tuple(
         Case(f"chest-{seed:03}.dcm", seed, _GRAVE, 57, minutes) for seed, minutes in seeds_and_minutes
     )
 
 
+def _clear() -> Iterator[Case]:
+    """Yield films without findings: seeds that the bundled model 1.3.0 passes; it flags nearly all others."""
+    for place, (seed, age) in enumerate(zip(_CLEAR_SEEDS, cycle(_AGES), strict=False)):
+        yield Case(f"chest-{seed:03}.dcm", seed, (), age, 70 + 970 * place)
+
+
 def _before() -> tuple[Case, ...]:
-    """Return earlier films of patient 112, whose film is critical now, and two films of patient 208."""
+    """Return earlier films of patient 1099, whose film is critical now, and two films of patient 208."""
     return (
-        Case("chest-209.dcm", 209, (("Effusion", 0.3),), 57, 9 * _DAY, patient=112),
-        Case("chest-210.dcm", 210, (), 56, 190 * _DAY, patient=112),
+        Case("chest-209.dcm", 209, (("Effusion", 0.3),), 57, 9 * _DAY, patient=1099),
+        Case("chest-210.dcm", 210, (), 56, 190 * _DAY, patient=1099),
         Case("chest-208.dcm", 208, (("Mass", 0.4),), 64, 100 * _DAY),
         Case("chest-211.dcm", 211, (("Mass", 0.9),), 64, 62, patient=208),
     )
 
 
-LEFT = frozenset({112, 134, 203})
-"""Left for whoever sees the demo: two critical studies, of which 112 has priors, and an overdue one."""
+LEFT = frozenset({1099, 457, 203})
+"""Left for whoever sees the demo: two critical studies, of which 1099 has priors, and an overdue one."""
 
-_GRAVE_SEEDS = (104, 106, 109, 113, 115, 130, 121, 125)
+_GRAVE_SEEDS = (456, 512, 609, 884, 1314, 1344, 1363)
+_CLEAR_SEEDS = (438, 476, 539, 545, 648, 750, 839, 1032, 1066)
 _SPECIAL = (
     *_odd(),
     *_before(),
-    *_grave((112, 4), (134, 7), *((seed, 500 + 1130 * place) for place, seed in enumerate(_GRAVE_SEEDS))),
+    *_clear(),
+    *_grave((1099, 4), (457, 7), *((seed, 500 + 1290 * place) for place, seed in enumerate(_GRAVE_SEEDS))),
 )
 CASES: tuple[Case, ...] = tuple(
     sorted(
@@ -204,4 +215,4 @@ CASES: tuple[Case, ...] = tuple(
 )
 """In the order in which they came in."""
 
-LATER: tuple[Case, ...] = (*_plain(301, 2, repeat(2)), *_grave((119, 2)), *_plain(303, 9, cycle((2, 3, 1))))
+LATER: tuple[Case, ...] = (*_plain(301, 2, repeat(2)), *_grave((868, 2)), *_plain(303, 9, cycle((2, 3, 1))))

@@ -106,7 +106,8 @@ folder = Path(sys.argv[1])
 machine = Machine(accelerator="cpu", devices="2", precision="32-true")
 recipe = made_recipe(phases=TWO_PHASES, members=(Member(3), Member(4)), running_mean=0.0)
 for number in (0, 1):
-    train_member(recipe, number, made_films(64), made_films(16, seed=9), folder, Places(folder.parent), machine)
+    films = made_films(64), made_films(16, seed=9)
+    train_member(recipe, number, *films, folder, Places(folder.parent), machine)
 """
 
 

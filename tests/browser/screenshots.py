@@ -14,7 +14,7 @@ from tests.browser.app import ROOT, chromium, press, ready, running, served
 from tests.browser.test_gate_page import answered, film, png
 from tests.browser.test_triage import drop
 
-WITH_PRIORS = "SYNTHETIC-0112"
+WITH_PRIORS = "SYNTHETIC-1099"
 FOLDER = ROOT / "docs" / "screenshots"
 SHOTS = {
     "triage-flagged.png": "Film with findings",

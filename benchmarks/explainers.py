@@ -46,7 +46,8 @@ def main(model: str) -> None:
             plain = explainers.explained(classifier, film.array, label, Method.GRAD_CAM)
             seconds.append(made.ms / 1000)
             maps = [explainers_sanity.drawn(each.heatmap) for each in (plain, made)]
-            alike.append(explainers_sanity.correlation(*maps))
+            if all(each.any() for each in maps):
+                alike.append(explainers_sanity.correlation(*maps))
             checked.append(
                 explainers_sanity.check(classifier, folder, film.array, made, networks=NETWORKS[method])
             )

@@ -27,10 +27,11 @@ def with_tables(
 ) -> Path:
     """Give a small model some of the bundled one's films and its answers as they are changed."""
     names = list(read_manifest(folder).labels)
+    members = read_manifest(BUNDLED).model.members
     (folder / "evaluation").mkdir(exist_ok=True)
     for kind, first in (("labels", 6), ("predictions", 1), ("members", 2)):
         table = pd.read_csv(BUNDLED / "evaluation" / f"{kind}-{split}.csv", keep_default_na=False)
-        rows = np.arange(len(table)) // (4 if kind == "members" else 1) % every == 0
+        rows = np.arange(len(table)) // (members if kind == "members" else 1) % every == 0
         kept = table.loc[rows, [*table.columns[:first], *names]]
         (change(kept) if kind != "labels" else kept).to_csv(
             folder / "evaluation" / f"{kind}-{split}.csv", index=False

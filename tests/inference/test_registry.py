@@ -269,4 +269,4 @@ def test_a_network_that_answers_nan_is_refused(tiny_model):
 
 def test_the_bundled_model_is_sound(bundled):
     assert bundled.manifest.labels == ALL
-    assert bundled.manifest.model.members >= 3
+    assert bundled.manifest.model.members > 1

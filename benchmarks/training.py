@@ -40,6 +40,8 @@ SHAPES = 16
 """Different phantoms; each is written so often that there are FILMS files."""
 SIDE_PX = 128
 EPOCHS = 3
+PRECISION_STEPS = 6
+"""Few: without instructions for bfloat16 a step takes minutes."""
 
 
 def main() -> None:
@@ -122,7 +124,7 @@ def rate_of(batches: Iterable[Batch], step: Callable[[torch.Tensor, torch.Tensor
 def precisions(recipe: TrainingRecipe, films: FilmSet) -> list[tuple[str, float, str]]:
     """Return lines with the images a second of the step in either precision, and in bfloat16 throughout."""
     batch = next(iter(batches(recipe, films)))
-    again = [batch] * (films_a_line(films) // len(batch[0]))
+    again = [batch] * PRECISION_STEPS
     plain = rate_of(again, step_of(recipe, films, "32-true"))
     lines = [("step alone in float32", plain, "")]
     for what, everywhere in (("", False), (", strided depthwise convolutions too", True)):

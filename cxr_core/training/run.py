@@ -34,6 +34,8 @@ from cxr_core.training.teaching import named, softened, teacher_of
 from cxr_core.training.unlabelled import Unlabelled
 
 CHECKING_BATCH = 64
+HOPELESS = 5.0
+"""A step so many times slower than another precision's best is not asked again: one may take minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +228,8 @@ def faster_precision(network: Classifier, films: FilmSet, recipe: TrainingRecipe
                 answer = network(batch)
             answer.float().square().mean().backward()
             taken.append(time.perf_counter() - began)
+            if taken[-1] > HOPELESS * min(seconds.values(), default=taken[-1]):
+                break
         seconds[precision] = min(taken)
     network.zero_grad(set_to_none=True)
     network.load_state_dict(kept)

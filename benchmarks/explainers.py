@@ -2,7 +2,8 @@
 
 `CXR_DATA=… python benchmarks/explainers.py [ID]` takes films of val with Effusion or Cardiomegaly, one a
 patient and the same in every run, more for the fast methods, and prints the table of docs/explaining.md:
-rank correlation and structural similarity with the maps of random networks, likeness to Grad-CAM, time.
+rank correlation and structural similarity with the maps of random networks, time, and likeness to Grad-CAM
+where neither map is flat.
 """
 
 from __future__ import annotations

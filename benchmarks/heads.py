@@ -8,6 +8,7 @@ learns anew, with the same steps and three seeds, and answers val; the last line
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor, nn, optim
+from torch.nn import functional as F
 
 from cxr_core import settings
 from cxr_core.data.splits import fold_of
@@ -39,23 +41,18 @@ RATE, DECAY, DROPOUT, HIDDEN, SHARPNESS = 1e-3, 0.05, 0.2, 512, 5.0
 LEFT_OUT = ("Hernia", "Pneumonia", "abnormal")
 """Of the mean, as everywhere: too rare, or not known everywhere, or no finding."""
 
-Maps = NDArray[np.float16]
+Pool = Callable[[Tensor], Tensor]
+"""Of maps (N, C, P), P places."""
 
 
-class Flat(nn.Module):
-    """A linear layer, or two, on what a pooling leaves of the maps."""
-
-    def __init__(self, pool: Callable[[Tensor], Tensor], width: int, labels: int, hidden: int = 0) -> None:
-        super().__init__()
-        self.pool, self.last = pool, nn.Linear(hidden or width, labels)
-        nn.init.zeros_(self.last.weight)
-        wide = [nn.Linear(width, hidden), nn.ReLU()] if hidden else []
-        self.layers = nn.Sequential(*wide, nn.Dropout(DROPOUT), self.last)
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """Return logits (N, L) of maps (N, C, P), P places."""
-        logits: Tensor = self.layers(self.pool(maps))
-        return logits
+def flat(width: int, labels: int, hidden: int = 0) -> nn.Sequential:
+    """Return a linear layer, or two, on pooled maps (N, C)."""
+    wide = [nn.Linear(width, hidden), nn.ReLU()] if hidden else []
+    return nn.Sequential(
+        OrderedDict(
+            wide=nn.Sequential(*wide), drop=nn.Dropout(DROPOUT), last=nn.Linear(hidden or width, labels)
+        )
+    )
 
 
 class Attention(nn.Module):
@@ -65,12 +62,12 @@ class Attention(nn.Module):
         super().__init__()
         self.places, self.last = nn.Linear(width, labels), nn.Linear(width, labels)
         self.drop = nn.Dropout(DROPOUT)
-        for layer in (self.places, self.last):
-            nn.init.zeros_(layer.weight)
+        nn.init.zeros_(self.places.weight)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return logits (N, L) of maps (N, C, P)."""
-        spots = self.drop(maps.transpose(1, 2))
+        kept = self.drop(torch.ones(len(maps), maps.shape[1], 1))
+        spots = (maps * kept).transpose(1, 2)
         logits: Tensor = (self.places(spots).softmax(dim=1) * self.last(spots)).sum(dim=1)
         return logits
 
@@ -95,6 +92,12 @@ def between(maps: Tensor) -> Tensor:
     return (torch.logsumexp(SHARPNESS * maps, dim=2) - np.log(maps.shape[2])) / SHARPNESS
 
 
+def coarse(maps: Tensor) -> Tensor:
+    """Return (N, C, P / 4), places taken together by fours."""
+    side = round(maps.shape[2] ** 0.5)
+    return F.avg_pool2d(maps.unflatten(2, (side, side)), 2).flatten(2)
+
+
 def main() -> None:
     """Print a line a head."""
     recipe = read_recipe(RUN / COPY)
@@ -108,21 +111,23 @@ def main() -> None:
     )
     maps = {"train": maps_of(member, unseen), "val": maps_of(member, val)}
     width, labels = member.channels, len(recipe.labels)
-    heads: dict[str, Callable[[], nn.Module]] = {
-        "mean, linear": partial(Flat, mean, width, labels),
-        "maximum, linear": partial(Flat, largest, width, labels),
-        "mean and maximum, linear": partial(Flat, both, 2 * width, labels),
-        "log-mean-exp, linear": partial(Flat, between, width, labels),
-        f"mean, {HIDDEN} hidden": partial(Flat, mean, width, labels, HIDDEN),
-        "attention for each label": partial(Attention, width, labels),
+    heads: dict[str, tuple[Pool, Callable[[], nn.Module]]] = {
+        "mean, linear": (mean, partial(flat, width, labels)),
+        "maximum, linear": (largest, partial(flat, width, labels)),
+        "mean and maximum, linear": (both, partial(flat, 2 * width, labels)),
+        "log-mean-exp, linear": (between, partial(flat, width, labels)),
+        f"mean, {HIDDEN} hidden": (mean, partial(flat, width, labels, HIDDEN)),
+        "attention for each label": (coarse, partial(Attention, width, labels)),
     }
-    answers = {
-        name: np.mean([learned(head, maps, unseen, recipe, seed) for seed in range(SEEDS)], axis=0)
-        for name, head in track(heads.items(), console=Console(stderr=True))
-    }
+    answers = {}
+    for name, (pool, head) in track(heads.items(), console=Console(stderr=True)):
+        known, asked = pooled(pool, maps["train"]), pooled(pool, maps["val"])
+        answers[name] = np.mean(
+            [learned(head, known, asked, unseen, recipe, seed) for seed in range(SEEDS)], axis=0
+        )
     with torch.inference_mode():
-        pooled = torch.from_numpy(maps["val"].mean(axis=2, dtype=np.float32))
-        answers["the member's own: mean, linear, learned with the network"] = member.head(pooled).numpy()
+        own = member.head(torch.from_numpy(pooled(mean, maps["val"])))
+        answers["the member's own: mean, linear, learned with the network"] = own.numpy()
     columns = [k for k, label in enumerate(recipe.labels) if label not in LEFT_OUT]
     again, truth = drawn(val.patients), val.truth[:, columns].astype(np.float64)
     found = {name: areas(each[:, columns].astype(np.float64), truth, again) for name, each in answers.items()}
@@ -141,7 +146,7 @@ def main() -> None:
     sys.stdout.write("\n".join(out) + "\n")
 
 
-def maps_of(member: Classifier, films: FilmSet) -> Maps:
+def maps_of(member: Classifier, films: FilmSet) -> NDArray[np.float16]:
     """Return (N, C, P) feature maps, each the mean of a film's and of its mirror image's."""
     found = []
     with torch.inference_mode():
@@ -152,28 +157,46 @@ def maps_of(member: Classifier, films: FilmSet) -> Maps:
     return np.concatenate(found)
 
 
+def pooled(pool: Pool, maps: NDArray[np.float16]) -> NDArray[np.floating]:
+    """Return what a pooling leaves of maps (N, C, P)."""
+    parts = [maps[start : start + BATCH] for start in range(0, len(maps), BATCH)]
+    return torch.cat([pool(torch.from_numpy(part).float()) for part in parts]).numpy()
+
+
 def learned(
-    head: Callable[[], nn.Module], maps: dict[str, Maps], films: FilmSet, recipe: TrainingRecipe, seed: int
+    head: Callable[[], nn.Module],
+    known: NDArray[np.floating],
+    asked: NDArray[np.floating],
+    films: FilmSet,
+    recipe: TrainingRecipe,
+    seed: int,
 ) -> NDArray[np.float32]:
-    """Return (N, L) logits of val by a head that learned on the fold's films."""
+    """Return (N, L) logits of the films asked by a head that learned on those that are known."""
     torch.manual_seed(seed)
     made, truth = head(), torch.from_numpy(films.truth)
     share = np.nanmean(films.truth, axis=0).clip(1e-3, 1 - 1e-3)
     made.get_parameter("last.bias").data[:] = torch.from_numpy(np.log(share / (1 - share)))
+    nn.init.zeros_(made.get_parameter("last.weight"))
+    places = (0, *range(2, known.ndim))
+    middle, scale = (
+        known.mean(places, np.float32, keepdims=True),
+        known.std(places, np.float32, keepdims=True),
+    )
+
+    def shown(features: NDArray[np.floating]) -> Tensor:
+        return torch.from_numpy(((features - middle) / (scale + 1e-6)).astype(np.float32))
+
     loss = loss_of(recipe, truth)
     optimiser = optim.AdamW(made.parameters(), lr=RATE, weight_decay=DECAY)
     schedule = optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
     for picks in np.random.default_rng(seed).integers(0, len(films), (STEPS, BATCH)):
         optimiser.zero_grad()
-        loss(made(torch.from_numpy(maps["train"][picks].astype(np.float32))), truth[picks]).backward()
+        loss(made(shown(known[picks])), truth[picks]).backward()
         optimiser.step()
         schedule.step()
     with torch.inference_mode():
-        found = [
-            made.eval()(torch.from_numpy(maps["val"][start : start + BATCH].astype(np.float32))).numpy()
-            for start in range(0, len(maps["val"]), BATCH)
-        ]
-    return np.concatenate(found)
+        parts = [asked[start : start + BATCH] for start in range(0, len(asked), BATCH)]
+        return np.concatenate([made.eval()(shown(part)).numpy() for part in parts])
 
 
 if __name__ == "__main__":

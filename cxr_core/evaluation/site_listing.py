@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cxr_core.data import read_csv
-from cxr_core.data.raw import About
+from cxr_core.data.raw import ENDINGS, About
 from cxr_core.data.values import texts
 from cxr_core.errors import DataError
 from cxr_core.evaluation.site_cases import with_abnormal
@@ -46,10 +46,17 @@ class Listing:
     def find(self, name: str) -> int | None:
         """Return which line a file belongs to, or None where no line is its.
 
-        The file's path ends with the line's. A file that names no folder belongs to the only line of its
-        name; where films lie as `IM1` in every patient's folder, a name alone would be another patient's.
+        The file's path ends with the line's, which may lack a film's ending. A file that names no folder
+        belongs to the only line of its name; where films lie as `IM1` in every patient's folder, a name alone
+        would be another patient's.
         """
-        parts = [part for part in _plain(name).split("/") if not part.lower().endswith(".zip")]
+        plain = _plain(name)
+        stem, point, ending = plain.rpartition(".")
+        line = self._line_of(plain)
+        return self._line_of(stem) if line is None and f"{point}{ending}".lower() in ENDINGS else line
+
+    def _line_of(self, path: str) -> int | None:
+        parts = [part for part in path.split("/") if not part.lower().endswith(".zip")]
         for start in range(len(parts)):
             if (line := self.names.get("/".join(parts[start:]))) is not None:
                 return line

@@ -219,7 +219,7 @@ def faster_precision(network: Classifier, films: FilmSet, recipe: TrainingRecipe
     batch = films.inputs(np.arange(min(recipe.fit.batch, len(films))))
     batch = batch.to(memory_format=torch.channels_last)
     kept = {name: value.clone() for name, value in network.state_dict().items()}
-    seconds = {}
+    seconds: dict[str, float] = {}
     for precision, mixed in (("32-true", False), ("bf16-mixed", True)):
         taken = []
         for _ in range(4):

@@ -241,3 +241,31 @@ def test_a_film_is_never_given_the_labels_of_another_patients_film_of_the_same_n
     found = read_listing(b"file,patient,Mass\np1/IM1.png,A,1\np2/IM2.png,B,0\n", "list.csv", ALL)
     assert [found.find(name) for name in ("up/p1/IM1.png", "films.zip/p2/IM2.png", "IM1.png")] == [0, 1, 0]
     assert [found.find(name) for name in ("p7/IM1.png", "films.zip/p9/IM2.png", "IM3.png")] == [None] * 3
+
+
+def test_a_line_may_name_its_film_without_the_ending_but_no_part_of_a_uid():
+    found = read_listing(
+        b"file,patient,Mass\n0012,A,1\np1/0013,B,0\n1.2.840,C,1\nx.png,D,0\nx,E,1\n", "list.csv", ALL
+    )
+    assert [found.find(name) for name in ("0012.png", "up/0012.DCM", "p1/0013.png", "0013.png")] == [
+        0,
+        0,
+        1,
+        1,
+    ]
+    assert [found.find(name) for name in ("1.2.840", "1.2.840.5", "0012.txt", "p7/0013.png")] == [
+        2,
+        None,
+        None,
+        None,
+    ]
+    assert [found.find(name) for name in ("x.png", "x.dcm", "x")] == [3, 4, 4]
+
+
+@pytest.mark.parametrize("column", ["abnormal,1", "No Finding,0"])
+def test_a_short_list_with_a_column_for_it_tells_abnormal(column: str):
+    name, yes = column.split(",")
+    found = read_listing(
+        f"file,Mass,{name}\n1.png,0,{yes}\n2.png,0,{1 - int(yes)}\n".encode(), "list.csv", ALL
+    )
+    assert [line.truth["abnormal"] for line in found.lines] == [1.0, 0.0]

@@ -74,7 +74,7 @@ def train(
             raise RecipeError(
                 f"{followed.name} learns without labels: --overfit and --ablate ask what they do"
             )
-        places = Places(runs, pretrained, init, settings.load().models_dir)
+        places = Places(runs, pretrained, init)
         if overfit:
             _overfit(followed, index.of("train"), overfit, places)
         films, val, lost = prepare.films_of(followed, index, runs)

@@ -141,8 +141,8 @@ def _made(recipe: TrainingRecipe) -> str:
     ]
     if fit.teacher:
         text.append(
-            f"{fit.taught:.0%} of what was learned of each film is the probability that {fit.teacher} "
-            "gives it, the rest the label."
+            f"{fit.taught:.0%} of what was learned of each film is the probability that networks of the run "
+            f"{fit.teacher} give it, the rest the label."
         )
     if sisters:
         theirs = _epochs(recipe, [k for k in range(len(recipe.members)) if k not in recipe.served])

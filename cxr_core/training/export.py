@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from cxr_core.data.index import Index
@@ -33,7 +31,8 @@ from cxr_core.inference.calibration import Calibration, Method
 from cxr_core.inference.runtime import open_session, self_test_film
 from cxr_core.training import served
 from cxr_core.training.describe import figures_of, recipe_of, written_card
-from cxr_core.training.networks import Classifier, build
+from cxr_core.training.members import load_members
+from cxr_core.training.networks import Classifier
 from cxr_core.training.prepare import learned_from, with_starts
 from cxr_core.training.progress import read_facts
 from cxr_core.training.recipes import COPY, TrainingRecipe, read_recipe
@@ -49,7 +48,6 @@ from cxr_core.triage.budget import choose_thresholds
 from cxr_core.triage.policy import Policy
 
 Floats = NDArray[np.float64]
-WEIGHTS = "network.safetensors"
 FIRST = "1.0.0"
 """Version of a model that has none before it."""
 COMPARED = 16
@@ -128,39 +126,6 @@ def export_run(job: Job) -> Path:
 def model_id(recipe: TrainingRecipe) -> str:
     """Return the id of the recipe's model."""
     return recipe.name.replace("_", "-")
-
-
-def load_members(run: Path, recipe: TrainingRecipe) -> list[Classifier]:
-    """Return the networks of a run in evaluation mode, on the GPU if there is one, each with L logits.
-
-    Raises:
-        ModelError: a member is missing, unfinished, of another network, or was trained with another seed,
-            fold or number of epochs than the recipe says: it may have seen the fold that it answers.
-    """
-    members = []
-    for number in range(len(recipe.members)):
-        own = run / f"member-{number}"
-        facts = read_facts(own)
-        if not facts.get("finished") or not (own / WEIGHTS).is_file():
-            raise ModelError(f"{run.name}: member {number} has not finished; go on with cxr train")
-        if strange := _strange(facts, recipe, number):
-            raise ModelError(
-                f"{run.name}: member {number} is not the recipe's ({strange}); move it away and train it anew"
-            )
-        member = build(recipe.network, recipe.outputs)
-        served.load_weights(member, own / WEIGHTS)
-        if recipe.outputs > len(recipe.labels):
-            served.one_logit(member)
-        members.append(member.to("cuda" if torch.cuda.is_available() else "cpu"))
-    return members
-
-
-def _strange(facts: Mapping[str, object], recipe: TrainingRecipe, number: int) -> str:
-    """Return in words where a member was trained otherwise than the recipe says."""
-    asked = recipe.members[number]
-    wanted = {"seed": asked.seed, "fold": asked.fold, "of_epochs": recipe.epochs_of(number)}
-    other = {name: value for name, value in wanted.items() if facts.get(name) != value}
-    return ", ".join(f"{name} {facts.get(name)} instead of {value}" for name, value in other.items())
 
 
 def chosen(data: Path, recipe: TrainingRecipe) -> Index:

@@ -145,7 +145,7 @@ class Fit:
         sampler: weighted: each film as often as its rarest label asks.
         copies_of_rare: extra augmented copies of each film with a label that fewer than `rare_below` have.
         running_mean: of the weights, this share of the old kept each step; 0: none.
-        teacher: id of a model folder whose answers soften the truth, see `teaching`; "": none.
+        teacher: name of a run whose answers soften the truth, see `teaching`; "": none.
         taught: share of the teacher's probability in what is learned, the rest is the truth.
         keep: network of the last epoch, or of the best on val.
         judged_by: what best means; recall_precision is their harmonic mean at 0.5.
@@ -372,7 +372,6 @@ def _contradictions(recipe: TrainingRecipe) -> list[tuple[bool, str]]:
     idle = fit.running_mean or fit.label_smoothing or network.hidden
     idle = idle or any("all_but_head" in phase.frozen for phase in fit.phases)
     hard = bool(fit.teacher) and (fit.loss is not Loss.BCE or counts)
-    folds = any(member.fold >= 0 for member in recipe.members)
     own_epochs = any(member.epochs for member in recipe.members)
     return [
         (not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", recipe.name), "name: small letters, digits, _ and - only"),
@@ -392,7 +391,6 @@ def _contradictions(recipe: TrainingRecipe) -> list[tuple[bool, str]]:
         (hard, "fit.teacher: softens labels, so bce, and neither weighted sampler nor copies_of_rare"),
         (fit.weight_decay < 0 or fit.focal_gamma < 0, "fit: weight_decay and focal_gamma not below 0"),
         (min(fit.copies_of_rare, fit.rare_below) < 0, "fit: copies_of_rare and rare_below not below 0"),
-        (bool(fit.teacher) and folds, "fit.teacher: has seen every fold, so no member leaves one out"),
         (blindly and fit.judged_by is not Judge.LOSS, "vicreg: judged_by loss, it asks no labels"),
         (blindly and bool(counts or fit.teacher), "vicreg: no sampler, copies or teacher, it asks no labels"),
         (blindly and bool(idle), "vicreg: no running_mean, label_smoothing, hidden layer or all_but_head"),

@@ -30,7 +30,7 @@ from cxr_core.training.progress import LAST, Keeper, read_facts, write_facts
 from cxr_core.training.recipes import COPY, FILMS, FOLDS, Loss, Member, TrainingRecipe
 from cxr_core.training.sampling import FilmSet, checking_loader, training_loader
 from cxr_core.training.starts import CACHE, Places, begin
-from cxr_core.training.teaching import named, softened, teacher_of
+from cxr_core.training.teaching import softened, teacher_of
 from cxr_core.training.unlabelled import Unlabelled
 
 CHECKING_BATCH = 64
@@ -85,12 +85,11 @@ def train_member(
         raise DataError(
             f"{len(films)} films to learn from and {len(val)} to judge by: there is nothing to do"
         )
-    teacher = teacher_of(recipe, places.models)
-    now = named(teacher) if teacher else ""
-    taught_by = facts.get("teacher", "") if facts else now
-    if taught_by not in (now, now.partition(",")[0]):  # runs begun earlier noted no network
+    teacher = teacher_of(recipe, member.fold, folder, places.runs)
+    now = teacher.name if teacher else ""
+    if facts.get("teacher", now) != now:
         raise RecipeError(
-            f"{recipe.name}: member {number} began with the teacher {taught_by!r}, "
+            f"{recipe.name}: member {number} began with the teacher {facts['teacher']!r}, "
             f"now it would be {now!r}; --anew discards it"
         )
     if teacher is not None:
@@ -114,7 +113,7 @@ def train_member(
         "seed": member.seed,
         "fold": member.fold,
         "init": init,
-        "teacher": taught_by,
+        "teacher": now,
         "torch": torch.__version__,
         "device": device_name(),
         "precision": precision,

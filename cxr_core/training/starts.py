@@ -34,13 +34,11 @@ class Places:
         runs: folder of all runs, and of what they keep of films.
         pretrained: folder of ImageNet files.
         init: weights given by hand.
-        models: folder of model folders, among them a teacher's.
     """
 
     runs: Path
     pretrained: Path | None = None
     init: Path | None = None
-    models: Path | None = None
 
 
 def own_start(recipe: TrainingRecipe) -> str:

@@ -28,7 +28,8 @@ from cxr_core.settings import ROOT
 from cxr_core.training import export as module
 from cxr_core.training import served
 from cxr_core.training.describe import card_of, figures_of, write_anew
-from cxr_core.training.export import Job, export_run, load_members, version_of
+from cxr_core.training.export import Job, export_run, version_of
+from cxr_core.training.members import load_members
 from cxr_core.training.recipes import COPY, FILMS, read_recipe
 from cxr_core.training.scoring import Scored, blind, source_direction
 from cxr_core.triage.policy import load_policy

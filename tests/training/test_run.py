@@ -18,16 +18,25 @@ from torchvision.models import mobilenet_v2, resnet50
 
 from cxr_core.data.splits import fold_of
 from cxr_core.errors import DataError, RecipeError
-from cxr_core.inference import registry
 from cxr_core.training.architectures import StridedDepthwise, features_of
 from cxr_core.training.judging import Judgement
 from cxr_core.training.module import Lesson, freeze
 from cxr_core.training.networks import build
 from cxr_core.training.progress import KEPT, LAST, Keeper, read_facts, write_facts
-from cxr_core.training.recipes import Architecture, Judge, Keep, Member, Network, Phase, Sampler, Schedule
+from cxr_core.training.recipes import (
+    COPY,
+    Architecture,
+    Judge,
+    Keep,
+    Member,
+    Network,
+    Phase,
+    Sampler,
+    Schedule,
+)
 from cxr_core.training.run import Machine, start_anew, train_member, without_fold
 from cxr_core.training.starts import Places, begin, fill
-from tests.training.made import made_films, made_recipe
+from tests.training.made import TEXT, made_films, made_recipe
 
 MACHINE = Machine(accelerator="cpu", precision="32-true")
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,7 +108,7 @@ import torch
 from cxr_core.training.recipes import Member
 from cxr_core.training.run import Machine, train_member
 from cxr_core.training.starts import Places
-from tests.training.made import made_films, made_recipe
+from tests.training.made import TEXT, made_films, made_recipe
 from tests.training.test_run import TWO_PHASES
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
@@ -365,28 +374,35 @@ def test_strided_depthwise_convolutions_train_in_float32_and_answer_as_ever(arch
 
 
 def test_a_member_learns_from_its_teacher_and_says_so(tmp_path):
-    models = Path("models")
-    teacher = registry.verify(models / "effusion-balanced")
-    alone = replace(made_recipe(), preprocessing=teacher.preprocessing)
-    taught = replace(alone, fit=replace(alone.fit, teacher=teacher.id))
-    films, val = (larger(made, teacher.preprocessing.network_px // 32) for made in (made_films(12), VAL))
-    places = Places(tmp_path, models=models)
-    facts = [
-        train_member(recipe, 0, films, val, tmp_path / name / "made", places, MACHINE)
-        for name, recipe in (("alone", alone), ("taught", taught))
+    alone = made_recipe(members=(Member(3), Member(4, fold=0)))
+    teacher = replace(alone, name="teacher", members=(Member(0), Member(1, fold=0)))
+    (tmp_path / "teacher").mkdir()
+    text = TEXT.replace('name = "made"', 'name = "teacher"')
+    text = text.replace("seed = 3", "seed = 0\n\n[[members]]\nseed = 1\nfold = 0")
+    (tmp_path / "teacher" / COPY).write_text(text, encoding="utf-8")
+    taught = replace(alone, name="taught", fit=replace(alone.fit, teacher="teacher"))
+    films, places = made_films(24), Places(tmp_path)
+    for number in range(2):
+        train_member(teacher, number, films, VAL, tmp_path / "teacher", places, MACHINE)
+    facts = {
+        (recipe.name, k): train_member(recipe, k, films, VAL, tmp_path / recipe.name, places, MACHINE)
+        for recipe in (alone, taught)
+        for k in range(2)
+    }
+    assert [facts["made", k]["teacher"] for k in range(2)] == ["", ""]
+    said = [facts["taught", k]["teacher"] for k in range(2)]
+    assert [each.rpartition(" ")[0] for each in said] == [
+        f"the run teacher, members {k}, weights" for k in range(2)
     ]
-    network = teacher.files["model.onnx"][:12]
-    said = f"{teacher.id} {teacher.version}"
-    assert [each["teacher"] for each in facts] == ["", f"{said}, network {network}"]
-    ours, theirs = (load_file(tmp_path / name / "made" / "member-0" / KEPT) for name in ("taught", "alone"))
+    ours, theirs = (load_file(tmp_path / name / "member-0" / KEPT) for name in ("taught", "made"))
     assert not torch.equal(ours["head.weight"], theirs["head.weight"])
-    own = tmp_path / "taught" / "made" / "member-0"
-    for other in ("another 1.0.0", f"{said}, network {'0' * 12}", ""):
-        write_facts(own, facts[1] | {"finished": False, "teacher": other})
+    own = tmp_path / "taught" / "member-0"
+    for other in (said[1], ""):
+        write_facts(own, facts["taught", 0] | {"finished": False, "teacher": other})
         with pytest.raises(RecipeError, match=f"began with the teacher '{other}'"):
-            train_member(taught, 0, films, val, tmp_path / "taught" / "made", places, MACHINE)
-    write_facts(own, facts[1] | {"finished": False, "teacher": said})  # as runs noted it earlier
-    assert train_member(taught, 0, films, val, own.parent, places, MACHINE)["teacher"] == said
+            train_member(taught, 0, films, VAL, tmp_path / "taught", places, MACHINE)
+    write_facts(own, facts["taught", 0] | {"finished": False})
+    assert train_member(taught, 0, films, VAL, own.parent, places, MACHINE)["teacher"] == said[0]
 
 
 VAL = made_films(8, seed=9)

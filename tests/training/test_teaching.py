@@ -1,6 +1,6 @@
 """A teacher: what it says is mixed into what is known, and into nothing else."""
 
-import shutil
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -8,128 +8,148 @@ from time import sleep
 
 import numpy as np
 import pytest
+import torch
 
-from cxr_core.domain import FINDINGS
 from cxr_core.errors import RecipeError
-from cxr_core.inference import registry
 from cxr_core.training import ablate, teaching
-from cxr_core.training.recipes import parse_recipe, read_recipe
+from cxr_core.training.recipes import COPY, FILMS, parse_recipe, read_recipe
 from cxr_core.training.run import Machine
 from cxr_core.training.sampling import FilmSet
 from cxr_core.training.starts import Places
-from cxr_core.training.teaching import shared_labels, softened, teacher_of
+from cxr_core.training.teaching import softened, taught_labels, teacher_of
 from tests.training.made import TEXT, made_films, made_recipe
+from tests.training.made_run import make_run, network_of
 
-MODELS = Path("models")
-TEACHER = "effusion-balanced"
+TEACHER = "teacher"
 
 
 @pytest.fixture(scope="module")
 def films():
-    side = registry.verify(MODELS / TEACHER).preprocessing.network_px
-    store = np.random.default_rng(0).normal(-0.3, 0.2, (6, 1, side, side)).astype(np.float32)
+    store = np.random.default_rng(0).normal(-0.3, 0.2, (6, 1, 32, 32)).astype(np.float32)
     truth = np.array([[1, 0], [0, 1], [np.nan, 1], [1, 0], [0, 0], [0, np.nan]], dtype=np.float32)
     numbers = np.arange(6)
     return FilmSet(store, numbers, truth, np.full(6, 128), numbers.astype(str))
 
 
-@pytest.fixture(scope="module")
-def recipe():
-    made = made_recipe(teacher=TEACHER, taught=0.25)
-    return replace(made, preprocessing=registry.verify(MODELS / TEACHER).preprocessing)
+@pytest.fixture
+def runs(tmp_path):
+    """A finished run: two networks that saw all films, two that left folds 1 and 2 out."""
+    make_run(tmp_path, name=TEACHER, folds=(-1, 1, -1, 2))
+    return tmp_path
 
 
-def taught(recipe, films, cache):
-    return softened(recipe, teacher_of(recipe, MODELS), films, cache)
+@pytest.fixture
+def recipe(runs):
+    made = read_recipe(runs / TEACHER / COPY)
+    return replace(made, name="pupil", fit=replace(made.fit, teacher=TEACHER, taught=0.25))
 
 
-def test_a_quarter_of_what_is_learned_is_the_teachers_where_both_know(films, recipe, tmp_path):
-    teacher = registry.load(MODELS / TEACHER)
-    answers = teacher.calibration.probability(teacher.run(films.store).logits.mean(axis=1))
-    told = taught(recipe, films, tmp_path).truth
-    expected = 0.75 * films.truth[:, 0] + 0.25 * answers[:, 0]
-    np.testing.assert_allclose(told[:, 0], expected, rtol=1e-5)
+def taught(recipe, films, runs, fold=-1):
+    return softened(recipe, teacher_of(recipe, fold, runs / recipe.name, runs), films, runs / "cache")
+
+
+def answers(recipe, films, seeds):
+    with torch.inference_mode():
+        logits = [network_of(recipe, seed)(torch.from_numpy(films.store)) for seed in seeds]
+    return torch.sigmoid(torch.stack(logits).mean(0)).numpy()
+
+
+@pytest.mark.parametrize(("fold", "seeds"), [(-1, (0, 2)), (1, (1,)), (2, (3,))])
+def test_a_quarter_of_what_is_learned_is_of_those_who_left_the_same_fold_out(
+    films, recipe, runs, fold, seeds
+):
+    told = taught(recipe, films, runs, fold).truth
+    expected = 0.75 * films.truth + 0.25 * answers(recipe, films, seeds)
+    np.testing.assert_allclose(told, expected, rtol=1e-4)
     assert np.isnan(told[2, 0])
-    np.testing.assert_array_equal(told[:, 1], films.truth[:, 1])
 
 
-def test_answers_are_asked_once_for_the_same_films_and_again_for_others(films, recipe, tmp_path):
-    first = taught(recipe, films, tmp_path)
-    (kept,) = tmp_path.glob("*.npy")
-    told = np.load(kept)
-    np.save(kept, np.full_like(told, 0.5))
-    half = registry.load(MODELS / TEACHER).calibration.probability(np.array([[0.5]]))[0, 0]
-    assert taught(recipe, films, tmp_path).truth[0, 0] == pytest.approx(0.75 + 0.25 * half)
-    fewer = taught(recipe, films.where(np.arange(3)), tmp_path)
-    np.testing.assert_allclose(fewer.truth, first.truth[:3], rtol=1e-5)
-    others = taught(recipe, replace(films, store=films.store[::-1].copy()), tmp_path)
+def test_nobody_teaches_a_member_whose_fold_all_have_seen(recipe, runs):
+    with pytest.raises(RecipeError, match="has seen fold 3"):
+        teacher_of(recipe, 3, runs / recipe.name, runs)
+
+
+def test_answers_are_asked_once_for_the_same_films_and_again_for_others(films, recipe, runs):
+    first = taught(recipe, films, runs)
+    (kept,) = (runs / "cache").glob("*.npy")
+    np.save(kept, np.zeros_like(np.load(kept)))
+    assert taught(recipe, films, runs).truth[0, 0] == pytest.approx(0.75 + 0.25 * 0.5)
+    fewer = taught(recipe, films.where(np.arange(3)), runs)
+    np.testing.assert_allclose(fewer.truth, first.truth[:3], rtol=1e-4)
+    others = taught(recipe, replace(films, store=films.store[::-1].copy()), runs)
     assert not np.allclose(others.truth, first.truth, equal_nan=True)
-    assert len(list(tmp_path.glob("*.npy"))) == 3
+    taught(recipe, films, runs, fold=1)
+    assert len(list((runs / "cache").glob("*.npy"))) == 4
 
 
-def test_without_a_teacher_nobody_is_asked(recipe):
-    assert teacher_of(made_recipe(), None) is None
-    assert teacher_of(recipe, MODELS).manifest.id == TEACHER
+def test_without_a_teacher_nobody_is_asked(runs):
+    assert teacher_of(made_recipe(), -1, runs / "made", runs) is None
 
 
-def test_a_teacher_has_seen_every_fold_so_no_member_leaves_one_out():
-    taught = TEXT.replace("[fit]", '[fit]\nteacher = "effusion-balanced"')
-    with pytest.raises(RecipeError, match="no member leaves one out"):
-        parse_recipe(taught.replace("seed = 3", "seed = 3\nfold = 1"), "made")
-
-
-def test_two_at_once_ask_once_and_read_the_same(films, recipe, tmp_path, monkeypatch):
+def test_two_at_once_ask_once_and_read_the_same(films, recipe, runs, monkeypatch):
     asked, ask = [], teaching._asked
     monkeypatch.setattr(teaching, "_asked", lambda *a: asked.append(1) or sleep(0.2) or ask(*a))
     with ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda _: taught(recipe, films, tmp_path).truth, range(2)))
+        both = list(pool.map(lambda _: taught(recipe, films, runs).truth, range(2)))
     assert len(asked) == 1
     np.testing.assert_array_equal(*both)
 
 
-def test_a_blind_label_is_left_to_the_truth(recipe):
-    teacher = registry.load(MODELS / TEACHER)
-    assert shared_labels(recipe, teacher) == ["Effusion"]
-    assert shared_labels(replace(recipe, blind=("Effusion",)), teacher) == []
-    within = replace(recipe.films, known_within={"Effusion": "enriched"})
-    assert shared_labels(replace(recipe, films=within), teacher) == []
-    default = registry.load(MODELS / "cxr14-mobilenetv2")
-    assert "Pneumonia" not in shared_labels(replace(recipe, labels=FINDINGS), default)
+def test_a_label_that_is_tied_to_a_source_is_left_to_the_truth(films, recipe, runs):
+    assert taught_labels(recipe) == ["Effusion", "Mass"]
+    within = replace(recipe, films=replace(recipe.films, known_within={"Effusion": "enriched"}))
+    for tied in (replace(recipe, blind=("Effusion",)), within):
+        assert taught_labels(tied) == ["Mass"]
+        told = taught(tied, films, runs).truth
+        np.testing.assert_array_equal(told[:, 0], films.truth[:, 0])
+        assert not np.array_equal(told[:, 1], films.truth[:, 1], equal_nan=True)
 
 
-def test_a_teacher_that_cannot_teach_is_refused(recipe, tmp_path):
-    other = replace(recipe, preprocessing=replace(recipe.preprocessing, film_px=17))
-    with pytest.raises(RecipeError, match="another preprocessing"):
-        teacher_of(other, MODELS)
-    with pytest.raises(RecipeError, match="none of the labels"):
-        teacher_of(replace(recipe, blind=("Effusion",)), MODELS)
-    several = replace(recipe, fit=replace(recipe.fit, teacher="single-disease-multiclass"))
-    with pytest.raises(RecipeError, match="which one of several"):
-        teacher_of(several, MODELS)
-    with pytest.raises(RecipeError, match="no folder of models"):
-        teacher_of(recipe, None)
-    shutil.copytree(MODELS / TEACHER, tmp_path / TEACHER)
-    (tmp_path / TEACHER / "model.onnx").write_bytes(b"none")
-    with pytest.raises(RecipeError, match=f"teacher {TEACHER}"):
-        teacher_of(recipe, tmp_path)
+def test_a_teacher_that_cannot_teach_is_refused(recipe, runs):
+    def refused(why, recipe=recipe):
+        with pytest.raises(RecipeError, match=f"^teacher .*{why}"):
+            teacher_of(recipe, -1, runs / recipe.name, runs)
+
+    refused("another preprocessing", replace(recipe, preprocessing=replace(recipe.preprocessing, film_px=17)))
+    refused("other labels", replace(recipe, labels=("Effusion", "Nodule")))
+    refused("none of the labels", replace(recipe, blind=recipe.labels))
+    refused("no such run", replace(recipe, fit=replace(recipe.fit, teacher="nobody")))
+    make_run(runs, name="one_of", task="multiclass", output="softmax")
+    refused("which one of several", replace(recipe, fit=replace(recipe.fit, teacher="one_of")))
+    (runs / recipe.name).mkdir()
+    for run, noted in ((TEACHER, "one"), (recipe.name, "other")):
+        (runs / run / FILMS).write_text(noted)
+    refused("other films, labels or splits")
+    (runs / recipe.name / FILMS).write_text("one")
+    own = runs / TEACHER / "member-2" / "run.json"
+    facts = json.loads(own.read_text())
+    own.write_text(json.dumps(facts | {"finished": False}))
+    refused("member 2 has not finished")
+    own.write_text(json.dumps(facts | {"fold": 3}))
+    refused("member 2 is not the recipe's")
 
 
 @pytest.mark.parametrize("wrong", ['loss = "focal"', 'sampler = "weighted"', "copies_of_rare = 1"])
 def test_a_recipe_that_counts_labels_takes_no_teacher(wrong):
-    taught = TEXT.replace("[fit]", '[fit]\nteacher = "effusion-balanced"')
-    assert parse_recipe(taught, "made").fit.teacher == "effusion-balanced"
+    taught = TEXT.replace("[fit]", '[fit]\nteacher = "effusion_balanced"')
+    assert parse_recipe(taught, "made").fit.teacher == "effusion_balanced"
     with pytest.raises(RecipeError, match="softens labels"):
         parse_recipe(taught.replace("[fit]", f"[fit]\n{wrong}"), "made")
 
 
-def test_no_recipe_of_the_repository_names_a_model_that_is_not_there():
-    paths = [path for path in Path("recipes").rglob("*.toml") if path.stem != "gate"]
-    teachers = {read_recipe(path).fit.teacher for path in paths} - {""}
-    assert teachers
-    assert all((MODELS / teacher).is_dir() for teacher in teachers)
+def test_the_repository_holds_the_recipe_of_every_teacher_and_it_can_teach():
+    recipes = {
+        path.stem: read_recipe(path) for path in Path("recipes").rglob("*.toml") if path.stem != "gate"
+    }
+    pupils = [recipe for recipe in recipes.values() if recipe.fit.teacher]
+    assert pupils
+    for pupil in pupils:
+        teacher = recipes[pupil.fit.teacher]
+        assert (teacher.labels, teacher.preprocessing) == (pupil.labels, pupil.preprocessing)
+        assert {member.fold for member in pupil.members} - {-1} <= {member.fold for member in teacher.members}
 
 
-def test_spoiled_films_are_never_taught(films, recipe, tmp_path, monkeypatch):
+def test_spoiled_films_are_never_taught(recipe, tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(ablate, "train_member", lambda brief, *rest: seen.append(brief) or FACTS)
     ablate.ablate(recipe, made_films(4), made_films(4), tmp_path, Places(tmp_path), Machine())

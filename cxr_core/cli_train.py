@@ -63,9 +63,12 @@ def train(
         text, index = prepare.chosen(prepare.adapted(recipe, epochs=epochs, label=label), folder_of_films)
         if not resume and (overfit or ablate):
             raise RecipeError("--anew discards a run that was trained; --overfit and --ablate go without it")
-        if not resume and not _started_by_another():
-            start_anew(runs / prepare.name_in(text), member)
+        anew = not resume and not _started_by_another()
+        if anew and member < 0:
+            start_anew(runs / prepare.name_in(text))
         followed, folder = prepare.settle(text, index, runs)
+        if anew and member >= 0:
+            start_anew(folder, member)
         asked = parse_recipe(recipe.read_text(encoding="utf-8"), recipe.name).labels
         _say([each for each in index.problems if each.code != "rare_label" or each.where in asked])
         if followed.not_for_export:

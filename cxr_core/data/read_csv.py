@@ -97,10 +97,14 @@ def _column(said: list[str], aliases: tuple[str, ...]) -> str:
     return next((keys[alias] for alias in aliases if alias in keys), "")
 
 
+_LEFT_OUT = "go by this name: left out; write the folder and the ending"
+
+
 def _paths(files: pd.Series, folder: Path, problems: list[Problem]) -> list[str]:
     """Return where each file lies: by its path from the CSV file, else by its name; an ending may be lacking.
 
-    "" if it lies nowhere, or if one of several films would have to be guessed.
+    "" if it lies nowhere, or if one of several films would have to be guessed: a film is nobody's by its name
+    alone where another row names it by its path, or another row that lies elsewhere goes by that name too.
     """
     named: dict[str, list[str]] = defaultdict(list)
     stems: dict[str, list[str]] = defaultdict(list)
@@ -110,17 +114,27 @@ def _paths(files: pd.Series, folder: Path, problems: list[Problem]) -> list[str]
             named[name].append(full)
         for stem in {str(path.with_suffix("")), path.stem}:
             stems[stem].append(full)
-    found = []
-    for file in files:
+    found: dict[str, str] = {}
+    by_name: dict[str, set[str]] = defaultdict(set)
+    for file in files.unique():
         words = (str(folder / file), file.rsplit("/", 1)[-1])
-        paths = next((known[word] for known in (named, stems) for word in words if word in known), [])
+        word, paths = next(
+            ((word, known[word]) for known in (named, stems) for word in words if word in known), ("", [])
+        )
         if not paths and file.startswith("/") and Path(file).is_file():
             paths = [file]
         if len(paths) > 1:
-            text = "several films go by this name: left out; write the folder and the ending"
-            problems.append(Problem("ambiguous_file", file, text))
-        found.append(paths[0] if len(paths) == 1 else "")
-    return found
+            problems.append(Problem("ambiguous_file", file, f"several films {_LEFT_OUT}"))
+        found[file] = paths[0] if len(paths) == 1 else ""
+        if found[file] and "/" in file and word == words[1]:
+            by_name[found[file]].add(file)
+    claimed = {film for file, film in found.items() if file not in by_name[film]}
+    for film, rows in by_name.items():
+        if film in claimed or len(rows) > 1:
+            for file in sorted(rows):
+                problems.append(Problem("ambiguous_file", file, f"several rows {_LEFT_OUT}"))
+                found[file] = ""
+    return [found[file] for file in files]
 
 
 def _splits(said: pd.Series, where: str, problems: list[Problem]) -> pd.Series:

@@ -11,6 +11,7 @@ import numpy as np
 from cxr_core.data import read_csv
 from cxr_core.data.raw import ENDINGS, About
 from cxr_core.data.values import texts
+from cxr_core.domain import ABNORMAL
 from cxr_core.errors import DataError
 from cxr_core.evaluation.site_cases import with_abnormal
 
@@ -50,17 +51,14 @@ class Listing:
         belongs to the only line of its name; where films lie as `IM1` in every patient's folder, a name alone
         would be another patient's.
         """
-        plain = _plain(name)
-        stem, point, ending = plain.rpartition(".")
-        line = self._line_of(plain)
-        return self._line_of(stem) if line is None and f"{point}{ending}".lower() in ENDINGS else line
-
-    def _line_of(self, path: str) -> int | None:
-        parts = [part for part in path.split("/") if not part.lower().endswith(".zip")]
+        parts = [part for part in _plain(name).split("/") if not part.lower().endswith(".zip")]
         for start in range(len(parts)):
-            if (line := self.names.get("/".join(parts[start:]))) is not None:
-                return line
-        return self.names.get(f"/{parts[0]}") if len(parts) == 1 else None
+            path = "/".join(parts[start:])
+            for word in (path, _stem(path)):
+                if (line := self.names.get(word)) is not None:
+                    return line
+        words = (f"/{parts[0]}", f"/{_stem(parts[0])}") if len(parts) == 1 else ()
+        return next((self.names[word] for word in words if word in self.names), None)
 
 
 def read_listing(said: bytes, name: str, labels: Sequence[str]) -> Listing:
@@ -96,10 +94,12 @@ def read_listing(said: bytes, name: str, labels: Sequence[str]) -> Listing:
         for label, value in zip(known, row, strict=True):
             if not np.isnan(value):
                 values.setdefault(label, set()).add(float(value))
-    lines = tuple(
-        Line(file, patient_of[file], with_abnormal({k: min(v) for k, v in values.items() if len(v) == 1}))
+    told = {
+        file: {label: min(each) for label, each in values.items() if len(each) == 1}
         for file, values in said_of.items()
-    )
+    }
+    complete = dict if ABNORMAL in known else with_abnormal
+    lines = tuple(Line(file, patient_of[file], complete(each)) for file, each in told.items())
     torn = sum(any(len(each) > 1 for each in values.values()) for values in said_of.values())
     nameless = sum(not line.patient for line in lines)
     if torn:
@@ -115,13 +115,19 @@ def read_listing(said: bytes, name: str, labels: Sequence[str]) -> Listing:
 
 
 def _numbers(lines: Sequence[Line]) -> dict[str, int]:
-    bases = Counter(_base(line.file) for line in lines)
-    names = {f"/{_base(line.file)}": n for n, line in enumerate(lines) if bases[_base(line.file)] == 1}
+    bases = Counter(_stem(_base(line.file)) for line in lines)
+    names = {f"/{_base(line.file)}": n for n, line in enumerate(lines) if bases[_stem(_base(line.file))] == 1}
     return names | {_plain(line.file): n for n, line in enumerate(lines)}
 
 
 def _plain(name: str) -> str:
     return name.replace("\\", "/").strip().removeprefix("./")
+
+
+def _stem(path: str) -> str:
+    """Return a path without a film's ending; a UID keeps its last number."""
+    stem, point, ending = path.rpartition(".")
+    return stem if f"{point}{ending}".lower() in ENDINGS else path
 
 
 def _base(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Collection
 from dataclasses import replace
@@ -105,27 +106,37 @@ def name_in(text: str) -> str:
 def settle(text: str, index: Index, runs: Path) -> tuple[TrainingRecipe, Path]:
     """Write recipe and films into the run folder, or see that the run there was begun with the same.
 
-    The same recipe is what says the same, whatever its remarks; with which options it came about does not
-    count. A run begun before its films were written down learns them now.
+    The same recipe is what trains the same, whatever its remarks, title and card; with which options it came
+    about does not count. Which films a run learned from is not known if it began before they were noted.
 
     Raises:
         RecipeError: another recipe, or other films, began it.
     """
     name = name_in(text)
     folder = runs / name
-    copy = folder / COPY
+    copy, begun = folder / COPY, any(folder.glob("member-*"))
     if copy.exists() and not _same(copy, text):
-        raise RecipeError(f"the run {name} was begun by another recipe; --anew discards it")
+        raise RecipeError(f"the run {name} was begun by another recipe; --anew discards it, without --member")
     recipe = parse_recipe(text, name)
-    if copy.exists() and not learned_from(folder, recipe, index):
+    if begun and not learned_from(folder, recipe, index):
         raise RecipeError(
-            f"the run {name} was begun with other films, labels or splits; --anew discards it, --runs DIR "
-            "keeps both"
+            f"the run {name} was begun with other films, labels or splits; --anew discards it, "
+            "without --member, --runs DIR keeps both"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    copy.write_text(text, encoding="utf-8")
-    (folder / FILMS).write_text(f"{_films_in(recipe, index)}\n", encoding="utf-8")
+    _put(copy, text)
+    if not begun:
+        _put(folder / FILMS, f"{_films_in(recipe, index)}\n")
     return recipe, folder
+
+
+def _put(path: Path, text: str) -> None:
+    """Write what is not there yet, in one step: processes that share a run read one another's files."""
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 def learned_from(folder: Path, recipe: TrainingRecipe, index: Index) -> bool:
@@ -149,7 +160,9 @@ def _same(copy: Path, text: str) -> bool:
     except RecipeError:
         return False
     asked = parse_recipe(text, held.name)
-    return replace(held, adapted=Adapted()) == replace(asked, adapted=Adapted())
+    return replace(held, title="", card=asked.card, adapted=Adapted()) == replace(
+        asked, title="", adapted=Adapted()
+    )
 
 
 def chosen(text: str, data: Path) -> tuple[str, Index]:
@@ -163,14 +176,12 @@ def chosen(text: str, data: Path) -> tuple[str, Index]:
         RecipeError: no label is left, the recipe is wrong, or within that source too few films are without
             the label.
     """
-    recipe = parse_recipe(text, "recipe")
-    everything = read(data_root(data), small_films=recipe.films.small_films)
-    index = choose(everything, recipe.films, recipe.labels)
+    small_films = parse_recipe(text, "recipe").films.small_films
+    everything = read(data_root(data), small_films=small_films)
+    text, recipe, index = _frequent(text, everything)
     told = _told_by_source(index, recipe)
     if recipe.adapted.label in told:
-        text = held_within(text, index, told[recipe.adapted.label])
-        recipe = parse_recipe(text, "recipe")
-        index = choose(everything, recipe.films, recipe.labels)
+        text, recipe, index = _frequent(held_within(text, index, told[recipe.adapted.label]), everything)
         within = recipe.films.known_within[recipe.adapted.label]
         told = {recipe.adapted.label: told[recipe.adapted.label]}
         did = f"so it is known within {within} only"
@@ -182,10 +193,27 @@ def chosen(text: str, data: Path) -> tuple[str, Index]:
             for label, tie in told.items()
         ]
     )
-    lacking = {label for label in recipe.labels if label not in index.labels}
-    if lacking == {*recipe.labels}:
-        raise RecipeError(f"every label has fewer than {recipe.films.min_count} training films")
-    return (without_labels(text, lacking) if lacking else text), index
+    return text, index
+
+
+def _frequent(text: str, everything: Index) -> tuple[str, TrainingRecipe, Index]:
+    """Return a recipe without the labels that are too rare, and the films that it then asks for.
+
+    Raises:
+        RecipeError: no label is left.
+    """
+    rare: list[Problem] = []
+    while True:
+        recipe = parse_recipe(text, "recipe")
+        index = choose(everything, recipe.films, recipe.labels)
+        lacking = [label for label in recipe.labels if label not in index.labels]
+        if len(lacking) == len(recipe.labels):
+            raise RecipeError(f"every label has fewer than {recipe.films.min_count} training films")
+        if not lacking:
+            said = {each.where for each in index.problems if each.code == "rare_label"}
+            return text, recipe, index.noted([each for each in rare if each.where not in said])
+        rare += [each for each in index.problems if each.code == "rare_label" and each.where in lacking]
+        text = without_labels(text, lacking)
 
 
 def _told_by_source(index: Index, recipe: TrainingRecipe) -> dict[str, Tie]:

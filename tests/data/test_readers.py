@@ -294,6 +294,20 @@ def test_a_film_is_found_by_an_id_without_its_ending(tmp_path):
     assert codes(index) == {"missing_file": 1, "no_patient": 1, "split_made": 1, "no_val": 1}
 
 
+def test_a_film_is_no_other_patients_by_its_name_alone(tmp_path):
+    films(tmp_path / "p1", ["IM1.png"])
+    films(tmp_path / "p3", ["IM7.png", "IM8.png"], first=5)
+    rows = ["p1/IM1,p1", "p2/IM1,p2", "far/IM7,p3", "up/IM8,p3", "down/IM8,p4"]
+    (tmp_path / "labels.csv").write_text("file,patient,Mass\n" + "".join(f"{row},1\n" for row in rows))
+    index = read(tmp_path)
+    assert list(index.table[["file", "patient"]].itertuples(index=False, name=None)) == [
+        ("p1/IM1", "p1"), ("far/IM7", "p3"),
+    ]  # fmt: skip
+    assert {each.where for each in index.problems if each.code == "ambiguous_file"} == {
+        "p2/IM1", "up/IM8", "down/IM8",
+    }  # fmt: skip
+
+
 def test_an_id_is_not_guessed_where_several_films_go_by_it(tmp_path):
     films(tmp_path / "images", ["one.png", "one.jpg", "two.png"])
     films(tmp_path / "images" / "more", ["two.png", "three.png"], first=9)

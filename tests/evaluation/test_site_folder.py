@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cxr_core.domain import FINDINGS
 from cxr_core.errors import DataError, Invalid, ModelError
 from cxr_core.evaluation import tables
 from cxr_core.evaluation.site import SiteFit, fit
@@ -269,3 +270,22 @@ def test_a_short_list_with_a_column_for_it_tells_abnormal(column: str):
         f"file,Mass,{name}\n1.png,0,{yes}\n2.png,0,{1 - int(yes)}\n".encode(), "list.csv", ALL
     )
     assert [line.truth["abnormal"] for line in found.lines] == [1.0, 0.0]
+
+
+def test_a_line_without_an_ending_takes_no_film_from_a_line_with_one():
+    found = read_listing(
+        b"file,patient,Mass\nIM1.dcm,A,1\np1/IM1,B,0\np3/IM2.dcm,C,1\np4/IM2,D,0\n", "l.csv", ALL
+    )
+    assert [found.find(name) for name in ("p1/IM1.dcm", "up/p1/IM1", "p2/IM1.dcm")] == [1, 1, 0]
+    assert [found.find(name) for name in ("p3/IM2.dcm", "p4/IM2.dcm", "IM2.dcm", "IM2")] == [2, 3, None, None]
+
+
+def test_what_a_list_leaves_open_of_abnormal_is_not_worked_out():
+    def told(column: str, said: str, finding: int = 0) -> dict[str, float]:
+        heads, values = ",".join(FINDINGS), ",".join([str(finding)] + ["0"] * 13)
+        text = f"file,{heads},{column}\n1.png,{values},{said}\n2.png,{values},1\n"
+        return dict(read_listing(text.encode(), "list.csv", ALL).lines[0].truth)
+
+    assert "abnormal" not in told("abnormal", "-1")
+    assert "abnormal" not in told("No Finding", "1", finding=1), "contradicts itself"
+    assert told("Lines", "1")["abnormal"] == 0.0

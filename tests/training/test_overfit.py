@@ -164,6 +164,8 @@ def test_train_on_a_folder_per_class_leaves_a_run(folder):
     again = cxr(folder, "--epochs", "1")
     assert again.exit_code == 1
     assert "--anew discards it" in again.stderr
+    assert "--anew discards it" in cxr(folder, "--epochs", "1", "--anew", "--member", "0").stderr
+    assert (folder / "runs" / "made" / "member-0" / "network.safetensors").exists(), "nothing is discarded"
     assert cxr(folder, "--epochs", "1", "--anew").exit_code == 0
     assert cxr(folder, "--epochs", "1", "--member", "1").exit_code == 1
 

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from cxr_core.errors import RecipeError
+from cxr_core.training.export import chosen as asked_for
 from cxr_core.training.prepare import adapted, chosen, learned_from, settle
 from cxr_core.training.recipes import COPY, FILMS, parse_recipe, read_recipe
 from tests.training.made import TEXT
@@ -141,6 +142,7 @@ def test_a_run_goes_on_with_the_films_it_was_begun_with_and_no_others(made, tmp_
     table = pd.read_csv(data / "labels.csv")
     table.sample(frac=1, random_state=0).to_csv(data / "labels.csv", index=False)
     settle(text, chosen(text, data)[1], tmp_path / "runs")
+    (folder / "member-0").mkdir()
     of_val = table.index[table["split"] == "val"][:2]
     if column == "file":
         (data / table.loc[of_val[0], "file"]).rename(data / value)
@@ -153,7 +155,43 @@ def test_a_run_goes_on_with_the_films_it_was_begun_with_and_no_others(made, tmp_
     assert not learned_from(folder, parse_recipe(text, "made"), chosen(text, data)[1])
     (folder / FILMS).unlink()
     settle(text, chosen(text, data)[1], tmp_path / "runs")
-    assert (folder / FILMS).is_file(), "a run of before goes on, and notes its films"
+    assert not (folder / FILMS).is_file(), "a run of before goes on; from which films it learned is not known"
+    (folder / "member-0").rmdir()
+    settle(text, chosen(text, data)[1], tmp_path / "runs")
+    assert learned_from(folder, parse_recipe(text, "made"), chosen(text, data)[1])
+    assert (folder / FILMS).is_file(), "nothing was learned yet, so these are its films"
+    assert {path.name for path in folder.iterdir()} == {COPY, FILMS}
+
+
+def test_a_run_goes_on_under_another_title_and_card_but_not_at_another_rate(made, tmp_path):
+    text, index = adapted(made), chosen(adapted(made), make_films(tmp_path / "films"))[1]
+    settle(text, index, tmp_path / "runs")
+    other = text.replace('title = "Made"', 'title = "Other"').replace('avoid = "All else."', 'avoid = "All."')
+    recipe, folder = settle(other, index, tmp_path / "runs")
+    assert (recipe.title, recipe.card.avoid) == ("Other", "All.")
+    assert read_recipe(folder / COPY) == recipe
+    with pytest.raises(RecipeError, match="another recipe"):
+        settle(text.replace("rate = 1e-2", "rate = 1e-3"), index, tmp_path / "runs")
+
+
+def test_what_a_run_learned_from_is_what_its_own_recipe_asks_for(tmp_path):
+    """Without a rare label other films have a single one; asked by the run's copy they are the same."""
+    data = make_films(tmp_path / "films")
+    table = pd.read_csv(data / "labels.csv")
+    train = table.index[table["split"] == "train"]
+    both = train[table.loc[train, "labels"] == "Mass"][0]
+    table.loc[both, "labels"] = "Mass|Hernia"
+    table.to_csv(data / "labels.csv", index=False)
+    text = TEXT.replace('["Effusion", "Mass"]', '["Effusion", "Mass", "Hernia"]')
+    text = text.replace("[network]", '[films]\nonly = "single_label"\nmin_count = 2\n\n[network]')
+    text, index = chosen(text, data)
+    assert parse_recipe(text, "made").labels == ("Effusion", "Mass")
+    assert [(each.code, each.where) for each in index.problems if each.where == "Hernia"] == [
+        ("rare_label", "Hernia")
+    ]
+    assert table.loc[both, "file"] in set(index.table["file"])
+    recipe, folder = settle(text, index, tmp_path / "runs")
+    assert learned_from(folder, recipe, asked_for(data, recipe))
 
 
 @pytest.mark.parametrize(

@@ -109,10 +109,10 @@ def _named(label: str, policy: Policy) -> str:
 
 
 def person(line: Line) -> str:
-    """Return sex, age and view: `F 38 · PA`."""
+    """Return sex, age and view, short as the list's column: `F 38 · PA`, `M 55 · LAT`."""
     sex = "" if line.sex is Sex.UNKNOWN else line.sex.value
     years = "" if line.age_years is None else age(line.age_years)
-    view = "" if line.view is View.UNKNOWN else line.view.value
+    view = {View.UNKNOWN: "", View.LATERAL: "LAT"}.get(line.view, line.view.value)
     return " · ".join(part for part in (f"{sex} {years}".strip() or "–", view) if part)
 
 

@@ -74,6 +74,7 @@ def test_films_without_a_patient_id_are_told_apart_by_their_files() -> None:
 def test_unknown_age_sex_and_view_are_left_out() -> None:
     assert listed.person(line(age_years=None, sex=Sex.UNKNOWN)) == "– · AP"
     assert listed.person(line(view=View.UNKNOWN)) == "M 61"
+    assert listed.person(line(view=View.LATERAL)) == "M 61 · LAT"
 
 
 def test_who_has_a_study_is_named() -> None:

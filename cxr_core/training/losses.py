@@ -23,7 +23,7 @@ def loss_of(recipe: TrainingRecipe, truth: Tensor) -> LossFunction:
 
     Args:
         recipe: says which.
-        truth: (N, L) of the training films.
+        truth: (N, L) of the films as an epoch meets them, copies too: no rarity is made up for twice.
     """
     fit = recipe.fit
     if recipe.output is Output.SOFTMAX:

@@ -371,6 +371,7 @@ def _contradictions(recipe: TrainingRecipe) -> list[tuple[bool, str]]:
     blindly = fit.loss is Loss.VICREG
     idle = fit.running_mean or fit.label_smoothing or network.hidden
     idle = idle or any("all_but_head" in phase.frozen for phase in fit.phases)
+    twice = fit.sampler is Sampler.WEIGHTED and fit.loss in (Loss.WEIGHTED_BCE, Loss.WEIGHTED_CROSS_ENTROPY)
     hard = bool(fit.teacher) and (fit.loss is not Loss.BCE or counts)
     own_epochs = any(member.epochs for member in recipe.members)
     return [
@@ -389,6 +390,7 @@ def _contradictions(recipe: TrainingRecipe) -> list[tuple[bool, str]]:
         (not 0 <= fit.running_mean < 1, "fit.running_mean: from 0 to below 1"),
         (not 0 < fit.taught < 1, "fit.taught: between 0 and 1"),
         (hard, "fit.teacher: softens labels, so bce, and neither weighted sampler nor copies_of_rare"),
+        (twice, f"weighted sampler under {fit.loss}: it would make up for rarity twice"),
         (fit.weight_decay < 0 or fit.focal_gamma < 0, "fit: weight_decay and focal_gamma not below 0"),
         (min(fit.copies_of_rare, fit.rare_below) < 0, "fit: copies_of_rare and rare_below not below 0"),
         (blindly and fit.judged_by is not Judge.LOSS, "vicreg: judged_by loss, it asks no labels"),
@@ -405,6 +407,10 @@ def _contradictions(recipe: TrainingRecipe) -> list[tuple[bool, str]]:
         (max(augment.shift, augment.scale, augment.contrast) >= 1, "augmentation: shares below 1"),
         (not 0 <= augment.blurred_share <= 1, "augmentation.blurred_share: from 0 to 1"),
         (bool({*recipe.blind, *films.known_within} - {*recipe.labels}), "blind and known_within: of labels"),
+        (
+            bool({*recipe.blind} - {*films.known_within}),
+            "blind: only labels that known_within has a source of",
+        ),
         (films.negatives_per_positive < 0 or films.most < 0, "films: no number below 0"),
         (recipe.preprocessing.network_px < 16, "preprocessing.network_px: 16 or more"),
     ]

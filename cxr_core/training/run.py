@@ -28,7 +28,7 @@ from cxr_core.training.module import Lesson
 from cxr_core.training.networks import Classifier, build
 from cxr_core.training.progress import LAST, Keeper, read_facts, write_facts
 from cxr_core.training.recipes import COPY, FILMS, FOLDS, Loss, Member, TrainingRecipe
-from cxr_core.training.sampling import FilmSet, checking_loader, training_loader
+from cxr_core.training.sampling import FilmSet, checking_loader, picks_of, training_loader
 from cxr_core.training.starts import CACHE, Places, begin
 from cxr_core.training.teaching import softened, teacher_of
 from cxr_core.training.unlabelled import Unlabelled
@@ -180,7 +180,7 @@ def _phase(
         ranks=trainer.world_size,
         workers=machine.workers,
     )
-    truth = torch.from_numpy(np.ascontiguousarray(films.truth))
+    truth = torch.from_numpy(films.truth[picks_of(films.truth, recipe.fit)])
     kind = Unlabelled if recipe.fit.loss is Loss.VICREG else Lesson
     lesson = kind(recipe, phase, network, loss_of(recipe, truth), len(feed), seed)
     check = checking_loader(val, CHECKING_BATCH, machine.workers)

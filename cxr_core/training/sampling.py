@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from cxr_core.errors import DataError
 from cxr_core.training import recipes
 from cxr_core.training.recipes import Fit
 
@@ -74,7 +75,13 @@ class Order(Sampler[list[int]]):
     def __init__(
         self, weights: NDArray[np.float64] | None, films: int, batch: int, seed: int, rank: int, ranks: int
     ) -> None:
-        """Draw `films` films an epoch, by weight if there are `weights` (films,), else each once."""
+        """Draw `films` films an epoch, by weight if there are `weights` (films,), else each once.
+
+        Raises:
+            DataError: not every device gets one.
+        """
+        if films < ranks:
+            raise DataError(f"{films} films to learn from on {ranks} devices")
         self._weights = weights
         self._films = films
         self._batch = min(batch, films // ranks)

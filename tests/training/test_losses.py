@@ -1,17 +1,21 @@
 """Losses and orders against numbers worked by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torchvision.ops import sigmoid_focal_loss
 
+from cxr_core.errors import DataError
 from cxr_core.inference.manifest import Task
+from cxr_core.training import run
 from cxr_core.training.augment import augmented
 from cxr_core.training.losses import class_weights, classes, loss_of, positive_weights, probabilities
 from cxr_core.training.recipes import Augmentation, Loss, Output, Sampler
 from cxr_core.training.sampling import Order, film_weights, picks_of, training_loader
+from cxr_core.training.starts import Places
 from tests.training.made import made_films, made_recipe
 
 NAN = float("nan")
@@ -57,6 +61,27 @@ def test_weighted_classes_weigh_alike_and_no_known_film_costs_nothing():
     assert loss_of(recipe, truth)(logits, torch.tensor([[NAN]])).detach() == 0
 
 
+def test_rare_classes_met_more_often_do_not_weigh_more_as_well(monkeypatch, tmp_path):
+    """Each of three classes has a third of the loss of an epoch, with and without copies of the rare one."""
+    films = made_films(12)
+    numbers = np.repeat([0, 1, 2], [6, 4, 2])
+    films = replace(films, truth=np.eye(3, dtype=np.float32)[numbers])
+    seen = []
+    monkeypatch.setattr(run, "loss_of", lambda recipe, truth: seen.append(truth) or loss_of(recipe, truth))
+    for copies in (0, 10):
+        recipe = made_recipe(
+            **CLASSES | {"labels": ("Effusion", "Mass", "Nodule")},
+            loss=Loss.WEIGHTED_CROSS_ENTROPY, copies_of_rare=copies, rare_below=3, batch=2,
+        )  # fmt: skip
+        own = tmp_path / str(copies)
+        run.train_member(recipe, 0, films, films, own, Places(own), run.Machine("cpu", precision="32-true"))
+        feed = training_loader(films, recipe.fit, seed=0, rank=0, ranks=1, workers=0)
+        met = torch.cat([truth for _, truth, _ in feed]).argmax(1).bincount(minlength=3)
+        shares = met * class_weights(recipe, seen.pop())
+        assert met[2] == 2 * (1 + copies)
+        assert (shares / shares.sum()).tolist() == pytest.approx([1 / 3] * 3)
+
+
 def test_probabilities_of_a_binary_softmax_are_those_of_its_label():
     logits = torch.tensor([[0.0, math.log(3)]])
     assert probabilities(made_recipe(**BINARY), logits).tolist() == [[pytest.approx(0.75)]]
@@ -82,6 +107,11 @@ def test_an_order_is_its_seed_and_epoch_s_and_devices_share_it():
     assert len(set(shared)) == len(shared) == 8
     weights = np.array([1.0] + [0.0] * 9)
     assert {film for batch in epoch(0, weights=weights) for film in batch} == {0}
+
+
+def test_fewer_films_than_devices_are_refused():
+    with pytest.raises(DataError, match="1 films to learn from on 2 devices"):
+        Order(None, 1, 4, 0, 0, 2)
 
 
 def test_a_batch_is_looked_up_in_one_go_with_its_truth():

@@ -6,6 +6,7 @@ import pytest
 
 from cxr_core.domain import ABNORMAL, FINDINGS
 from cxr_core.errors import RecipeError
+from cxr_core.training.card import how_made
 from cxr_core.training.recipes import COPY, parse_recipe, read_recipe
 from tests.training.made import TEXT
 
@@ -66,6 +67,8 @@ PHASE = "[[fit.phases]]\nepochs = 1\nrate = 1e-3"
         ("seed = 3", "seed = 3\n[[members]]\nseed = 3", "distinct seeds"),
         ('labels = ["Effusion", "Mass"]', 'labels = ["Mass", "Mass"]', "distinct"),
         ('output = "sigmoid"', 'output = "sigmoid"\nblind = ["Hernia"]', "of labels"),
+        ('output = "sigmoid"', 'output = "sigmoid"\nblind = ["Mass"]', "has a source of"),
+        ("batch = 4", 'loss = "weighted_bce"\nsampler = "weighted"', "rarity twice"),
         ('name = "made"', 'name = "../made"', "small letters"),
     ],
 )
@@ -85,3 +88,19 @@ def test_the_name_is_the_file_s_or_the_run_folder_s(tmp_path):
         read_recipe(tmp_path / "other.toml")
     with pytest.raises(RecipeError, match="cannot be read"):
         read_recipe(tmp_path / "none.toml")
+
+
+def test_a_card_says_what_was_frozen_and_which_films_an_epoch_meets():
+    said = {
+        name: how_made(read_recipe(RECIPES / f"{name}.toml"))
+        for name in ("cxr14_resnet50", "single_disease_multiclass", "healthy_vs_finding", "cxr14_mobilenetv2")
+    }
+    assert (
+        "In 2 phases: 2 epochs with all but the head frozen at a rate of 0.001, then 5 epochs with "
+        in said["cxr14_resnet50"]
+    )
+    assert "fewer than 50 films have come 10 times more" in said["single_disease_multiclass"]
+    assert "as often as its rarest label asks" in said["healthy_vs_finding"]
+    assert not any(
+        word in said["cxr14_mobilenetv2"] for word in ("frozen", "times more", "rarest", "Of train")
+    )

@@ -84,6 +84,9 @@ def figures(
     recipe: Annotated[
         Path | None, typer.Option(metavar="TOML", help="With --write: the recipe, where the folder lacks it.")
     ] = None,
+    version: Annotated[
+        str, typer.Option(help="With --write: the model's version from now on; default as before.")
+    ] = "",
 ) -> None:
     """Print a model's card with its figures computed anew from the tables in its folder; needs no films."""
     with failures():
@@ -94,7 +97,7 @@ def figures(
         folder, policy = chosen.models_dir / (model_id or chosen.model), load_policy(chosen.policy)
         if write:
             refuse_in_force(chosen, folder.name)
-            write_anew(folder, policy, recipe=recipe, baseline=baseline)
+            write_anew(folder, policy, recipe=recipe, baseline=baseline, version=version)
         else:
             typer.echo(card_of(folder, policy, baseline=baseline))
 

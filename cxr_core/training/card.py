@@ -12,7 +12,7 @@ from cxr_core.evaluation.calibrate import FIXED_SPECIFICITY
 from cxr_core.evaluation.measure import FEW_PATIENTS, Measured
 from cxr_core.inference.manifest import Manifest, Task
 from cxr_core.training import card_tables as tables
-from cxr_core.training.recipes import Keep, Loss, TrainingRecipe
+from cxr_core.training.recipes import Keep, Loss, Phase, Sampler, TrainingRecipe
 from cxr_core.triage.budget import FEW_POSITIVES, Report
 
 NAMES = {"val": "Val", "test": "Test"}
@@ -61,7 +61,7 @@ def write_card(content: Content) -> str:
         f"## What it is not for\n\n{recipe.card.avoid.strip()}\n",
         f"## What it sees\n\n{_sees(manifest)}\n",
         *content.outside,
-        f"## How it was made\n\n{_made(recipe)}\n\n{_figures(manifest)}\n",
+        f"## How it was made\n\n{how_made(recipe)}\n\n{_figures(manifest)}\n",
         *_blind(content),
         "## How well it does\n",
         "Intervals of 95 %: areas by bootstrap over patients, errors by Wilson on the effective number of "
@@ -125,7 +125,8 @@ def _sees(manifest: Manifest) -> str:
     )
 
 
-def _made(recipe: TrainingRecipe) -> str:
+def how_made(recipe: TrainingRecipe) -> str:
+    """Return the paragraph on how a model came about."""
     network, fit, augment = recipe.network, recipe.fit, recipe.augmentation
     count, sisters = len(recipe.served), len(recipe.members) - len(recipe.served)
     start = f"from {recipe.adapted.init or network.start or 'random weights'}"
@@ -137,7 +138,9 @@ def _made(recipe: TrainingRecipe) -> str:
         f"{f', a hidden layer of {network.hidden}' if network.hidden else ''}"
         f"{f', dropout {network.dropout:g}' if network.dropout else ''}. "
         f"{_epochs(recipe, recipe.served)} epochs of {LOSSES[fit.loss]} with {fit.optimiser}, {kept}.",
+        *_phases(recipe),
         "Each answers the film and its mirror image, and the mean counts." if network.mirrored else "",
+        *_order(recipe),
     ]
     if fit.teacher:
         text.append(
@@ -179,6 +182,42 @@ def _made(recipe: TrainingRecipe) -> str:
         "in this folder."
     )
     return " ".join(filter(None, text))
+
+
+def _phases(recipe: TrainingRecipe) -> list[str]:
+    """Return which part of the network learns when, where that is not all of it throughout."""
+    phases = recipe.fit.phases
+    if not any(phase.frozen for phase in phases):
+        return []
+    said = [
+        f"{each.epochs} epoch{'s' if each.epochs > 1 else ''} with {_stays(each)} at a rate of {each.rate:g}"
+        for each in phases
+    ]
+    return [f"In {len(phases)} phases: {', then '.join(said)}." if len(phases) > 1 else f"{said[0]}."]
+
+
+def _stays(phase: Phase) -> str:
+    if not phase.frozen:
+        return "nothing frozen"
+    if "all_but_head" in phase.frozen:
+        return "all but the head frozen"
+    return f"{', '.join(phase.frozen)} frozen"
+
+
+def _order(recipe: TrainingRecipe) -> list[str]:
+    """Return which films an epoch meets, where that is not each film of train once."""
+    fit, ratio = recipe.fit, recipe.films.negatives_per_positive
+    text = []
+    if ratio:
+        text.append(f"Of train it took {ratio:g} films without the finding for each with it, or fewer.")
+    if fit.copies_of_rare:
+        text.append(
+            f"Films with a label that fewer than {fit.rare_below} films have come {fit.copies_of_rare} times "
+            "more an epoch, changed anew each time."
+        )
+    if fit.sampler is Sampler.WEIGHTED:
+        text.append("An epoch draws each film as often as its rarest label asks.")
+    return text
 
 
 def _epochs(recipe: TrainingRecipe, members: Sequence[int]) -> str:

@@ -77,7 +77,12 @@ def card_of(folder: Path, policy: Policy, *, baseline: Path | None = None) -> st
 
 
 def write_anew(
-    folder: Path, policy: Policy, *, recipe: Path | None = None, baseline: Path | None = None
+    folder: Path,
+    policy: Policy,
+    *,
+    recipe: Path | None = None,
+    baseline: Path | None = None,
+    version: str = "",
 ) -> None:
     """Write card and figures of a sound model folder anew, and bind its figures to its network.
 
@@ -86,6 +91,7 @@ def write_anew(
         policy: as for `card_of`.
         recipe: to lay into a folder that holds none.
         baseline: as for `card_of`.
+        version: of the model from now on; empty: as before.
 
     Raises:
         ModelError: the folder is not sound, or the recipe is of another model.
@@ -100,6 +106,7 @@ def write_anew(
     own = manifest.files[registry.NETWORK]
     bound = replace(
         manifest,
+        model=replace(manifest.model, version=version or manifest.model.version),
         calibration=replace(manifest.calibration, network=own),
         thresholds=replace(manifest.thresholds, network=own),
         data=replace(manifest.data, known_within=_within(folder, given)),

@@ -238,6 +238,10 @@ def test_a_folder_of_figures_only_is_described_anew(exported, tmp_path):
     write_anew(folder, POLICY)
     assert (folder / MANIFEST).read_bytes() == before
     assert registry.verify(folder).version == "2.3.4"
+    write_anew(folder, POLICY, version="2.3.5")
+    assert registry.verify(folder).version == "2.3.5"
+    assert "`made-run` 2.3.5." in (folder / "card.md").read_text(encoding="utf-8")
+    assert '"made-run 2.3.5"' in (folder / "evaluation" / "evaluation-val.json").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

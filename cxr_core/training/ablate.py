@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,12 +12,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cxr_core.training.networks import build
 from cxr_core.training.prepare import shorter
 from cxr_core.training.progress import read_facts
 from cxr_core.training.recipes import Keep, Member, TrainingRecipe
 from cxr_core.training.run import Machine, train_member
 from cxr_core.training.sampling import FilmSet
-from cxr_core.training.starts import Places
+from cxr_core.training.starts import Places, begin
 
 Inputs = NDArray[np.float32]
 EPOCHS = 2
@@ -43,7 +46,11 @@ def ablate(
     """Train shortly on spoiled films and write `ablation.csv` into the run folder.
 
     Every line, the first with films as they are too, has the same films, epochs and seed, so that they
-    compare with one another; with the full training only by order of magnitude.
+    compare with one another; with the full training only by order of magnitude. A table that was stopped
+    goes on, one of the same films and start stays; of others it is begun anew.
+
+    Raises:
+        DataError, RecipeError: as for `run.train_member`.
     """
     phases = shorter(recipe, min(EPOCHS, recipe.fit.epochs))
     # A teacher would answer a film as it is, and so undo that its labels are shuffled.
@@ -51,15 +58,43 @@ def ablate(
     brief = replace(recipe, fit=short, members=(Member(seed=recipe.members[0].seed),))
     rng = np.random.default_rng(0)
     train = train.where(np.sort(rng.permutation(len(train))[:MOST]))
+    own = folder / "ablation"
+    _settle(own, "\n".join((_digest(train), _digest(val), _start(brief, train, places))))
     lines = []
     for what, meaning, spoiled, judged_by in spoilings(train, val):
-        place = folder / "ablation" / what.replace(" ", "-")
+        place = own / what.replace(" ", "-")
         facts = train_member(brief, 0, spoiled, judged_by, place, places, machine)
         figure = facts[f"val_{recipe.fit.judged_by}"]
         judged = float("nan") if figure is None else float(figure)
         lines.append(Ablated(what, meaning, len(spoiled), brief.fit.epochs, judged, facts["minutes"]))
         write_table(folder / TABLE, recipe, lines, read_facts(folder / "member-0"))
     return lines
+
+
+def _digest(films: FilmSet) -> str:
+    """Return the SHA-256 of films and truth; a memory map is told by its name, which is of its films."""
+    store = films.store
+    digest = hashlib.sha256(str(store.filename).encode() if isinstance(store, np.memmap) else store.tobytes())
+    for part in (films.rows, films.truth, films.patients.astype(str)):
+        digest.update(part.tobytes())
+    return digest.hexdigest()
+
+
+def _start(recipe: TrainingRecipe, films: FilmSet, places: Places) -> str:
+    """Return in words where the weights come from, with the hash of a file given by hand."""
+    given = hashlib.sha256(places.init.read_bytes()).hexdigest() if places.init is not None else ""
+    network = build(recipe.network, recipe.outputs)
+    some = films.inputs(np.arange(min(2, len(films))))
+    return f"{begin(recipe, network, places, some)} {given}".strip()
+
+
+def _settle(own: Path, of: str) -> None:
+    """Discard what was learned of other films, or from another start."""
+    note = own / "of.txt"
+    if not note.is_file() or note.read_text(encoding="utf-8") != of:
+        shutil.rmtree(own, ignore_errors=True)
+        own.mkdir(parents=True)
+        note.write_text(of, encoding="utf-8")
 
 
 def spoilings(train: FilmSet, val: FilmSet) -> Iterator[tuple[str, str, FilmSet, FilmSet]]:

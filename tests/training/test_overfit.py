@@ -1,6 +1,7 @@
 """`--overfit` learns by heart or says what is broken; `--ablate` shows what a score rests on; `cxr train`."""
 
 import csv
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from cxr_core.training import ablate as ablating
 from cxr_core.training.networks import build
 from cxr_core.training.overfit import handful, overfit, without_gradient
 from cxr_core.training.prepare import adapted, chosen, settle, without_labels
+from cxr_core.training.progress import read_facts
 from cxr_core.training.recipes import Architecture, Phase, parse_recipe, read_recipe
 from cxr_core.training.run import Machine
 from cxr_core.training.starts import Places
@@ -94,6 +96,37 @@ def test_ablation_tells_a_label_inside_the_ellipse_from_chance(tmp_path, monkeyp
     assert judged["borders only"] < 0.75
     with (tmp_path / "made" / ablating.TABLE).open() as file:
         assert [row["what"] for row in csv.DictReader(file)] == list(judged)
+
+
+def test_spoiled_films_are_learned_once_and_anew_where_films_or_start_are_others(tmp_path, monkeypatch):
+    trained, train = [], ablating.train_member
+    monkeypatch.setattr(ablating, "train_member", lambda *a: trained.append(progress_of(a[4])) or train(*a))
+    recipe = made_recipe(phases=(Phase(1, 2e-2),))
+    films, others = ([made_films(8, seed), made_films(8, seed + 1)] for seed in (0, 2))
+    weights = tmp_path / "weights.pt"
+
+    def already(train, val, init=None):
+        trained.clear()
+        places = Places(tmp_path, init=init)
+        ablating.ablate(recipe, train, val, tmp_path / "made", places, Machine("cpu", precision="32-true"))
+        assert len(trained) == 5
+        return sum(trained)
+
+    assert already(*films) == 0
+    assert already(*films) == 5
+    shutil.rmtree(tmp_path / "made" / "ablation" / "borders-only")
+    assert already(*films) == 4, "what was stopped goes on"
+    assert already(*others) == 0
+    assert already(others[0], films[1]) == 0
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        torch.save(build(recipe.network, 2).state_dict(), weights)
+        assert already(others[0], films[1], init=weights) == 0
+    assert already(others[0], films[1], init=weights) == 5
+
+
+def progress_of(place):
+    return read_facts(place / "member-0").get("finished", False)
 
 
 def centred(films):

@@ -18,7 +18,7 @@ from cxr_core.inference.manifest import Task
 from cxr_core.training.members import load_member
 from cxr_core.training.networks import Classifier
 from cxr_core.training.progress import KEPT
-from cxr_core.training.recipes import COPY, FILMS, TrainingRecipe, read_recipe
+from cxr_core.training.recipes import COPY, FILMS, Loss, TrainingRecipe, read_recipe
 from cxr_core.training.sampling import FilmSet
 from cxr_core.training.served import head_logits, pool
 
@@ -63,7 +63,7 @@ def teacher_of(recipe: TrainingRecipe, fold: int, folder: Path, runs: Path) -> T
     theirs = read_recipe(own / COPY)
     for wrong, message in (
         (theirs.task is Task.MULTICLASS, "answers which one of several, not each by itself"),
-        (theirs.not_for_export != "", "answers nothing"),
+        (theirs.fit.loss is Loss.VICREG, "answers nothing"),
         (theirs.preprocessing != recipe.preprocessing, "sees films by another preprocessing table"),
         (theirs.labels != recipe.labels, "has learned other labels"),
         (not _same_films(own, folder), "has learned from other films, labels or splits"),

@@ -129,6 +129,17 @@ def test_a_teacher_that_cannot_teach_is_refused(recipe, runs):
     refused("member 2 is not the recipe's")
 
 
+def test_a_teacher_knows_labels_that_no_model_of_the_product_has(runs, recipe):
+    path = runs / TEACHER / COPY
+    path.write_text(path.read_text().replace('"Mass"', '"Lines"'))
+    pupil = replace(recipe, labels=("Effusion", "Lines"))
+    assert teacher_of(pupil, -1, runs / pupil.name, runs).name.startswith("the run teacher")
+    blindly = path.read_text().replace('loss = "bce"', 'loss = "vicreg"\njudged_by = "loss"')
+    path.write_text(blindly)
+    with pytest.raises(RecipeError, match="answers nothing"):
+        teacher_of(pupil, -1, runs / pupil.name, runs)
+
+
 @pytest.mark.parametrize("wrong", ['loss = "focal"', 'sampler = "weighted"', "copies_of_rare = 1"])
 def test_a_recipe_that_counts_labels_takes_no_teacher(wrong):
     taught = TEXT.replace("[fit]", '[fit]\nteacher = "effusion_balanced"')

@@ -168,8 +168,9 @@ def _same(copy: Path, text: str) -> bool:
 def chosen(text: str, data: Path) -> tuple[str, Index]:
     """Return the films that a recipe asks for, and its text as it will be followed.
 
-    Labels that have too few films are gone from it. A label that was put in by --label and is told by the
-    source of the films is held to the source that most of its films come from; of other labels it is noted.
+    Labels that have too few films are gone from it, and so is what it says of sources that a data set with
+    sources of its own does not have. A label that was put in by --label and is told by the source of the
+    films is held to the source that most of its films come from; of other labels it is noted.
 
     Raises:
         DataError: the films or labels are not there.
@@ -178,10 +179,12 @@ def chosen(text: str, data: Path) -> tuple[str, Index]:
     """
     small_films = parse_recipe(text, "recipe").films.small_films
     everything = read(data_root(data), small_films=small_films)
-    text, recipe, index = _frequent(text, everything)
+    text, lacking = _of_own_sources(text, everything)
+    text, recipe, index = _frequent(text, everything.noted(lacking))
     told = _told_by_source(index, recipe)
     if recipe.adapted.label in told:
-        text, recipe, index = _frequent(held_within(text, index, told[recipe.adapted.label]), everything)
+        held = held_within(text, index, told[recipe.adapted.label])
+        text, recipe, index = _frequent(held, everything.noted(lacking))
         within = recipe.films.known_within[recipe.adapted.label]
         told = {recipe.adapted.label: told[recipe.adapted.label]}
         did = f"so it is known within {within} only"
@@ -194,6 +197,26 @@ def chosen(text: str, data: Path) -> tuple[str, Index]:
         ]
     )
     return text, index
+
+
+def _of_own_sources(text: str, everything: Index) -> tuple[str, list[Problem]]:
+    """Return a recipe's text that holds no label to a source of another data set, and what went."""
+    recipe = parse_recipe(text, "recipe")
+    sources = set(everything.table["source"]) - {""}
+    foreign = {label: of for label, of in recipe.films.known_within.items() if sources and of not in sources}
+    if not foreign:
+        return text, []
+    table = tomlkit.parse(text)
+    if "blind" in table:
+        table["blind"] = [label for label in recipe.blind if label not in foreign]
+    for label in foreign:
+        table["films"]["known_within"].pop(label)
+    return tomlkit.dumps(table), [
+        Problem(
+            "foreign_source", label, f"no film is of {of!r}, which the recipe knows it within: known on all"
+        )
+        for label, of in foreign.items()
+    ]
 
 
 def _frequent(text: str, everything: Index) -> tuple[str, TrainingRecipe, Index]:

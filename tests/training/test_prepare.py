@@ -73,6 +73,18 @@ def test_a_recipe_followed_as_it_is_stays_as_it_is_and_hears_of_the_tie(tied):
     assert "Effusion" not in told(chosen(held, tied)[1])
 
 
+def test_a_source_of_another_data_set_holds_no_label_where_films_name_their_own(tied):
+    elsewhere = TEXT.replace("[network]", '[films]\nknown_within = { Effusion = "elsewhere" }\n\n[network]')
+    elsewhere = elsewhere.replace("[preprocessing]", 'blind = ["Effusion"]\n\n[preprocessing]', 1)
+    text, index = chosen(elsewhere, tied)
+    recipe = parse_recipe(text, "made")
+    assert (recipe.films.known_within, recipe.blind) == ({}, ())
+    assert [each.where for each in index.problems if each.code == "foreign_source"] == ["Effusion"]
+    assert "known_within would hold it to one source" in told(index)["Effusion"]
+    assert index.table["Effusion"].notna().all()
+    assert chosen(text, tied)[0] == text
+
+
 def test_epochs_asked_for_are_those_of_every_member(made):
     own = ONE.replace("seed = 3", "seed = 3\n\n[[members]]\nseed = 4\nepochs = 5")
     made.write_text(own, encoding="utf-8")

@@ -219,7 +219,7 @@ def _say(what: dict[str, Any] | Table) -> None:
 
     console = Console()
     if not console.is_terminal:
-        console.width = 180
+        console.width = 208
     console.print(what)
 
 
@@ -229,13 +229,15 @@ def _figures(found: Evaluation) -> Table:
     title = (
         f"{found.model} on {found.split} of {found.data}: {found.n:,} films of {found.patients:,} patients"
     )
-    table = Table(Column("", no_wrap=True), "with it", *RATES, "ECE", title=title, caption=_caption(found))
+    heads = (*RATES, "ECE", "naive ap", "naive error")
+    table = Table(Column("", no_wrap=True), "with it", *heads, title=title, caption=_caption(found))
     rows = dict(found.findings) | ({} if found.abnormal is None else {"abnormal": found.abnormal})
     for label, each in rows.items():
         cells = [_cell(getattr(each, rate)) for rate in RATES] if each.auc else [each.reason]
-        calibration = "" if each.ece is None else f"{each.ece:.3f}"
         padding = [""] * (len(RATES) - len(cells))
-        table.add_row(label.replace("_", " "), f"{each.n_pos:,} of {each.n:,}", *cells, *padding, calibration)
+        naive = (_plain(each.n_pos / each.n if each.n else None), _plain(each.naive_error))
+        counts = f"{each.n_pos:,} of {each.n:,}"
+        table.add_row(label.replace("_", " "), counts, *cells, *padding, _plain(each.ece), *naive)
     table.add_section()
     for name, average in (
         ("micro", found.micro),
@@ -299,6 +301,10 @@ def _differences(found: Comparison) -> Table:
         mean = f"{found.macro.n_pos} findings"
         table.add_row("macro", mean, _cell(found.macro.auc, sign=True), _cell(found.macro.ap, sign=True))
     return table
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def _cell(value: Interval | None, *, sign: bool = False) -> str:

@@ -151,9 +151,10 @@ def _alone(value: float) -> Interval:
 
 def _table(chosen: Chosen, beside: Comparison | None) -> Table:
     heads = (
-        "finding", "films", "with it", "AUC", "AUC low", "AUC high", "AP", "AP low", "AP high",
+        "finding", "films", "with it", "AUC", "AUC low", "AUC high", "AP", "AP low", "AP high", "naive AP",
         "ECE", "Brier",
         "reference AUC on shared films", "this model's AUC on shared films",
+        "difference", "difference low", "difference high",
     )  # fmt: skip
     rows = []
     for row in numbers(chosen).rows:
@@ -167,6 +168,10 @@ def _table(chosen: Chosen, beside: Comparison | None) -> Table:
             row.ap.high,
         )
         figures = (row.why,) + ("",) * 5 if row.few else figures
-        last = (pair.theirs.value, pair.ours.value) if pair else ("", "")
-        rows.append((row.label, row.films, row.positives, *figures, row.ece, row.brier, *last))
+        shared: tuple[object, ...] = ("",) * 5
+        if pair:
+            apart = pair.difference
+            shared = (pair.theirs.value, pair.ours.value, apart.value, apart.low, apart.high)
+        naive = row.positives / row.films if row.films else ""
+        rows.append((row.label, row.films, row.positives, *figures, naive, row.ece, row.brier, *shared))
     return Table(escape("All figures as a table"), heads, tuple(rows))

@@ -7,12 +7,14 @@ import pytest
 from cxr_core.domain import ABNORMAL, FINDINGS
 from cxr_core.errors import RecipeError
 from cxr_core.training.card import how_made
+from cxr_core.training.describe import recipe_of
 from cxr_core.training.recipes import COPY, parse_recipe, read_recipe
 from tests.training.made import TEXT
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 FINDINGS_RECIPES = [path for path in RECIPES.glob("*.toml") if path.stem != "gate"]
 """The gate's network answers other questions and has a recipe of its own form."""
+MODELS = [path.parent for path in (RECIPES.parent / "models").glob("*/manifest.toml")]
 ASKED = {
     "effusion_balanced", "effusion_resnet18", "abnormal_resnet50", "cxr14_simple_cnn", "cxr14_resnet50",
     "single_disease_multiclass", "healthy_vs_finding", "cxr14_densenet121", "cxr14_efficientnet_b0",
@@ -104,3 +106,8 @@ def test_a_card_says_what_was_frozen_and_which_films_an_epoch_meets():
     assert not any(
         word in said["cxr14_mobilenetv2"] for word in ("phases", "times more", "rarest", "Of train")
     )
+
+
+@pytest.mark.parametrize("folder", sorted(MODELS), ids=lambda folder: folder.name)
+def test_a_model_s_card_says_how_it_was_made_in_today_s_words(folder):
+    assert how_made(recipe_of(folder)) in (folder / "card.md").read_text(encoding="utf-8")

@@ -93,7 +93,7 @@ def _settle(own: Path, of: str) -> None:
     note = own / "of.txt"
     if not note.is_file() or note.read_text(encoding="utf-8") != of:
         shutil.rmtree(own, ignore_errors=True)
-        own.mkdir(parents=True)
+        own.mkdir(parents=True, exist_ok=True)
         note.write_text(of, encoding="utf-8")
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
 from cxr_core.training.networks import build
@@ -18,7 +19,7 @@ from cxr_core.training.progress import read_facts
 from cxr_core.training.recipes import Keep, Member, TrainingRecipe
 from cxr_core.training.run import Machine, train_member
 from cxr_core.training.sampling import FilmSet
-from cxr_core.training.starts import Places, begin
+from cxr_core.training.starts import Places, begin, file_of
 
 Inputs = NDArray[np.float32]
 EPOCHS = 2
@@ -59,7 +60,7 @@ def ablate(
     rng = np.random.default_rng(0)
     train = train.where(np.sort(rng.permutation(len(train))[:MOST]))
     own = folder / "ablation"
-    _settle(own, "\n".join((_digest(train), _digest(val), _start(brief, train, places))))
+    rank_zero_only(_settle)(own, "\n".join((_digest(train), _digest(val), _start(brief, train, places))))
     lines = []
     for what, meaning, spoiled, judged_by in spoilings(train, val):
         place = own / what.replace(" ", "-")
@@ -81,19 +82,21 @@ def _digest(films: FilmSet) -> str:
 
 
 def _start(recipe: TrainingRecipe, films: FilmSet, places: Places) -> str:
-    """Return in words where the weights come from, with the hash of a file given by hand."""
-    given = hashlib.sha256(places.init.read_bytes()).hexdigest() if places.init is not None else ""
-    network = build(recipe.network, recipe.outputs)
+    """Return where the weights come from: in words, and the SHA-256 of their file."""
     some = films.inputs(np.arange(min(2, len(films))))
-    return f"{begin(recipe, network, places, some)} {given}".strip()
+    words = begin(recipe, build(recipe.network, recipe.outputs), places, some)
+    path = file_of(recipe, places)
+    return words if path is None else f"{words}, {hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
 def _settle(own: Path, of: str) -> None:
     """Discard what was learned of other films, or from another start."""
     note = own / "of.txt"
     if not note.is_file() or note.read_text(encoding="utf-8") != of:
-        shutil.rmtree(own, ignore_errors=True)
-        own.mkdir(parents=True, exist_ok=True)
+        if own.is_dir():
+            shutil.rmtree(own)
+        (own.parent / TABLE).unlink(missing_ok=True)
+        own.mkdir(parents=True)
         note.write_text(of, encoding="utf-8")
 
 

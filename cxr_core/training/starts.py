@@ -47,6 +47,16 @@ def own_start(recipe: TrainingRecipe) -> str:
     return {"": "random weights", "imagenet": "MobileNetV2 of ImageNet"}.get(start, f"the run {start}")
 
 
+def file_of(recipe: TrainingRecipe, places: Places) -> Path | None:
+    """Return the file whose weights a run begins with, whether it is there or not; None: random weights."""
+    start = recipe.network.start
+    if places.init is not None or start in ("", "init"):
+        return places.init
+    if start == "imagenet":
+        return places.pretrained / IMAGENET if places.pretrained is not None else None
+    return places.runs / start / "member-0" / KEPT
+
+
 def begin(recipe: TrainingRecipe, network: Classifier, places: Places, films: Tensor, fold: int = -1) -> str:
     """Fill the network as the recipe says and return in words where its weights come from.
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torchvision.ops import StochasticDepth
 from typer.testing import CliRunner
 
@@ -17,7 +18,7 @@ from cxr_core.training import ablate as ablating
 from cxr_core.training.networks import build
 from cxr_core.training.overfit import handful, overfit, without_gradient
 from cxr_core.training.prepare import adapted, chosen, settle, without_labels
-from cxr_core.training.progress import read_facts
+from cxr_core.training.progress import KEPT, read_facts, write_facts
 from cxr_core.training.recipes import Architecture, Phase, parse_recipe, read_recipe
 from cxr_core.training.run import Machine
 from cxr_core.training.starts import Places
@@ -123,6 +124,41 @@ def test_spoiled_films_are_learned_once_and_anew_where_films_or_start_are_others
         torch.save(build(recipe.network, 2).state_dict(), weights)
         assert already(others[0], films[1], init=weights) == 0
     assert already(others[0], films[1], init=weights) == 5
+    weights.unlink()
+    with pytest.raises(RecipeError, match="no weights could be read"):
+        already(others[0], films[1], init=weights)
+
+
+def test_an_ablation_is_begun_anew_where_the_run_it_starts_from_was_trained_again(tmp_path, monkeypatch):
+    """Films are a memory map here, as they are of a data set."""
+    trained, train = [], ablating.train_member
+    monkeypatch.setattr(ablating, "train_member", lambda *a: trained.append(progress_of(a[4])) or train(*a))
+    recipe = made_recipe(phases=(Phase(1, 2e-2),))
+    recipe = replace(recipe, network=replace(recipe.network, start="before"))
+    first = tmp_path / "before" / "member-0"
+    first.mkdir(parents=True)
+    write_facts(first, {"finished": True})
+
+    def mapped(name, seed):
+        made = made_films(8, seed)
+        store = np.memmap(tmp_path / name, np.float32, "w+", shape=made.store.shape)
+        store[:] = made.store
+        return replace(made, store=store)
+
+    def already(films):
+        trained.clear()
+        ablating.ablate(
+            recipe, films, films, tmp_path / "made", Places(tmp_path), Machine("cpu", precision="32-true")
+        )
+        return sum(trained)
+
+    films = mapped("films", 0)
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        save_file(build(recipe.network, 2).state_dict(), first / KEPT)
+        assert already(films) == 0
+        assert already(films) == 5
+    assert already(mapped("others", 0)) == 0
 
 
 def progress_of(place):

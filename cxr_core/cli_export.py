@@ -90,9 +90,12 @@ def figures(
 ) -> None:
     """Print a model's card with its figures computed anew from the tables in its folder; needs no films."""
     with failures():
+        from cxr_core.errors import RecipeError
         from cxr_core.training.describe import card_of, write_anew
         from cxr_core.triage.policy import load_policy
 
+        if not write and (version or recipe):
+            raise RecipeError("--version and --recipe say what --write writes: add it, or leave them out")
         chosen = settings.load()
         folder, policy = chosen.models_dir / (model_id or chosen.model), load_policy(chosen.policy)
         if write:

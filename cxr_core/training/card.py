@@ -138,8 +138,8 @@ def how_made(recipe: TrainingRecipe) -> str:
         f"{f', a hidden layer of {network.hidden}' if network.hidden else ''}"
         f"{f', dropout {network.dropout:g}' if network.dropout else ''}. "
         f"{_epochs(recipe, recipe.served)} epochs of {LOSSES[fit.loss]} with {fit.optimiser}, {kept}.",
-        *_phases(recipe),
         "Each answers the film and its mirror image, and the mean counts." if network.mirrored else "",
+        *_phases(recipe),
         *_order(recipe),
     ]
     if fit.teacher:
@@ -209,11 +209,14 @@ def _order(recipe: TrainingRecipe) -> list[str]:
     fit, ratio = recipe.fit, recipe.films.negatives_per_positive
     text = []
     if ratio:
-        text.append(f"Of train it took {ratio:g} films without the finding for each with it, or fewer.")
+        text.append(
+            f"For each film of train with the finding it learned from {ratio:g} without it, or from all "
+            "where there are not as many."
+        )
     if fit.copies_of_rare:
         text.append(
-            f"Films with a label that fewer than {fit.rare_below} films have come {fit.copies_of_rare} times "
-            "more an epoch, changed anew each time."
+            f"A film is met {1 + fit.copies_of_rare} times an epoch where it has a label that fewer than "
+            f"{fit.rare_below} films have, else once."
         )
     if fit.sampler is Sampler.WEIGHTED:
         text.append("An epoch draws each film as often as its rarest label asks.")

@@ -118,6 +118,8 @@ def test_figures_are_not_written_under_a_model_that_was_activated(cxr, settings)
     assert evaluate("two", "--split", "test", "--resamples", "5").exit_code == 0
     assert cxr("activate", "one", "--note", "back").exit_code == 0
     assert evaluate("two", "--split", "test", "--write", "--resamples", "5").exit_code == 0
+    for told in (("--version", "2.0.1"), ("--recipe", "two.toml")):
+        assert "say what --write writes" in cxr("figures", "two", *told).output
 
 
 def test_a_run_is_not_exported_in_the_place_of_a_model_that_was_activated_or_without_a_version(

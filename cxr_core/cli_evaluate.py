@@ -219,7 +219,7 @@ def _say(what: dict[str, Any] | Table) -> None:
 
     console = Console()
     if not console.is_terminal:
-        console.width = 208
+        console.width = 180
     console.print(what)
 
 
@@ -229,15 +229,15 @@ def _figures(found: Evaluation) -> Table:
     title = (
         f"{found.model} on {found.split} of {found.data}: {found.n:,} films of {found.patients:,} patients"
     )
-    heads = (*RATES, "ECE", "naive ap", "naive error")
-    table = Table(Column("", no_wrap=True), "with it", *heads, title=title, caption=_caption(found))
+    table = Table(Column("", no_wrap=True), "with it", *RATES, "ECE", title=title, caption=_caption(found))
     rows = dict(found.findings) | ({} if found.abnormal is None else {"abnormal": found.abnormal})
     for label, each in rows.items():
-        cells = [_cell(getattr(each, rate)) for rate in RATES] if each.auc else [each.reason]
+        naive = {"ap": each.n_pos / each.n if each.n else None, "error": each.naive_error}
+        rates = [_cell(getattr(each, rate), naive=naive.get(rate)) for rate in RATES]
+        cells = rates if each.auc else [each.reason]
         padding = [""] * (len(RATES) - len(cells))
-        naive = (_plain(each.n_pos / each.n if each.n else None), _plain(each.naive_error))
-        counts = f"{each.n_pos:,} of {each.n:,}"
-        table.add_row(label.replace("_", " "), counts, *cells, *padding, _plain(each.ece), *naive)
+        calibration = "" if each.ece is None else f"{each.ece:.3f}"
+        table.add_row(label.replace("_", " "), f"{each.n_pos:,} of {each.n:,}", *cells, *padding, calibration)
     table.add_section()
     for name, average in (
         ("micro", found.micro),
@@ -303,12 +303,9 @@ def _differences(found: Comparison) -> Table:
     return table
 
 
-def _plain(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def _cell(value: Interval | None, *, sign: bool = False) -> str:
+def _cell(value: Interval | None, *, sign: bool = False, naive: float | None = None) -> str:
     if value is None:
         return "–"
     shown = "+.3f" if sign else ".3f"
-    return f"{value.value:{shown}}\n{value.low:{shown}} to {value.high:{shown}}"
+    beside = "" if naive is None else f"\nnaive {naive:.3f}"
+    return f"{value.value:{shown}}\n{value.low:{shown}} to {value.high:{shown}}{beside}"

@@ -154,7 +154,7 @@ def _table(chosen: Chosen, beside: Comparison | None) -> Table:
         "finding", "films", "with it", "AUC", "AUC low", "AUC high", "AP", "AP low", "AP high", "naive AP",
         "ECE", "Brier",
         "reference AUC on shared films", "this model's AUC on shared films",
-        "difference", "difference low", "difference high",
+        "this model minus reference", "minus low", "minus high",
     )  # fmt: skip
     rows = []
     for row in numbers(chosen).rows:

@@ -6,6 +6,7 @@ import json
 import shutil
 from dataclasses import replace
 from html import escape
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from cxr_core.inference.manifest import read_manifest
 from cxr_core.settings import ROOT
 from cxr_core.triage.budget import share_report
 from cxr_core.triage.policy import load_policy
-from cxr_core.ui import perf_curves, perf_forest, perf_operating, performance
+from cxr_core.ui import perf_curves, perf_forest, perf_operating, perf_overview, performance
 from cxr_core.ui.perf_beside import pairs
 from cxr_core.ui.perf_numbers import numbers_of
 from cxr_core.ui.perf_tables import Table, as_csv, percent
@@ -264,6 +265,23 @@ def test_a_binary_model_has_its_curve_and_counts_and_sorts_no_worklist(app_home:
     assert "sorts no worklist" in html(opened(perf_model="binary"))
     for tab in ("Operating point", "Calibration", "Spread"):
         assert not opened(tab, perf_model="binary").error
+
+
+def test_figures_to_take_away_hold_the_naive_model_and_what_lies_between_the_reference_and_ours(
+    app_home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXR_MODELS_DIR", str(BUNDLED.parent))
+    monkeypatch.setenv("CXR_MODEL", BUNDLED.name)
+    taken: list[Table] = []
+    monkeypatch.setattr(perf_overview, "with_csv", lambda table, *_: taken.append(table))
+    opened()
+    rows = pd.read_csv(BytesIO(as_csv(taken[-1])))
+    np.testing.assert_allclose(rows["naive AP"], rows["with it"] / rows["films"], atol=1e-6)
+    shared = rows[rows["this model minus reference"].notna()]
+    assert len(shared) >= 5
+    apart = shared["this model's AUC on shared films"] - shared["reference AUC on shared films"]
+    np.testing.assert_allclose(shared["this model minus reference"], apart, atol=1e-6)
+    assert shared["minus low"].lt(shared["minus high"]).all()
 
 
 def test_a_model_without_tables_a_broken_one_and_none_are_said_plainly(app_home: Home) -> None:

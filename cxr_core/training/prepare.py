@@ -203,7 +203,11 @@ def _of_own_sources(text: str, everything: Index) -> tuple[str, list[Problem]]:
     """Return a recipe's text that holds no label to a source of another data set, and what went."""
     recipe = parse_recipe(text, "recipe")
     sources = set(everything.table["source"]) - {""}
-    foreign = {label: of for label, of in recipe.films.known_within.items() if sources and of not in sources}
+    foreign = {
+        label: of
+        for label, of in recipe.films.known_within.items()
+        if sources and of not in sources and label in everything.labels
+    }
     if not foreign:
         return text, []
     table = tomlkit.parse(text)

@@ -13,6 +13,7 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_only
 from numpy.typing import NDArray
 
+from cxr_core.inference.registry import sha256_of
 from cxr_core.training.networks import build
 from cxr_core.training.prepare import shorter
 from cxr_core.training.progress import read_facts
@@ -73,12 +74,8 @@ def ablate(
 
 
 def _digest(films: FilmSet) -> str:
-    """Return the SHA-256 of films and truth; a memory map is told by its name, which is of its films."""
-    store = films.store
-    digest = hashlib.sha256(str(store.filename).encode() if isinstance(store, np.memmap) else store.tobytes())
-    for part in (films.rows, films.truth, films.patients.astype(str)):
-        digest.update(part.tobytes())
-    return digest.hexdigest()
+    """Return the SHA-256 of films and truth."""
+    return hashlib.sha256(films.digest() + films.truth.tobytes()).hexdigest()
 
 
 def _start(recipe: TrainingRecipe, films: FilmSet, places: Places) -> str:
@@ -86,7 +83,7 @@ def _start(recipe: TrainingRecipe, films: FilmSet, places: Places) -> str:
     some = films.inputs(np.arange(min(2, len(films))))
     words = begin(recipe, build(recipe.network, recipe.outputs), places, some)
     path = file_of(recipe, places)
-    return words if path is None else f"{words}, {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return words if path is None else f"{words}, {sha256_of(path)}"
 
 
 def _settle(own: Path, of: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -45,6 +46,12 @@ class FilmSet:
         """Return the films of a mask or of numbers; no film is read."""
         parts = self.truth[picks], self.side_px[picks], self.patients[picks]
         return FilmSet(self.store, self.rows[picks], *parts)
+
+    def digest(self) -> bytes:
+        """Return a SHA-256 of which films these are; a memory map is told by its name, itself of its films."""
+        store = self.store
+        own = str(store.filename).encode() if isinstance(store, np.memmap) else store.tobytes()
+        return hashlib.sha256(own + self.rows.tobytes()).digest()
 
     def inputs(self, picks: NDArray[np.int64]) -> Tensor:
         """Return (B, 1, S, S) float32 of some of the films."""

@@ -117,10 +117,7 @@ def _same_films(one: Path, other: Path) -> bool:
 
 def _answers(teacher: Teacher, films: FilmSet, cache: Path) -> Floats:
     """Return (N, L) mean logits of the teacher's members, asked once and then kept in the cache."""
-    digest = hashlib.sha256(teacher.name.encode())
-    store = films.store
-    digest.update(str(store.filename).encode() if isinstance(store, np.memmap) else store.tobytes())
-    digest.update(films.rows.tobytes())
+    digest = hashlib.sha256(teacher.name.encode() + films.digest())
     path = cache / f"answers-{digest.hexdigest()[:16]}.npy"
     cache.mkdir(parents=True, exist_ok=True)
     with alone(path.with_suffix(".lock")):

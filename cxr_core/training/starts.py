@@ -70,9 +70,9 @@ def begin(recipe: TrainingRecipe, network: Classifier, places: Places, films: Te
     Raises:
         RecipeError: what the recipe starts from is not there, cannot be read or does not fit.
     """
-    start, own = recipe.network.start, own_start(recipe)
-    if places.init is not None:
-        return f"{places.init.name}, {fill(network, read_weights(places.init), places.init.name)}"
+    start, own, path = recipe.network.start, own_start(recipe), file_of(recipe, places)
+    if path is not None and path == places.init:
+        return f"{path.name}, {fill(network, read_weights(path), path.name)}"
     if not start:
         return own
     if start == "init":
@@ -82,20 +82,18 @@ def begin(recipe: TrainingRecipe, network: Classifier, places: Places, films: Te
             raise RecipeError(
                 "imagenet: only mobilenet_v2_grey has such a file; give another with --init FILE"
             )
-        if places.pretrained is None:
+        if path is None:
             raise RecipeError(
                 f"imagenet: the data folder has no pretrained/{IMAGENET} (docs/training.md says what it is); "
                 "give weights of your own with --init FILE"
             )
-        unfold_imagenet(network, places.pretrained / IMAGENET, films)
+        unfold_imagenet(network, path, films)
         return own
     if fold >= 0:
         raise RecipeError(
             f"the run {start} has seen the fold that a member leaves out; --init takes weights that have not"
         )
-    own_run = places.runs / start / "member-0"
-    path = own_run / KEPT
-    if not (path.exists() and read_facts(own_run).get("finished")):
+    if path is None or not (path.exists() and read_facts(path.parent).get("finished")):
         raise RecipeError(f"the recipe starts from the run {start}: train it first, or give --init FILE")
     return f"{own}, {fill(network, read_weights(path), start)}"
 

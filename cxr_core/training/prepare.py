@@ -211,10 +211,7 @@ def _of_own_sources(text: str, everything: Index) -> tuple[str, list[Problem]]:
     if not foreign:
         return text, []
     table = tomlkit.parse(text)
-    if "blind" in table:
-        table["blind"] = [label for label in recipe.blind if label not in foreign]
-    for label in foreign:
-        table["films"]["known_within"].pop(label)
+    _untie(table, foreign)
     return tomlkit.dumps(table), [
         Problem(
             "foreign_source", label, f"no film is of {of!r}, which the recipe knows it within: known on all"
@@ -277,12 +274,17 @@ def held_within(text: str, index: Index, tie: Tie) -> str:
 def without_labels(text: str, lacking: Collection[str]) -> str:
     """Return a recipe's text without these labels, wherever it names them."""
     table = tomlkit.parse(text)
-    for key in ("labels", "blind"):
-        if key in table:
-            table[key] = [label for label in table[key] if label not in lacking]
-    for label in lacking:
-        table.get("films", {}).get("known_within", {}).pop(label, None)
+    table["labels"] = [label for label in table["labels"] if label not in lacking]
+    _untie(table, lacking)
     return tomlkit.dumps(table)
+
+
+def _untie(table: tomlkit.TOMLDocument, labels: Collection[str]) -> None:
+    """Take from a recipe's text, in place, what it says of these labels and a source of films."""
+    if "blind" in table:
+        table["blind"] = [label for label in table["blind"] if label not in labels]
+    for label in labels:
+        table.get("films", {}).get("known_within", {}).pop(label, None)
 
 
 def films_of(recipe: TrainingRecipe, index: Index, runs: Path) -> tuple[FilmSet, FilmSet, list[Problem]]:

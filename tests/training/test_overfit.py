@@ -99,9 +99,20 @@ def test_ablation_tells_a_label_inside_the_ellipse_from_chance(tmp_path, monkeyp
         assert [row["what"] for row in csv.DictReader(file)] == list(judged)
 
 
-def test_spoiled_films_are_learned_once_and_anew_where_films_or_start_are_others(tmp_path, monkeypatch):
-    trained, train = [], ablating.train_member
-    monkeypatch.setattr(ablating, "train_member", lambda *a: trained.append(progress_of(a[4])) or train(*a))
+@pytest.fixture
+def trained(monkeypatch):
+    """Of each short run that was asked for, whether it had been finished before."""
+    asked, train = [], ablating.train_member
+
+    def ask(*given):
+        asked.append(read_facts(given[4] / "member-0").get("finished", False))
+        return train(*given)
+
+    monkeypatch.setattr(ablating, "train_member", ask)
+    return asked
+
+
+def test_spoiled_films_are_learned_once_and_anew_where_films_or_start_are_others(tmp_path, trained):
     recipe = made_recipe(phases=(Phase(1, 2e-2),))
     films, others = ([made_films(8, seed), made_films(8, seed + 1)] for seed in (0, 2))
     weights = tmp_path / "weights.pt"
@@ -129,10 +140,8 @@ def test_spoiled_films_are_learned_once_and_anew_where_films_or_start_are_others
         already(others[0], films[1], init=weights)
 
 
-def test_an_ablation_is_begun_anew_where_the_run_it_starts_from_was_trained_again(tmp_path, monkeypatch):
+def test_an_ablation_is_begun_anew_where_the_run_it_starts_from_was_trained_again(tmp_path, trained):
     """Films are a memory map here, as they are of a data set."""
-    trained, train = [], ablating.train_member
-    monkeypatch.setattr(ablating, "train_member", lambda *a: trained.append(progress_of(a[4])) or train(*a))
     recipe = made_recipe(phases=(Phase(1, 2e-2),))
     recipe = replace(recipe, network=replace(recipe.network, start="before"))
     first = tmp_path / "before" / "member-0"
@@ -159,10 +168,6 @@ def test_an_ablation_is_begun_anew_where_the_run_it_starts_from_was_trained_agai
         assert already(films) == 0
         assert already(films) == 5
     assert already(mapped("others", 0)) == 0
-
-
-def progress_of(place):
-    return read_facts(place / "member-0").get("finished", False)
 
 
 def centred(films):

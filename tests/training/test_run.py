@@ -108,7 +108,7 @@ import torch
 from cxr_core.training.recipes import Member
 from cxr_core.training.run import Machine, train_member
 from cxr_core.training.starts import Places
-from tests.training.made import TEXT, made_films, made_recipe
+from tests.training.made import made_films, made_recipe
 from tests.training.test_run import TWO_PHASES
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])

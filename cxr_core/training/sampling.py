@@ -48,7 +48,7 @@ class FilmSet:
         return FilmSet(self.store, self.rows[picks], *parts)
 
     def digest(self) -> bytes:
-        """Return a SHA-256 of which films these are; a memory map is told by its name, itself of its films."""
+        """Return a SHA-256 of which films these are; a memory map goes by its name, which is of them."""
         store = self.store
         own = str(store.filename).encode() if isinstance(store, np.memmap) else store.tobytes()
         return hashlib.sha256(own + self.rows.tobytes()).digest()

@@ -1,3 +1,3 @@
 """NeuraRay: chest X-ray triage. Read `pipeline.py` first."""
 
-__version__ = "0.8.0"
+__version__ = "0.9.0"

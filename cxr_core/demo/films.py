@@ -174,14 +174,14 @@ def _odd() -> tuple[Case, ...]:
 
 
 def _grave(*seeds_and_minutes: tuple[int, int]) -> tuple[Case, ...]:
-    """Return large pneumothoraces beside much else: seeds that the bundled model 1.3.0 calls critical."""
+    """Return large pneumothoraces beside much else: seeds that the bundled model 1.3.1 calls critical."""
     return tuple(
         Case(f"chest-{seed:03}.dcm", seed, _GRAVE, 57, minutes) for seed, minutes in seeds_and_minutes
     )
 
 
 def _clear() -> Iterator[Case]:
-    """Yield films without findings: seeds that the bundled model 1.3.0 passes; it flags nearly all others."""
+    """Yield films without findings: seeds that the bundled model 1.3.1 passes; it flags nearly all others."""
     for place, (seed, age) in enumerate(zip(_CLEAR_SEEDS, cycle(_AGES), strict=False)):
         yield Case(f"chest-{seed:03}.dcm", seed, (), age, 70 + 970 * place)
 

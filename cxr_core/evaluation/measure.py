@@ -59,6 +59,11 @@ class One:
     specificity: Rate
     precision: Rate
 
+    @property
+    def naive_ap(self) -> float:
+        """Of the model that says the same of every film: the share with the label; NaN of no films."""
+        return self.positives / self.films if self.films else float("nan")
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -103,6 +108,11 @@ class Measured:
     top_naive: float
     leaks: dict[str, float]
     groups: tuple[Group, ...]
+
+    @property
+    def naive_ap(self) -> float:
+        """Mean of `One.naive_ap` over `averaged`."""
+        return float(np.mean([self.each[label].naive_ap for label in self.averaged]))
 
 
 @dataclass(frozen=True, slots=True)

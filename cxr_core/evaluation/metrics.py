@@ -14,6 +14,8 @@ from cxr_core.evaluation.bootstrap import Interval
 
 Floats = NDArray[np.float64]
 NAN = float("nan")
+NAIVE_AUC = 0.5
+"""Of the model that says of every film what most films are, whatever the films."""
 Z95 = 1.959963984540054
 """Two-sided 95 % of the normal distribution."""
 

@@ -10,6 +10,7 @@ from cxr_core.domain import ABNORMAL, FINDINGS
 from cxr_core.evaluation.bootstrap import Interval
 from cxr_core.evaluation.calibrate import FIXED_SPECIFICITY
 from cxr_core.evaluation.measure import FEW_PATIENTS, Measured
+from cxr_core.evaluation.metrics import NAIVE_AUC
 from cxr_core.inference.manifest import Manifest, Task
 from cxr_core.training import card_tables as tables
 from cxr_core.training.recipes import Keep, Loss, Phase, Sampler, TrainingRecipe
@@ -37,6 +38,7 @@ class Content:
         recipe: by which it was trained.
         measured: by split.
         worklist: by split, what the policy makes of its films; empty for tasks that are no worklist.
+        naive: by split, what it makes of them where the naive model answers.
         gain: val: mean AUC over that of another model on the same films, or None.
         outside: the section on films unlike those it has seen, see `evaluation.outside`.
     """
@@ -45,6 +47,7 @@ class Content:
     recipe: TrainingRecipe
     measured: Mapping[str, Measured]
     worklist: Mapping[str, Report]
+    naive: Mapping[str, Report]
     gain: Interval | None = None
     outside: tuple[str, ...] = ()
 
@@ -66,7 +69,7 @@ def write_card(content: Content) -> str:
         "## How well it does\n",
         "Intervals of 95 %: areas by bootstrap over patients, errors by Wilson on the effective number of "
         "films. The naive model says of every film what most films of "
-        "val are; its average precision is the share of films with the finding. "
+        f"val are: its AUC is {NAIVE_AUC:g}, its average precision the share of films with the finding. "
         f"`cxr models figures {manifest.id}` prints all of this again from `evaluation/`.\n",
     ]
     for split, measured in content.measured.items():
@@ -80,7 +83,7 @@ def write_card(content: Content) -> str:
     for split, measured in content.measured.items():
         parts += [f"### {NAMES[split]}\n", tables.groups(measured)]
     if content.worklist:
-        parts += ["## What a worklist would see\n", tables.worklist(content.worklist)]
+        parts += ["## What a worklist would see\n", tables.worklist(content.worklist, content.naive)]
     parts.append(_limits(content))
     return "\n".join(part for part in parts if part)
 

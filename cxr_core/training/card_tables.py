@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from cxr_core.domain import ABNORMAL, State, Urgency
 from cxr_core.evaluation.bootstrap import Interval
 from cxr_core.evaluation.measure import Group, Measured, One
+from cxr_core.evaluation.metrics import NAIVE_AUC
 from cxr_core.triage.budget import FEW_POSITIVES, Rate, Report
 
 
@@ -15,7 +17,7 @@ def areas(measured: Measured) -> str:
     """Return AUC and average precision of each label."""
     head = ("finding", "films with it", "AUC", "average precision", "naive AP")
     rows = [
-        (name(label), f"{one.positives} of {one.films}", *_areas(one), _share(one))
+        (name(label), f"{one.positives} of {one.films}", *_areas(one), _naive_ap(one))
         for label, one in measured.each.items()
     ]
     return table(head, rows)
@@ -45,7 +47,10 @@ def means(measured: Measured) -> str:
         count = len(measured.averaged)
         left = [name(label) for label in measured.each if label not in measured.averaged]
         without = f" (without {', '.join(left)})" if left else ""
-        text = f"**Mean of {count}{without}: AUC {measured.auc}, average precision {measured.ap}.**\n"
+        text = (
+            f"**Mean of {count}{without}: AUC {measured.auc}, average precision {measured.ap}.** The naive "
+            f"model has {NAIVE_AUC:.3f} and {measured.naive_ap:.3f}.\n"
+        )
     if not math.isnan(measured.top.value):
         text += (
             f"\nThe largest probability is that of the true class on {percent(measured.top)} of films; the "
@@ -58,11 +63,12 @@ def groups(measured: Measured) -> str:
     """Return the AUC by sex and by decade; errors too where there is one label."""
     if len(measured.each) == 1:
         (label,) = measured.each
-        head = ("films of", f"with {name(label)}", "AUC", "average precision", "error", "naive error")
+        with_it = f"with {name(label)}"
+        head = ("films of", with_it, "AUC", "average precision", "naive AP", "error", "naive error")
         rows = []
         for group in measured.groups:
             one = group.each[label]
-            first = (group.name, f"{one.positives} of {one.films}", *_areas(one))
+            first = (group.name, f"{one.positives} of {one.films}", *_areas(one), _naive_ap(one))
             rows.append((*first, percent(one.error), f"{one.naive_error:.1%}"))
         return table(head, rows)
     parts = []
@@ -76,10 +82,11 @@ def groups(measured: Measured) -> str:
     return "\n".join(parts)
 
 
-def worklist(reports: Mapping[str, Report]) -> str:
-    """Return shares per tier and state, sensitivities and misses."""
-    each = list(reports.values())
-    head = ("", *(f"{split}, {report.films} films" for split, report in reports.items()))
+def worklist(reports: Mapping[str, Report], naive: Mapping[str, Report]) -> str:
+    """Return shares per tier and state, sensitivities and misses, the naive model's beside each split's."""
+    each = [report for split, ours in reports.items() for report in (ours, naive[split])]
+    heads = ((f"{split}, {ours.films} films", f"{split}, naive model") for split, ours in reports.items())
+    head = ("", *chain.from_iterable(heads))
     rows = [(f"urgency {tier}", *(rate(report.urgency[tier]) for report in each)) for tier in Urgency]
     quiet = State.NO_DISEASE_DETECTED
     rows += [
@@ -125,8 +132,8 @@ def _areas(one: One) -> tuple[str, str]:
     return str(one.auc), str(one.ap)
 
 
-def _share(one: One) -> str:
-    return f"{one.positives / one.films:.3f}" if one.films else "none"
+def _naive_ap(one: One) -> str:
+    return f"{one.naive_ap:.3f}" if one.films else "none"
 
 
 def _by(shown: Sequence[Group], labels: Sequence[str]) -> str:
@@ -143,5 +150,6 @@ def _by(shown: Sequence[Group], labels: Sequence[str]) -> str:
             for one in ones
         ]
         rows.append((name(label), *cells))
+    rows.append(("naive model", *[f"{NAIVE_AUC:.3f}"] * len(shown)))
     text = table(head, rows)
     return f"{text}\nNot enough data in any of these: {', '.join(scarce)}.\n" if scarce else text

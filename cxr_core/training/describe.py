@@ -32,13 +32,14 @@ class Figures:
 
     Attributes:
         measured: by split.
-        worklist: by split, for multilabel models.
+        worklist, naive: by split, for multilabel models: its own, and the naive model's.
         gain: over another model on val, or None.
         outside: how many films are taken for unlike those it has seen, as the card says it.
     """
 
     measured: dict[str, Measured]
     worklist: dict[str, Report]
+    naive: dict[str, Report]
     gain: Interval | None = None
     outside: tuple[str, ...] = ()
 
@@ -140,7 +141,15 @@ def rewrite(made: Path, manifest: Manifest, policy: Policy, *, baseline: Path | 
 def written_card(manifest: Manifest, recipe: TrainingRecipe, figures: Figures) -> str:
     """Return the text of `card.md`."""
     return write_card(
-        Content(manifest, recipe, figures.measured, figures.worklist, figures.gain, figures.outside)
+        Content(
+            manifest,
+            recipe,
+            figures.measured,
+            figures.worklist,
+            figures.naive,
+            figures.gain,
+            figures.outside,
+        )
     )
 
 
@@ -178,7 +187,7 @@ def figures_of(
         split: measure(each.table, each.probabilities, rules, resamples=resamples)
         for split, each in found.items()
     }
-    worklist = {}
+    worklist, naive = {}, {}
     if manifest.model.task is Task.MULTILABEL:
         for split, each in found.items():
             truth = known_truth(each.table, manifest.labels, rules.within)
@@ -190,6 +199,9 @@ def figures_of(
                 manifest.thresholds.values,
                 truth,
             )
+            always = np.tile(np.array(rules.usual) > 0.5, (len(truth), 1)).astype(np.float64)
+            middle = [0.5] * len(rules.labels)
+            naive[split] = share_report(policy, manifest.labels, always, None, middle, truth)
     gain = _stated_gain(manifest)
     if baseline is not None:
         val = found["val"]
@@ -197,7 +209,7 @@ def figures_of(
         gain = paired_difference(
             val.table, val.probabilities, theirs.to_numpy(np.float64), rules, resamples=resamples
         )
-    return Figures(measured, worklist, gain, tuple(outside.lines(folder, manifest)))
+    return Figures(measured, worklist, naive, gain, tuple(outside.lines(folder, manifest)))
 
 
 def _within(folder: Path, recipe: TrainingRecipe) -> dict[str, str]:

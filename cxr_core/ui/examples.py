@@ -22,7 +22,7 @@ class Example:
     view: View | None = None
 
 
-# Seed 25 was picked because the bundled model 1.3.0 calls it "No disease detected", so that this card can be
+# Seed 25 was picked because the bundled model 1.3.1 calls it "No disease detected", so that this card can be
 # seen; of seeds with no finding drawn nearly all are flagged. Real films are measured on the model's card.
 EXAMPLES = (
     Example("Film with findings", "synthetic-findings.dcm", 4, (("Effusion", 0.9),)),

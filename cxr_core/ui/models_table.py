@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from cxr_core.domain import ABNORMAL, FINDINGS
+from cxr_core.evaluation.metrics import NAIVE_AUC
 from cxr_core.inference.manifest import Manifest
 from cxr_core.triage.policy import Policy
 from cxr_core.ui.moments import moment
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 NONE = '<span class="muted">–</span>'
 NAMED = 3
 """Labels that are named in the table; of more there is only the number."""
-
-NAIVE_AUC = 0.5
-"""Of the model that says of every film what most films are, whatever the films."""
 
 NaiveAp = Callable[[Folder, str], float | None]
 """Returns the naive model's mean average precision on a model's split; None where nobody knows it."""

@@ -71,6 +71,23 @@ def test_the_naive_model_says_what_most_films_of_val_are():
     assert (seldom, often) == pytest.approx((0.1, 0.9))
 
 
+def test_the_naive_model_stands_in_every_table_of_the_card():
+    table, told = table_of(400).assign(age=50.0), rules(("Effusion", "Mass"))
+    table["Mass"] = [1.0, 0.0, 0.0, 0.0] * 100
+    measured = measure(table, np.random.default_rng(1).random((400, 2)), told, resamples=8)
+    share = table["Effusion"].mean()
+    assert measured.naive_ap == pytest.approx((share + 0.25) / 2)
+    assert f"| {share:.3f} |" in card_tables.areas(measured)
+    assert "naive error" in card_tables.at_thresholds(measured)
+    assert f"The naive model has 0.500 and {(share + 0.25) / 2:.3f}." in card_tables.means(measured)
+    sexes, ages = card_tables.groups(measured).split("\n\n")
+    assert sexes.splitlines()[-1] == "| naive model | 0.500 | 0.500 |"
+    assert ages.splitlines()[-1] == "| naive model | 0.500 |"
+    alone = measure(table, np.zeros((400, 1)), rules(("Mass",)), resamples=3)
+    (row,) = [line for line in card_tables.groups(alone).splitlines() if line.startswith("| 50")]
+    assert row.split(" | ")[4] == "0.250"
+
+
 def test_a_label_without_a_threshold_that_can_be_reached_has_no_error():
     measured = measure(table_of(60), np.random.default_rng(0).random((60, 2)),
                        rules(("Effusion", "Mass"), thresholds=(1.01, 0.5)), resamples=5)  # fmt: skip

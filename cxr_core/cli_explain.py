@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxr_core import settings
-from cxr_core.cli_models import REFUSED_EXIT, failures, progress
+from cxr_core.cli_models import FAILED_EXIT, REFUSED_EXIT, failures, progress
 from cxr_core.errors import Invalid, StoreError
 
 if TYPE_CHECKING:
@@ -31,8 +32,38 @@ class Row:
     sanity: Sanity | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Subject:
+    """A film whose answer is explained.
+
+    Attributes:
+        film: as the network sees it.
+        kit: of the model that answers it.
+        label: finding that is explained.
+        file: its name, as given.
+        stem: what pictures of it are called by.
+        study: id, of a film of the worklist; else empty.
+    """
+
+    film: Film
+    kit: Kit
+    label: str
+    file: str
+    stem: str
+    study: str = ""
+
+
 def explain(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="A PNG, JPEG or DICOM file.")],
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="A PNG, JPEG or DICOM file.", show_default=False),
+    ] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            "--study", metavar="ID", help="Not a file but a study, as `cxr worklist --json` names it."
+        ),
+    ] = None,
     label: Annotated[
         str | None,
         typer.Option("--label", metavar="L", help="Finding; default: the one that stands out most."),
@@ -42,7 +73,12 @@ def explain(
         typer.Option("--method", metavar="M", help="grad_cam, grad_cam_plus_plus, occlusion, lime or all."),
     ] = ALL,
     model: Annotated[
-        str | None, typer.Option("--model", metavar="ID", help="Model that is explained; default CXR_MODEL.")
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="ID",
+            help="Model that is explained; default CXR_MODEL. Of a study always the one that answered.",
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Write each map over the film there, as PNG.")
@@ -56,39 +92,94 @@ def explain(
 ) -> None:
     """Show where the model looked for one finding, by several methods, each with its time.
 
-    With --sanity a map must change when the network's weights are random; one that stays shows the film,
-    not what the model learned. Exit status: 0; 1 if a map did not change; 3 if the film was refused.
+    Of a film in a file, or of those of a study, as they hang there and by the model that answered them; that
+    needs the role of a clinician and stands in the audit trail. With --sanity a map must change when the
+    network's weights are random; one that stays shows the film, not what the model learned. Exit status: 0;
+    1 if a map did not change; 3 if a film was refused.
     """
+    with failures():
+        methods = _methods(method)
+        if path is not None and study is None:
+            subjects, left_out = _of_file(path, model, label)
+        elif study is not None and path is None:
+            if model is not None:
+                raise Invalid("a study is explained by the model that answered it: leave --model out")
+            subjects, left_out = _of_study(study, label, methods)
+        else:
+            raise Invalid("name one film's FILE, or a study by --study ID")
+        unchanged = False
+        for subject in subjects:
+            rows = _rows(subject, methods, sanity=sanity)
+            unchanged |= any(row.sanity is not None and not row.sanity.changed for row in rows)
+            if out is not None:
+                _write(rows, subject, out)
+            if as_json:
+                for row in rows:
+                    typer.echo(json.dumps(_record(row, subject), allow_nan=False))
+            else:
+                _print(rows, subject)
+    if left_out or unchanged:
+        raise typer.Exit(REFUSED_EXIT if left_out else FAILED_EXIT)
+
+
+def _of_file(path: Path, model: str | None, label: str | None) -> tuple[list[Subject], int]:
+    """Return the film of a file with its answer by a model, or how many were refused: one."""
     from datetime import UTC, datetime
 
     from cxr_core.batch import prepare_file
     from cxr_core.cli_decode import apart
-    from cxr_core.files import printable
     from cxr_core.pipeline import Film, answer
 
-    with failures():
-        methods = _methods(method)
-        if not path.is_file():
-            raise StoreError(f"{path}: cannot be read (no such file)")
-        kit = _kit(model)
-        with apart(settings.load(), pictures=True) as prepare:
-            film = prepare_file(path, kit, datetime.now(UTC), prepare)
-        (analysis,) = answer([film], kit)
-        if analysis.refusal is not None or not isinstance(film, Film):
-            why = analysis.refusal.message if analysis.refusal else ""
-            typer.echo(f"cxr: {printable(path.name)} was refused: {why}", err=True)
-            raise typer.Exit(REFUSED_EXIT)
-        label = label or _foremost(analysis)
-        rows = _rows(film, kit, label, methods, sanity=sanity)
-        if out is not None:
-            _write(rows, film, path, out)
-    if as_json:
-        for row in rows:
-            typer.echo(json.dumps(_record(row, path.name, kit), allow_nan=False))
-    else:
-        _print(rows, label, film, kit)
-    if any(row.sanity is not None and not row.sanity.changed for row in rows):
-        raise typer.Exit(1)
+    if not path.is_file():
+        raise StoreError(f"{path}: cannot be read (no such file)")
+    kit = _kit(model)
+    with apart(settings.load(), pictures=True) as prepare:
+        film = prepare_file(path, kit, datetime.now(UTC), prepare)
+    (analysis,) = answer([film], kit)
+    if analysis.refusal is not None or not isinstance(film, Film):
+        _say_refused(path.name, analysis)
+        return [], 1
+    return [Subject(film, kit, label or _foremost(analysis), path.name, path.stem)], 0
+
+
+def _of_study(study_id: str, label: str | None, methods: Sequence[Method]) -> tuple[list[Subject], int]:
+    """Return the answered films of a study, as they hang there, and how many there are none of."""
+    from datetime import UTC, datetime
+    from functools import cache
+
+    from cxr_core.cli_decode import apart
+    from cxr_core.cli_service import opened
+    from cxr_core.files import printable
+    from cxr_core.pipeline import Film
+    from cxr_core.worklist.explanations import manifest_of
+
+    kit_of = cache(_kit)
+    subjects, left_out = [], 0
+    with opened() as (service, actor), apart(service.settings, pictures=True) as prepare:
+        for each in service.study(actor, study_id).films:
+            said = each.analysis
+            if said is None or said.refusal is not None:
+                typer.echo(f"cxr: {printable(each.file)} has no answer to be explained", err=True)
+                left_out += 1
+                continue
+            chosen = label or _foremost(said)
+            wanted, *_ = [service.note_explained(actor, each.sha256, chosen, one) for one in methods]
+            kit = kit_of(manifest_of(service.settings, wanted).id)
+            raw = service.film_bytes(actor, each.sha256, audited=False)
+            film = prepare(raw, kit, now=datetime.now(UTC), correction=wanted.correction)
+            if not isinstance(film, Film):
+                _say_refused(each.file, film)
+                left_out += 1
+                continue
+            subjects.append(Subject(film, kit, chosen, each.file, study_id, study_id))
+    return subjects, left_out
+
+
+def _say_refused(file: str, analysis: Analysis) -> None:
+    from cxr_core.files import printable
+
+    why = analysis.refusal.message if analysis.refusal else ""
+    typer.echo(f"cxr: {printable(file)} was refused: {why}", err=True)
 
 
 def _methods(name: str) -> tuple[Method, ...]:
@@ -123,36 +214,38 @@ def _foremost(analysis: Analysis) -> str:
     return max(analysis.predictions or both, key=lambda each: each.probability / each.threshold).label
 
 
-def _rows(film: Film, kit: Kit, label: str, methods: tuple[Method, ...], *, sanity: bool) -> list[Row]:
+def _rows(subject: Subject, methods: Sequence[Method], *, sanity: bool) -> list[Row]:
     """Return what each method says; Grad-CAM is made in any case, to be compared with."""
     from cxr_core.inference import explainers, explainers_sanity
     from cxr_core.inference.explanation import Method
 
-    folder = settings.load().models_dir / kit.classifier.manifest.id
-    reference = explainers.explained(kit.classifier, film.array, label, Method.GRAD_CAM)
+    classifier, array, label = subject.kit.classifier, subject.film.array, subject.label
+    folder = settings.load().models_dir / classifier.manifest.id
+    reference = explainers.explained(classifier, array, label, Method.GRAD_CAM)
     rows = []
     with progress() as bar:
         task = bar.add_task("explain", total=len(methods))
         for method in methods:
-            made = explainers.explained(kit.classifier, film.array, label, method)
+            made = explainers.explained(classifier, array, label, method)
             agreement = explainers_sanity.correlation(
                 explainers_sanity.drawn(reference.heatmap), explainers_sanity.drawn(made.heatmap)
             )
-            checked = explainers_sanity.check(kit.classifier, folder, film.array, made) if sanity else None
+            checked = explainers_sanity.check(classifier, folder, array, made) if sanity else None
             rows.append(Row(made, agreement, checked))
             bar.advance(task)
     return rows
 
 
-def _record(row: Row, file: str, kit: Kit) -> dict[str, Any]:
+def _record(row: Row, subject: Subject) -> dict[str, Any]:
     from cxr_core.imaging.overlay import peak_of
     from cxr_core.inference.explain import NoRegion
     from cxr_core.reports.regions import region_of
 
     made, region = row.made, region_of(row.made.heatmap)
-    record: dict[str, Any] = {
-        "file": file,
-        "model": kit.versions.model,
+    record: dict[str, Any] = {"study": subject.study} if subject.study else {}
+    record |= {
+        "file": subject.file,
+        "model": subject.kit.versions.model,
         "label": made.label,
         "method": made.method.value,
         "ms": round(made.ms, 1),
@@ -174,17 +267,18 @@ def _record(row: Row, file: str, kit: Kit) -> dict[str, Any]:
     return record
 
 
-def _write(rows: list[Row], film: Film, path: Path, out: Path) -> None:
+def _write(rows: list[Row], subject: Subject, out: Path) -> None:
     """Write each map over the film; a map without region is the film alone."""
     from cxr_core.imaging.overlay import blend, grey, png
     from cxr_core.inference.explain import NoRegion
     from cxr_core.reports.regions import region_of
 
-    picture = grey(film.radiograph.pixels, 1024)
+    radiograph = subject.film.radiograph
+    picture = grey(radiograph.pixels, 1024)
     for row in rows:
         region = region_of(row.made.heatmap)
         shown = picture if isinstance(region, NoRegion) else blend(picture, region, 0.6)
-        name = f"{path.stem}-{film.radiograph.sha256[:8]}-{row.made.label}-{row.made.method}.png"
+        name = f"{subject.stem}-{radiograph.sha256[:8]}-{row.made.label}-{row.made.method}.png"
         try:
             out.mkdir(parents=True, exist_ok=True)
             (out / name).write_bytes(png(shown))
@@ -192,19 +286,22 @@ def _write(rows: list[Row], film: Film, path: Path, out: Path) -> None:
             raise StoreError(f"{out}: cannot be written to ({exc.strerror})") from exc
 
 
-def _print(rows: list[Row], label: str, film: Film, kit: Kit) -> None:
+def _print(rows: list[Row], subject: Subject) -> None:
     from rich.console import Console
     from rich.table import Column, Table
+    from rich.text import Text
 
+    from cxr_core.files import printable
     from cxr_core.inference.explanation import NAMES
 
     right = [Column(name, justify="right") for name in ("time", "films", "peak at x, y", "like Grad-CAM")]
     asked = any(row.sanity is not None for row in rows)
     last = ["random weights"] if asked else []
-    title = f"{label}, {kit.versions.model}"
+    film = f"{printable(subject.file)}: " if subject.study else ""
+    title = Text(f"{film}{subject.label}, {subject.kit.versions.model}")
     table = Table("method", *right, *last, title=title, title_justify="left")
     for row in rows:
-        record = _record(row, "", kit)
+        record = _record(row, subject)
         peak = "{:.2f}, {:.2f}".format(*record["peak"]) if "peak" in record else "no region"
         seconds = f"{row.made.ms / 1e3:.2f} s"
         cells = (NAMES[row.made.method], seconds, str(row.made.films), peak, f"{row.agreement:.2f}")

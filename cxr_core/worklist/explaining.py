@@ -13,7 +13,6 @@ from time import monotonic
 import numpy as np
 
 from cxr_core.errors import Busy, CxrError, DecoderDied, ModelError
-from cxr_core.inference.manifest import read_manifest
 from cxr_core.logs import Log
 from cxr_core.pipeline import Film
 from cxr_core.settings import PREFIX, ROOT
@@ -22,7 +21,6 @@ from cxr_core.worklist.decoder import DecoderPool
 from cxr_core.worklist.disk import refusals
 from cxr_core.worklist.explainer_child import MEMORY_EXIT, MODEL_EXIT
 from cxr_core.worklist.explanations import Wanted
-from cxr_core.worklist.model_in_force import manifest_sha256
 from cxr_core.worklist.service import Service
 
 LOOK_S = 0.5
@@ -106,15 +104,9 @@ class Explaining:
     def _made(self, wanted: Wanted) -> tuple[bytes, str]:
         """Return the packed explanation or a code; neither where it was broken off."""
         settings = self._service.settings
-        folder = settings.models_dir / wanted.model.split(" ")[0]
         try:
-            manifest = read_manifest(folder)
-            lies_there = manifest_sha256(settings, folder.name)
+            manifest = explanations.manifest_of(settings, wanted)
         except ModelError:
-            return b"", MODEL
-        if f"{manifest.id} {manifest.version}" != wanted.model:
-            return b"", MODEL
-        if wanted.sha256_of_model not in ("", lies_there):  # another model under the same name
             return b"", MODEL
         try:
             raw = self._service.blobs.get(wanted.sha256)
@@ -126,7 +118,8 @@ class Explaining:
             return b"", FILM
         if not isinstance(film, Film):
             return b"", FILM
-        words = (str(folder.resolve()), str(settings.threads), wanted.label, wanted.method.value)
+        folder = (settings.models_dir / manifest.id).resolve()
+        words = (str(folder), str(settings.threads), wanted.label, wanted.method.value)
         # A file without name, where films lie anyway: a pipe would be full before the child reads.
         with refusals("the film to be explained"), TemporaryFile(dir=settings.home) as given:
             np.save(given, film.array, allow_pickle=False)

@@ -20,12 +20,14 @@ from cxr_core.access import Actor
 from cxr_core.domain import AS_SENT, Correction, Prediction
 from cxr_core.errors import Invalid, ModelError, Unknown
 from cxr_core.inference.explanation import Method, unpack
+from cxr_core.inference.manifest import Manifest, read_manifest
 from cxr_core.worklist import audit, codec, model_in_force, queue
 from cxr_core.worklist.inserts import insert_missing
 from cxr_core.worklist.schema import ExplanationRow, ImageRow, ResultRow
 from cxr_core.worklist.values import ImageStatus
 
 if TYPE_CHECKING:
+    from cxr_core.settings import Settings
     from cxr_core.worklist.service import Service
 
 GIVEN_UP = timedelta(minutes=15)
@@ -105,9 +107,7 @@ def ask(service: Service, actor: Actor, sha256: str, label: str, method: Method)
     """
     now = service.clock()
     with service.database.write() as session:
-        image, result = _answered(session, sha256)
-        if label not in _labels(image, result):
-            raise Invalid("the model said nothing of this finding, so there is nothing to explain")
+        image, result = _answered(session, sha256, label)
         wanted = {"sha256": sha256, "label": label, "method": method.value, "model": result.model}
         wanted |= {"correction": result.correction}
         new = {"study_id": image.study_id, "status": Progress.QUEUED.value, "error": ""}
@@ -117,10 +117,32 @@ def ask(service: Service, actor: Actor, sha256: str, label: str, method: Method)
             if _shown(row).progress is not Progress.FAILED:
                 return
             row.status, row.error, row.asked_by, row.asked_utc = Progress.QUEUED, "", actor.name, now
-        detail = {"film": sha256, "finding": label, "method": method.value, "model": result.model}
-        audit.append(
-            session, at=now, actor=actor.name, event="explain", subject=image.study_id, detail=detail
-        )
+        _audit(session, actor, image, result, (label, method), now)
+
+
+def note(service: Service, actor: Actor, sha256: str, label: str, method: Method) -> Wanted:
+    """Note that somebody explains a film's answer without a worker, and return what that takes; as `ask`."""
+    with service.database.write() as session:
+        image, result = _answered(session, sha256, label)
+        _audit(session, actor, image, result, (label, method), service.clock())
+        known = model_in_force.known_sha256(session, result.model)
+        return Wanted(0, sha256, label, method, result.model, known, Correction.of(result.correction))
+
+
+def manifest_of(settings: Settings, wanted: Wanted) -> Manifest:
+    """Return the manifest of the model that answered.
+
+    Raises:
+        ModelError: it is not here any more, or another one lies in its folder.
+    """
+    model_id = wanted.model.split(" ")[0]
+    manifest = read_manifest(settings.models_dir / model_id)
+    lies_there = model_in_force.manifest_sha256(settings, model_id)
+    if f"{manifest.id} {manifest.version}" != wanted.model or (
+        wanted.sha256_of_model not in ("", lies_there)  # another model under the same name
+    ):
+        raise ModelError(f"{wanted.model} answered, and it is not here any more, or is another one now")
+    return manifest
 
 
 def of_film(service: Service, sha256: str) -> tuple[ExplanationView, ...]:
@@ -146,14 +168,29 @@ def of_film(service: Service, sha256: str) -> tuple[ExplanationView, ...]:
         return tuple(_shown(row) for row in session.scalars(query))
 
 
-def _answered(session: Session, sha256: str) -> tuple[ImageRow, ResultRow]:
+def _answered(session: Session, sha256: str, label: str) -> tuple[ImageRow, ResultRow]:
     image = session.get(ImageRow, sha256)
     if image is None:
         raise Unknown("there is no such film")
     result = session.get(ResultRow, image.result_id) if image.result_id else None
     if result is None or image.status == ImageStatus.CONFLICT:
         raise Invalid("the model has not answered this film, so there is nothing to explain")
+    if label not in _labels(image, result):
+        raise Invalid("the model said nothing of this finding, so there is nothing to explain")
     return image, result
+
+
+def _audit(
+    session: Session,
+    actor: Actor,
+    image: ImageRow,
+    result: ResultRow,
+    wanted: tuple[str, Method],
+    now: datetime,
+) -> None:
+    label, method = wanted
+    detail = {"film": image.sha256, "finding": label, "method": method.value, "model": result.model}
+    audit.append(session, at=now, actor=actor.name, event="explain", subject=image.study_id, detail=detail)
 
 
 def _labels(image: ImageRow, result: ResultRow) -> list[str]:

@@ -755,6 +755,16 @@ class Service:
         actor = self.check(actor, Action.EXPLAIN)
         explanations.ask(self, actor, sha256, label, method)
 
+    def note_explained(self, actor: Actor, sha256: str, label: str, method: Method) -> explanations.Wanted:
+        """Note that the actor explains a film without a worker; return by which model, and how it hangs.
+
+        Raises:
+            Unknown: there is no such film.
+            Invalid: the model said nothing of this finding on it.
+        """
+        actor = self.check(actor, Action.EXPLAIN)
+        return explanations.note(self, actor, sha256, label, method)
+
     def explanations(self, actor: Actor, sha256: str) -> tuple[explanations.ExplanationView, ...]:
         """Return what was asked for of a film's present answer, done or not; raises Unknown for no film."""
         self.check(actor, Action.VIEW_STUDY, look=True)

@@ -392,6 +392,9 @@ CALLS: dict[str, Call] = {
     "note": Call(A.NOTE, lambda s, a, w: s.note(a, w.study(), 2, "text"), ("note",)),
     "undo": Call(A.UNDO, _undo, ("undo",)),
     "explain": Call(A.EXPLAIN, lambda s, a, w: s.explain(a, w.film(), "Mass", Method.LIME), ("explain",)),
+    "note_explained": Call(
+        A.EXPLAIN, lambda s, a, w: s.note_explained(a, w.film(), "Mass", Method.LIME), ("explain",)
+    ),
     "explanations": Call(A.VIEW_STUDY, lambda s, a, w: s.explanations(a, w.film())),
     "reanalyse": Call(A.REANALYSE, lambda s, a, w: s.reanalyse(a, [w.former()], None), ("reanalyse",)),
     "retry": Call(A.RETRY, lambda s, a, w: s.retry(a, w.dead()), ("retry",)),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cxr_core import settings
-from cxr_core.cli_models import failures
+from cxr_core.cli_models import failures, name_problems
 from cxr_core.cli_service import refuse_in_force
 
 Version = Annotated[str, typer.Option(help="Version of the model, as its card and every result name it.")]
@@ -68,6 +68,7 @@ def export(
             test=not no_test,
             baseline=baseline,
             licence=licence,
+            tell=name_problems,
         )
         made = export_run(job)
     typer.echo(f"{made.name} {version}: sound, in {made}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,10 +14,13 @@ from cxr_core.errors import CxrError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from cxr_core.data.index import Problem
     from cxr_core.inference.manifest import Manifest
 
 FAILED_EXIT = 1
 REFUSED_EXIT = 3
+SAID = 10
+"""Problems of a kind that are named one by one."""
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="What models there are, and whether to trust them."
@@ -42,6 +45,16 @@ def progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def name_problems(problems: Sequence[Problem]) -> None:
+    """Name what was found, kind by kind, a few of each."""
+    for code in dict.fromkeys(each.code for each in problems):
+        kind = [each for each in problems if each.code == code]
+        for problem in kind[:SAID]:
+            typer.echo(f"{code}: {problem.where}: {problem.message}", err=True)
+        if len(kind) > SAID:
+            typer.echo(f"{code}: and {len(kind) - SAID} more; cxr data check names them all", err=True)
 
 
 @app.command("show")

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from cxr_core import settings
-from cxr_core.cli_models import failures
+from cxr_core.cli_models import failures, name_problems
 
 if TYPE_CHECKING:
-    from cxr_core.data.index import Index, Problem
+    from cxr_core.data.index import Index
     from cxr_core.training.ablate import Ablated
     from cxr_core.training.recipes import TrainingRecipe
     from cxr_core.training.run import Machine
     from cxr_core.training.sampling import FilmSet
     from cxr_core.training.starts import Places
-
-SAID = 10
-"""Problems of a kind that are named one by one."""
 
 
 def train(
@@ -70,7 +66,7 @@ def train(
         if anew and member >= 0:
             start_anew(folder, member)
         asked = parse_recipe(recipe.read_text(encoding="utf-8"), recipe.name).labels
-        _say([each for each in index.problems if each.code != "rare_label" or each.where in asked])
+        name_problems([each for each in index.problems if each.code != "rare_label" or each.where in asked])
         if followed.not_for_export:
             typer.echo(f"note: {followed.not_for_export}", err=True)
         if followed.fit.loss is Loss.VICREG and (overfit or ablate):
@@ -81,23 +77,13 @@ def train(
         if overfit:
             _overfit(followed, index.of("train"), overfit, places)
         films, val, lost = prepare.films_of(followed, index, runs)
-        _say(lost)
+        name_problems(lost)
         typer.echo(f"{followed.name}: {len(films)} films to learn from, {len(val)} to judge by", err=True)
         machine = Machine(workers=workers, bar=_terminal())
         if ablate:
             _ablate(followed, films, val, folder, places, machine)
         else:
             _train(followed, member, films, val, folder, places, machine)
-
-
-def _say(problems: Sequence[Problem]) -> None:
-    """Name what was found, kind by kind, a few of each."""
-    for code in dict.fromkeys(each.code for each in problems):
-        kind = [each for each in problems if each.code == code]
-        for problem in kind[:SAID]:
-            typer.echo(f"{code}: {problem.where}: {problem.message}", err=True)
-        if len(kind) > SAID:
-            typer.echo(f"{code}: and {len(kind) - SAID} more; cxr data check names them all", err=True)
 
 
 def _started_by_another() -> bool:
@@ -137,7 +123,7 @@ def _overfit(recipe: TrainingRecipe, train: Index, count: int, places: Places) -
 
     few = train.where(handful(train.truth(recipe.labels), count))
     films, lost = film_set(recipe, few, places.runs / CACHE)
-    _say(lost)
+    name_problems(lost)
     verdict = learn_by_heart(recipe, films, places)
     typer.echo(verdict.sentence)
     raise typer.Exit(0 if verdict.learned else 1)

@@ -130,7 +130,8 @@ def write_table(
         writer.writerow(["what", "films", "epochs", f"val_{recipe.fit.judged_by}", "minutes", "meaning"])
         if figure is not None:
             whole = [true_run["films"], true_run["epochs"], f"{figure:.4f}", true_run["minutes"]]
-            writer.writerow(["the run itself", *whole, "full training"])
+            itself = "the run itself" if len(recipe.members) == 1 else "member 0 of the run"
+            writer.writerow([itself, *whole, "full training"])
         for line in lines:
             row = [line.what, line.films, line.epochs, f"{line.judged:.4f}", line.minutes, line.meaning]
             writer.writerow(row)

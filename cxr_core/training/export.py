@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cxr_core.data.index import Index
+from cxr_core.data.index import Index, Problem
 from cxr_core.data.read_nih import ABOUT as NIH
 from cxr_core.data.readers import read
 from cxr_core.data.selection import choose
@@ -68,6 +69,7 @@ class Job:
         test: also look at the test list.
         baseline: another model's answers on val, to compare with on the card.
         licence: of the weights.
+        tell: is given the films of val and test that cannot be read.
     """
 
     run: Path
@@ -79,6 +81,7 @@ class Job:
     test: bool = True
     baseline: Path | None = None
     licence: str = "Apache-2.0"
+    tell: Callable[[Sequence[Problem]], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +205,7 @@ def _scored(
     found = {"val": val}
     if job.test:
         found["test"] = score(answering, recipe, index.of("test"), job.cache, "test")
+    job.tell([problem for each in found.values() for problem in each.left_out])
     return found, unseen
 
 
@@ -270,7 +274,9 @@ def _write(
             fitted.calibration.probability(each.logits),
         )
         tables.write(folder, split, recipe.labels, answers)
-    manifest = _manifest(folder, job, recipe, network, index, fitted)
+    parts = {"train": index.of("train")} | {split: each.index for split, each in scored.items()}
+    sizes = {split: m.SplitSize(len(films), films.patients) for split, films in parts.items()}
+    manifest = _manifest(folder, job, recipe, network, index, fitted, sizes)
     figures = figures_of(folder, manifest, job.policy, baseline=job.baseline)
     evaluation = figures.evaluation | {
         "epochs": float(max(each["epochs"] for each in facts)),
@@ -289,11 +295,16 @@ def self_test(folder: Path, side: int) -> m.SelfTest:
 
 
 def _manifest(
-    folder: Path, job: Job, recipe: TrainingRecipe, network: served.Served, index: Index, fitted: Fitted
+    folder: Path,
+    job: Job,
+    recipe: TrainingRecipe,
+    network: served.Served,
+    index: Index,
+    fitted: Fitted,
+    sizes: dict[str, m.SplitSize],
 ) -> m.Manifest:
     """Return the manifest, its files and figures still to come."""
     side, own = recipe.preprocessing.network_px, registry.sha256_of(folder / registry.NETWORK)
-    splits = ("train", "val", *(("test",) if job.test else ()))
     return m.Manifest(
         model=m.Model(
             id=folder.name,
@@ -335,14 +346,10 @@ def _manifest(
             url=index.url,
             attribution=index.attribution,
             licence=index.licence,
-            split={name: _size(index.of(name)) for name in splits},
+            split=sizes,
             known_within=within_of(recipe, index),
         ),
         self_test=self_test(folder, side),
         files={},
         evaluation={},
     )
-
-
-def _size(index: Index) -> m.SplitSize:
-    return m.SplitSize(len(index), index.patients)

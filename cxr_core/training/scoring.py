@@ -15,7 +15,7 @@ from rich.progress import track
 from torch import nn
 
 from cxr_core.data.cache import network_inputs
-from cxr_core.data.index import Index
+from cxr_core.data.index import Index, Problem
 from cxr_core.data.splits import fold_of
 from cxr_core.domain import ABNORMAL
 from cxr_core.errors import DataError, ModelError
@@ -37,11 +37,13 @@ class Scored:
         index: its films.
         logits: (N, M, L) of every member; of out-of-fold films the mean over their own members, M = 1.
         inputs: (N, 1, S, S) as the network sees them.
+        left_out: films that cannot be read.
     """
 
     index: Index
     logits: Floats
     inputs: NDArray[np.float32]
+    left_out: tuple[Problem, ...] = ()
 
 
 def score(
@@ -56,7 +58,7 @@ def score(
         raise DataError(f"{index.name}: no film in {name}, so nothing can be fitted or measured there")
     known, inputs = network_inputs(index, recipe.preprocessing, cache)
     logits = [head_logits(member, pool(member, inputs)) for member in _shown(members, f"scoring {name}")]
-    return Scored(known, np.stack(logits, axis=1), inputs)
+    return Scored(known, np.stack(logits, axis=1), inputs, known.problems[len(index.problems) :])
 
 
 def held_out(recipe: TrainingRecipe, index: Index) -> NDArray[np.bool_]:

@@ -12,7 +12,7 @@ import torch
 from numpy.testing import assert_allclose
 from safetensors.torch import save_file
 
-from cxr_core.data.index import Index
+from cxr_core.data.index import Index, Problem
 from cxr_core.data.read_nih import ABOUT as NIH
 from cxr_core.errors import ModelError, RecipeError
 from cxr_core.evaluation import report
@@ -283,6 +283,22 @@ def test_a_newer_version_takes_the_place_of_the_older_and_without_test_the_list_
     assert "test" not in manifest.data.split
     assert not any("test" in name for name in (*manifest.files, *manifest.evaluation))
     assert "The test list has not been looked at." in (folder / "card.md").read_text(encoding="utf-8")
+
+
+def test_films_of_val_and_test_that_cannot_be_read_are_named_and_not_counted(data, tmp_path):
+    films = tmp_path / "films"
+    shutil.copytree(data, films)
+    for number in (130, 239):
+        (films / f"film{number}.png").write_bytes(b"no film")
+    told: list[Problem] = []
+    folder = export_run(job(make_run(tmp_path / "runs"), films, tmp_path, tell=told.extend))
+    assert [(each.code, each.where) for each in told] == [
+        ("unreadable_film", "film130.png"),
+        ("unreadable_film", "film239.png"),
+    ]
+    sizes = registry.verify(folder).data.split
+    assert (sizes["val"].films, sizes["test"].films) == (59, 59)
+    assert "val 59 films, test 59 films" in (folder / "card.md").read_text(encoding="utf-8")
 
 
 def test_another_network_does_not_take_the_place_of_one_of_the_same_version(data, tmp_path):

@@ -99,6 +99,17 @@ def test_ablation_tells_a_label_inside_the_ellipse_from_chance(tmp_path, monkeyp
         assert [row["what"] for row in csv.DictReader(file)] == list(judged)
 
 
+@pytest.mark.parametrize(("members", "name"), [(1, "the run itself"), (2, "member 0 of the run")])
+def test_the_full_training_stands_first_by_what_was_trained(tmp_path, members, name):
+    recipe = made_recipe()
+    recipe = replace(recipe, members=recipe.members * members)
+    told = {"finished": True, "films": 9, "epochs": 2, "minutes": 0.1, f"val_{recipe.fit.judged_by}": 0.7}
+    ablating.write_table(tmp_path / "table.csv", recipe, [], told)
+    with (tmp_path / "table.csv").open() as file:
+        (row,) = csv.reader(list(file)[1:])
+    assert row == [name, "9", "2", "0.7000", "0.1", "full training"]
+
+
 @pytest.fixture
 def trained(monkeypatch):
     """Of each short run that was asked for, whether it had been finished before."""

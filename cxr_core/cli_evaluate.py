@@ -226,27 +226,26 @@ def _say(what: dict[str, Any] | Table) -> None:
 def _figures(found: Evaluation) -> Table:
     from rich.table import Column, Table
 
+    from cxr_core.evaluation.metrics import NAIVE_AUC
+
     title = (
         f"{found.model} on {found.split} of {found.data}: {found.n:,} films of {found.patients:,} patients"
     )
     table = Table(Column("", no_wrap=True), "with it", *RATES, "ECE", title=title, caption=_caption(found))
     rows = dict(found.findings) | ({} if found.abnormal is None else {"abnormal": found.abnormal})
     for label, each in rows.items():
-        naive = {"ap": each.n_pos / each.n if each.n else None, "error": each.naive_error}
+        naive = {"auc": NAIVE_AUC, "ap": each.naive_ap, "error": each.naive_error}
         rates = [_cell(getattr(each, rate), naive=naive.get(rate)) for rate in RATES]
         cells = rates if each.auc else [each.reason]
         padding = [""] * (len(RATES) - len(cells))
         calibration = "" if each.ece is None else f"{each.ece:.3f}"
         table.add_row(label.replace("_", " "), f"{each.n_pos:,} of {each.n:,}", *cells, *padding, calibration)
     table.add_section()
-    for name, average in (
-        ("micro", found.micro),
-        ("macro", found.macro),
-        ("macro with Hernia", found.macro_with_hernia),
-    ):
-        if average is not None:
-            count = f"{len(average.findings)} findings"
-            table.add_row(name, count, _cell(average.auc), _cell(average.ap))
+    macros = {"macro": found.macro, "macro with Hernia": found.macro_with_hernia}
+    averages = {name: (each, found.naive_macro_ap(each)) for name, each in macros.items() if each is not None}
+    for name, (average, naive_ap) in {"micro": (found.micro, found.naive_micro_ap), **averages}.items():
+        areas = _cell(average.auc, naive=NAIVE_AUC), _cell(average.ap, naive=naive_ap)
+        table.add_row(name, f"{len(average.findings)} findings", *areas)
     return table
 
 
@@ -275,8 +274,11 @@ def _states(found: Doubt) -> Table:
 def _beside(found: reference.Comparison) -> Table:
     from rich.table import Table
 
+    from cxr_core.evaluation.metrics import NAIVE_AUC
+
     title = f"Beside the re-trained CheXNet on the same {found.films:,} films of {found.patients:,} patients"
-    table = Table("", "with it", "AUC", "reference", "difference", title=title, caption=_PAIRED)
+    caption = f"{_PAIRED}. The naive model has {NAIVE_AUC:.3f} on each"
+    table = Table("", "with it", "AUC", "reference", "difference", title=title, caption=caption)
     mean = {} if found.mean is None else {f"mean of {len(found.averaged)}": found.mean}
     for label, each in {**found.pairs, **mean}.items():
         cells = _cell(each.ours), _cell(each.theirs), _cell(each.difference, sign=True)

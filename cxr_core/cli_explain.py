@@ -15,10 +15,13 @@ from cxr_core.cli_models import FAILED_EXIT, REFUSED_EXIT, failures, progress
 from cxr_core.errors import Invalid, StoreError
 
 if TYPE_CHECKING:
+    from cxr_core.batch import Prepare
     from cxr_core.domain import Analysis
     from cxr_core.inference.explainers_sanity import Sanity
     from cxr_core.inference.explanation import Explanation, Method
     from cxr_core.pipeline import Film, Kit
+    from cxr_core.worklist.explanations import Wanted
+    from cxr_core.worklist.values import FilmView
 
 ALL = "all"
 
@@ -95,7 +98,7 @@ def explain(
     Of a film in a file, or of those of a study, as they hang there and by the model that answered them; that
     needs the role of a clinician and stands in the audit trail. With --sanity a map must change when the
     network's weights are random; one that stays shows the film, not what the model learned. Exit status: 0;
-    1 if a map did not change; 3 if a film was refused.
+    1 if a map did not change; 3, whatever the maps, if a film was refused or could not be explained.
     """
     with failures():
         methods = _methods(method)
@@ -104,7 +107,7 @@ def explain(
         elif study is not None and path is None:
             if model is not None:
                 raise Invalid("a study is explained by the model that answered it: leave --model out")
-            subjects, left_out = _of_study(study, label, methods)
+            subjects, left_out = _of_study(study, label, methods, taken=out is not None)
         else:
             raise Invalid("name one film's FILE, or a study by --study ID")
         unchanged = False
@@ -137,49 +140,88 @@ def _of_file(path: Path, model: str | None, label: str | None) -> tuple[list[Sub
         film = prepare_file(path, kit, datetime.now(UTC), prepare)
     (analysis,) = answer([film], kit)
     if analysis.refusal is not None or not isinstance(film, Film):
-        _say_refused(path.name, analysis)
+        _say(f"{path.name} {_refusal(analysis)}")
         return [], 1
     return [Subject(film, kit, label or _foremost(analysis), path.name, path.stem)], 0
 
 
-def _of_study(study_id: str, label: str | None, methods: Sequence[Method]) -> tuple[list[Subject], int]:
-    """Return the answered films of a study, as they hang there, and how many there are none of."""
-    from datetime import UTC, datetime
+def _of_study(
+    study_id: str, label: str | None, methods: Sequence[Method], *, taken: bool
+) -> tuple[list[Subject], int]:
+    """Return the answered films of a study, as they hang there, and how many cannot be explained.
+
+    What is explained is noted for the audit trail, and where pictures are `taken` away that too.
+    """
     from functools import cache
 
+    from cxr_core.access import Action
     from cxr_core.cli_decode import apart
     from cxr_core.cli_service import opened
-    from cxr_core.files import printable
-    from cxr_core.pipeline import Film
-    from cxr_core.worklist.explanations import manifest_of
+    from cxr_core.errors import CxrError
 
     kit_of = cache(_kit)
     subjects, left_out = [], 0
     with opened() as (service, actor), apart(service.settings, pictures=True) as prepare:
-        for each in service.study(actor, study_id).films:
-            said = each.analysis
-            if said is None or said.refusal is not None:
-                typer.echo(f"cxr: {printable(each.file)} has no answer to be explained", err=True)
+        service.check(actor, Action.EXPLAIN)
+        for view in service.study(actor, study_id).films:
+            try:
+                analysis = _answer_of(view)
+                wanted = service.to_explain(actor, view.sha256, label or _foremost(analysis), methods)
+                kit = kit_of(wanted[0].model.split(" ")[0])
+                raw = service.film_bytes(actor, view.sha256, audited=False)
+                film = _prepared(raw, kit, wanted[0], prepare)
+                service.note_explained(actor, wanted)
+                if taken:
+                    service.note_download(actor, view.sha256, "png")
+            except CxrError as error:
+                _say(f"{view.file}: {error}")
                 left_out += 1
                 continue
-            chosen = label or _foremost(said)
-            wanted, *_ = [service.note_explained(actor, each.sha256, chosen, one) for one in methods]
-            kit = kit_of(manifest_of(service.settings, wanted).id)
-            raw = service.film_bytes(actor, each.sha256, audited=False)
-            film = prepare(raw, kit, now=datetime.now(UTC), correction=wanted.correction)
-            if not isinstance(film, Film):
-                _say_refused(each.file, film)
-                left_out += 1
-                continue
-            subjects.append(Subject(film, kit, chosen, each.file, study_id, study_id))
+            subjects.append(Subject(film, kit, wanted[0].label, view.file, study_id, study_id))
     return subjects, left_out
 
 
-def _say_refused(file: str, analysis: Analysis) -> None:
+def _answer_of(view: FilmView) -> Analysis:
+    """Return what was said of a film as it hangs now.
+
+    Raises:
+        Invalid: nothing was, or it was refused, or the answer is of the film as it hung before.
+    """
+    if view.notice is not None:
+        raise Invalid(view.notice.message)
+    if view.analysis is None:
+        raise Invalid("it waits for its answer")
+    if view.corrects:
+        raise Invalid("it waits for its answer as it hangs now")
+    if view.analysis.refusal is not None:
+        raise Invalid(_refusal(view.analysis))
+    return view.analysis
+
+
+def _prepared(raw: bytes, kit: Kit, wanted: Wanted, prepare: Prepare) -> Film:
+    """Return a film as it hung when it was answered.
+
+    Raises:
+        Invalid: it is refused now.
+    """
+    from datetime import UTC, datetime
+
+    from cxr_core.pipeline import Film
+
+    film = prepare(raw, kit, now=datetime.now(UTC), correction=wanted.correction)
+    if not isinstance(film, Film):
+        raise Invalid(_refusal(film))
+    return film
+
+
+def _refusal(analysis: Analysis) -> str:
+    return f"was refused: {analysis.refusal.message if analysis.refusal else ''}"
+
+
+def _say(why: str) -> None:
     from cxr_core.files import printable
 
-    why = analysis.refusal.message if analysis.refusal else ""
-    typer.echo(f"cxr: {printable(file)} was refused: {why}", err=True)
+    typer.echo(f"cxr: {printable(why)}", err=True)
 
 
 def _methods(name: str) -> tuple[Method, ...]:

@@ -127,8 +127,8 @@ def test_what_has_no_threshold_is_measured_without_one(models, films):
     assert None not in (effusion.auc, effusion.ap, effusion.brier, mass.auc, mass.sensitivity)
     table = run("tiny", "--data", str(films), "--split", "test")
     assert table.exit_code == 0, table.output
-    assert table.stdout.count("naive 0.500") == 3, (
-        "both labels' average precision, the error of the one called"
+    assert table.stdout.count("naive 0.500") == 9, (
+        "areas of both labels, micro and macro, and the error of the one called"
     )
 
 

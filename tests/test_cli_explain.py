@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -19,18 +21,23 @@ from typer.testing import CliRunner, Result
 from cxr_core import settings
 from cxr_core.access import Actor, Role
 from cxr_core.cli import app
+from cxr_core.errors import Changed
 from cxr_core.imaging.gate import CORRECTIONS
 from cxr_core.inference import explainers_sanity
 from cxr_core.inference.explanation import NAMES, Method
+from cxr_core.inference.manifest import read_manifest
 from cxr_core.worklist.schema import ResultRow
 from cxr_core.worklist.service import Service, open_service
 from cxr_core.worklist.trail import Search
 from cxr_core.worklist.values import INTERACTIVE, Incoming, Receipt, Source
 from cxr_core.worklist.worker import run as run_worker
 from tests.films import SIDE, blobs, png
+from tests.imaging.dicom_files import as_bytes, dataset
+from tests.inference.tiny import rewrite
 
 ANN = Actor("Dr Ann", Role.CLINICIAN)
 LEAD = Actor("Lea", Role.LEAD)
+NAME = "Doe^Jane\n.png"
 
 
 @pytest.fixture
@@ -145,68 +152,122 @@ def service(cxr) -> Iterator[Service]:
         yield opened
 
 
-def submitted(service: Service, pixels: np.ndarray) -> Receipt:
-    """Hand a film in and have everything answered that waits."""
-    stream = BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, "PNG")
-    receipt = service.submit(
-        ANN, Incoming("Doe^Jane\n.png", stream.getvalue()), source=Source.CLI, priority=INTERACTIVE
-    )
+def handed(service: Service, *films: bytes) -> Receipt:
+    """Hand films in, DICOM of one study together, and have everything answered that waits."""
+    receipts = [
+        service.submit(ANN, Incoming(NAME, raw), source=Source.CLI, priority=INTERACTIVE) for raw in films
+    ]
     worked(service)
-    return receipt
+    return receipts[-1]
 
 
 def worked(service: Service) -> None:
     run_worker(service.settings, once=True, stop=threading.Event())
 
 
-def audited(service: Service) -> list[tuple[str, str]]:
-    links = service.search_audit(LEAD, Search(event="explain")).links
+def audited(service: Service, event: str = "explain") -> list[tuple[str, str]]:
+    links = service.search_audit(LEAD, Search(event=event)).links
     return [(link.actor, link.subject) for link in links]
+
+
+def as_png(pixels: np.ndarray) -> bytes:
+    stream = BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def lines(result: Result) -> list[dict]:
+    assert result.exit_code == 0, result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def test_a_film_of_a_study_is_explained_as_it_hangs_and_that_is_audited(cxr, service, tmp_path):
     upright = np.asarray(blobs(7))[:, 20:]
-    receipt = submitted(service, np.rot90(upright, 2))
+    receipt = handed(service, as_png(np.rot90(upright, 2)))
     study_id = receipt.study_id
     refused = cxr("--study", study_id, "--method", "grad_cam")
     assert refused.exit_code == 3
-    assert "Doe^Jane\\n.png has no answer to be explained" in refused.stderr
-    assert audited(service) == []
+    assert "Doe^Jane\\n.png: was refused: " in refused.stderr
     service.correct(ANN, receipt.sha256, CORRECTIONS["upside_down"], service.version(ANN, study_id))
+    waits = cxr("--study", study_id, "--method", "grad_cam")
+    assert waits.exit_code == 3
+    assert "waits for its answer as it hangs now" in waits.stderr
+    assert audited(service) == []
     worked(service)
-    result = cxr("--study", study_id, "--label", "Mass", "--json", "--out", tmp_path / "maps")
-    assert result.exit_code == 0, result.stderr
-    records = [json.loads(line) for line in result.stdout.splitlines()]
+    records = lines(cxr("--study", study_id, "--label", "Mass", "--json"))
     assert [record["method"] for record in records] == [method.value for method in Method]
     assert {record["study"] for record in records} == {study_id}
-    assert audited(service) == [(settings.load().local_user, study_id)] * 4
+    me = settings.load().local_user
+    assert audited(service) == [(me, study_id)] * 4
+    assert audited(service, "export") == [], "nothing was taken away"
+    assert cxr("--study", study_id, "--method", "grad_cam", "--out", tmp_path / "maps").exit_code == 0
     assert all(path.name.startswith(f"{study_id}-") for path in (tmp_path / "maps").iterdir())
-    Image.fromarray(np.ascontiguousarray(upright)).save(tmp_path / "up.png")
-    same = [
-        json.loads(line) for line in cxr(tmp_path / "up.png", "--label", "Mass", "--json").stdout.splitlines()
-    ]
-    for ours, theirs in zip(records, same, strict=True):
+    assert audited(service, "export") == [(me, study_id)]
+    (tmp_path / "up.png").write_bytes(as_png(upright))
+    for ours, theirs in zip(
+        records, lines(cxr(tmp_path / "up.png", "--label", "Mass", "--json")), strict=True
+    ):
         assert "study" not in theirs
         assert ours.get("peak") == theirs.get("peak")
     table = cxr("--study", study_id, "--method", "grad_cam")
     assert "Doe^Jane\\n.png: " in table.stdout
 
 
-def test_a_study_is_explained_by_whom_may_and_by_the_model_that_answered_it(cxr, service, monkeypatch):
-    study_id = submitted(service, blobs(1)).study_id
-    asked = ("--study", study_id, "--method", "grad_cam")
-    monkeypatch.setenv("CXR_LOCAL_ROLE", "viewer")
+def test_one_film_that_cannot_be_explained_does_not_keep_the_others(cxr, service):
+    """Three of a study: sound, refused, and one whose bytes are gone."""
+    same = {"StudyInstanceUID": "1.2.3", "PatientID": "P1"}
+    films = [as_bytes(dataset(blobs(seed), SOPInstanceUID=f"1.2.3.{seed}", **same)) for seed in (1, 2, 3)]
+    films[1] = as_bytes(dataset(np.rot90(blobs(2), 2), SOPInstanceUID="1.2.3.2", **same))
+    receipt = handed(service, *films)
+    assert len(service.study(ANN, receipt.study_id).films) == 3
+    (gone,) = service.settings.home.rglob(f"*{receipt.sha256}*")
+    gone.unlink()
+    result = cxr("--study", receipt.study_id, "--method", "grad_cam", "--json")
+    assert result.exit_code == 3
+    assert len(result.stdout.splitlines()) == 1
+    assert len(result.stderr.splitlines()) == 2
+    assert len(audited(service)) == 1, "the trail tells only of what was explained"
+
+
+def test_a_study_is_explained_by_the_model_that_answered_it(cxr, service, tmp_path, monkeypatch):
+    study_id = handed(service, png(1)).study_id
+    models = tmp_path / "models"
+    shutil.copytree(settings.load().models_dir, models)
+    other = models / "other"
+    shutil.copytree(models / "tiny", other)
+    manifest = read_manifest(models / "tiny")
+    rewrite(other, replace(manifest, model=replace(manifest.model, id="other")))
+    monkeypatch.setenv("CXR_MODELS_DIR", str(models))
+    monkeypatch.setenv("CXR_MODEL", "other")
+    asked = ("--study", study_id, "--method", "grad_cam", "--json")
+    (record,) = lines(cxr(*asked))
+    assert record["model"] == "tiny 0.1.0"
+    (record,) = lines(cxr(*asked, "--sanity"))
+    assert "sanity" in record or "no_region" in record
+    shutil.rmtree(models / "tiny")
     result = cxr(*asked)
+    assert result.exit_code == 3
+    assert "tiny 0.1.0 answered, and it is not here any more" in result.stderr
+    assert len(audited(service)) == 2
+
+
+def test_a_viewer_explains_no_study_and_has_not_even_seen_it(cxr, service, monkeypatch):
+    study_id = handed(service, png(1)).study_id
+    monkeypatch.setenv("CXR_LOCAL_ROLE", "viewer")
+    result = cxr("--study", study_id, "--method", "grad_cam")
     assert result.exit_code == 1
     assert "needs the role clinician" in result.stderr
-    assert audited(service) == []
-    monkeypatch.delenv("CXR_LOCAL_ROLE")
+    assert audited(service) == audited(service, "view") == []
+
+
+def test_what_was_answered_anew_meanwhile_is_not_noted_as_explained(cxr, service):
+    receipt = handed(service, png(1))
+    wanted = service.to_explain(ANN, receipt.sha256, "Mass", [Method.LIME])
     with service.database.write() as session:
         session.execute(update(ResultRow).values(model="tiny 9.9.9"))
-    result = cxr(*asked)
-    assert result.exit_code == 1
-    assert "tiny 9.9.9 answered, and it is not here any more" in result.stderr
+    with pytest.raises(Changed, match="another answer by now"):
+        service.note_explained(ANN, wanted)
+    assert audited(service) == []
 
 
 @pytest.mark.parametrize(

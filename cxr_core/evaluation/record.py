@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from statistics import fmean
 from typing import Any
 
 from cxr_core.domain import ABNORMAL, State, Urgency
@@ -51,6 +52,11 @@ class Finding:
     seed_spread: float | None = None
     flip_rate: float | None = None
     reason: str = ""
+
+    @property
+    def naive_ap(self) -> float:
+        """Average precision of saying the same of every film; NaN of no films."""
+        return self.n_pos / self.n if self.n else math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,16 @@ class Evaluation:
     worklist: Worklist | None = None
     risk_coverage: tuple[tuple[float, float, float], ...] = ()
     tables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def naive_micro_ap(self) -> float:
+        """Average precision of saying the same of every cell that `micro` is over."""
+        each = [self.of(label) for label in self.micro.findings]
+        return sum(one.n_pos for one in each) / max(sum(one.n for one in each), 1)
+
+    def naive_macro_ap(self, average: Average) -> float:
+        """Return the mean of `Finding.naive_ap` over the findings of a mean."""
+        return fmean(self.of(label).naive_ap for label in average.findings)
 
     def of(self, label: str) -> Finding:
         """Return the figures of a label, `abnormal` too; KeyError if the model does not answer it."""

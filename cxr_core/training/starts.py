@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cxr_core.errors import RecipeError
+from cxr_core.training.checkpoint import named
 from cxr_core.training.networks import Classifier
 from cxr_core.training.progress import KEPT, read_facts
 from cxr_core.training.recipes import Architecture, TrainingRecipe
@@ -120,15 +121,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def fill(network: Classifier, weights: Mapping[str, Tensor], name: str) -> str:
     """Copy what fits into the feature extractor and return in words how much that was.
 
-    Names may be torchvision's (`conv1.weight`, `features.denseblock1…`) or ours. A first convolution of
-    three colours is summed: a grey film in all three channels gives the same answer. The head stays fresh.
+    Names may be torchvision's (`conv1.weight`, `features.denseblock1…`), those of older files
+    (`denselayer1.norm.1`, `module.densenet121.…`) or ours. A first convolution of three colours is summed: a
+    grey film in all three channels gives the same answer. The head stays fresh.
 
     Raises:
         RecipeError: less than nine tenths of the extractor's tensors fit.
     """
     own = network.features.state_dict()
-    given = {key.removeprefix("module.").removeprefix("network."): value for key, value in weights.items()}
-    given = {key.removeprefix("features."): value for key, value in given.items()}
+    given = {named(key).removeprefix("features."): value for key, value in weights.items()}
     fitting = {}
     for key, mine in own.items():
         theirs = given.get(key)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from html import escape
-from statistics import fmean
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -66,8 +65,7 @@ def naive_ap(figure: Figure | None, evaluation: Evaluation | None) -> float | No
         return None
     if abs(evaluation.macro.ap.value - figure.value) > 1e-6:
         return None
-    each = [evaluation.of(label) for label in evaluation.macro.findings]
-    return fmean(one.n_pos / one.n for one in each)
+    return evaluation.naive_macro_ap(evaluation.macro)
 
 
 def _row(shelf: Shelf, folder: Folder, naive: NaiveAp) -> str:

@@ -6,6 +6,8 @@ that failed queues it anew. What was made for one model, or for a film as it hun
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -18,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from cxr_core.access import Actor
 from cxr_core.domain import AS_SENT, Correction, Prediction
-from cxr_core.errors import Invalid, ModelError, Unknown
+from cxr_core.errors import Changed, Invalid, ModelError, Unknown
 from cxr_core.inference.explanation import Method, unpack
 from cxr_core.inference.manifest import Manifest, read_manifest
 from cxr_core.worklist import audit, codec, model_in_force, queue
@@ -120,13 +122,30 @@ def ask(service: Service, actor: Actor, sha256: str, label: str, method: Method)
         _audit(session, actor, image, result, (label, method), now)
 
 
-def note(service: Service, actor: Actor, sha256: str, label: str, method: Method) -> Wanted:
-    """Note that somebody explains a film's answer without a worker, and return what that takes; as `ask`."""
-    with service.database.write() as session:
-        image, result = _answered(session, sha256, label)
-        _audit(session, actor, image, result, (label, method), service.clock())
+def to_explain(service: Service, sha256: str, label: str, methods: Sequence[Method]) -> tuple[Wanted, ...]:
+    """Return what it takes to explain a film's answer at once; raises as `ask` and `manifest_of`."""
+    with service.database.read() as session:
+        _, result = _answered(session, sha256, label)
         known = model_in_force.known_sha256(session, result.model)
-        return Wanted(0, sha256, label, method, result.model, known, Correction.of(result.correction))
+    hung = Correction.of(result.correction)
+    found = tuple(Wanted(0, sha256, label, method, result.model, known, hung) for method in methods)
+    manifest_of(service.settings, found[0])
+    return found
+
+
+def note(service: Service, actor: Actor, made: Sequence[Wanted]) -> None:
+    """Note that somebody explains an answer without a worker.
+
+    Raises:
+        Changed: the film has another answer by now.
+    """
+    now = service.clock()
+    with service.database.write() as session:
+        for each in made:
+            image, result = _answered(session, each.sha256, each.label)
+            if (result.model, Correction.of(result.correction)) != (each.model, each.correction):
+                raise Changed("the film has another answer by now; explain that one")
+            _audit(session, actor, image, result, (each.label, each.method), now)
 
 
 def manifest_of(settings: Settings, wanted: Wanted) -> Manifest:
@@ -136,13 +155,13 @@ def manifest_of(settings: Settings, wanted: Wanted) -> Manifest:
         ModelError: it is not here any more, or another one lies in its folder.
     """
     model_id = wanted.model.split(" ")[0]
-    manifest = read_manifest(settings.models_dir / model_id)
-    lies_there = model_in_force.manifest_sha256(settings, model_id)
-    if f"{manifest.id} {manifest.version}" != wanted.model or (
-        wanted.sha256_of_model not in ("", lies_there)  # another model under the same name
-    ):
-        raise ModelError(f"{wanted.model} answered, and it is not here any more, or is another one now")
-    return manifest
+    with suppress(ModelError):
+        manifest = read_manifest(settings.models_dir / model_id)
+        lies_there = model_in_force.manifest_sha256(settings, model_id)
+        same = f"{manifest.id} {manifest.version}" == wanted.model
+        if same and wanted.sha256_of_model in ("", lies_there):  # else another model under the same name
+            return manifest
+    raise ModelError(f"{wanted.model} answered, and it is not here any more, or is another one now")
 
 
 def of_film(service: Service, sha256: str) -> tuple[ExplanationView, ...]:

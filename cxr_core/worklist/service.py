@@ -755,15 +755,22 @@ class Service:
         actor = self.check(actor, Action.EXPLAIN)
         explanations.ask(self, actor, sha256, label, method)
 
-    def note_explained(self, actor: Actor, sha256: str, label: str, method: Method) -> explanations.Wanted:
-        """Note that the actor explains a film without a worker; return by which model, and how it hangs.
+    def to_explain(
+        self, actor: Actor, sha256: str, label: str, methods: Sequence[Method]
+    ) -> tuple[explanations.Wanted, ...]:
+        """Return by which model, and as it hangs how, a film is explained without a worker.
 
         Raises:
-            Unknown: there is no such film.
-            Invalid: the model said nothing of this finding on it.
+            Unknown, Invalid: as `explain`.
+            ModelError: the model that answered is not here any more, or is another one now.
         """
+        self.check(actor, Action.EXPLAIN, look=True)
+        return explanations.to_explain(self, sha256, label, methods)
+
+    def note_explained(self, actor: Actor, made: Sequence[explanations.Wanted]) -> None:
+        """Note that the actor explains what `to_explain` returned; raises Changed for another answer."""
         actor = self.check(actor, Action.EXPLAIN)
-        return explanations.note(self, actor, sha256, label, method)
+        explanations.note(self, actor, made)
 
     def explanations(self, actor: Actor, sha256: str) -> tuple[explanations.ExplanationView, ...]:
         """Return what was asked for of a film's present answer, done or not; raises Unknown for no film."""

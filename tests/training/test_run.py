@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torchvision.models import mobilenet_v2, resnet50
+from torchvision.models import densenet121, mobilenet_v2, resnet50
 
 from cxr_core.data.splits import fold_of
 from cxr_core.errors import DataError, RecipeError
@@ -338,6 +339,19 @@ def test_a_start_that_is_not_there_or_of_another_network_is_refused(tmp_path):
 
 class Strange:
     """What a pickle could hold beside tensors."""
+
+
+def test_a_densenet_with_the_names_of_published_files_fills_ours():
+    """torchvision's hosted file has dots within layers; CheXNet's has a wrapper before them too."""
+    theirs = densenet121(weights=None).state_dict()
+    dotted = {re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)\.", r"\1.\2.", key): theirs[key] for key in theirs}
+    assert "features.denseblock1.denselayer1.norm.1.weight" in dotted
+    wrapped = {f"module.densenet121.{key}": value for key, value in dotted.items()}
+    for given in (theirs, dotted, wrapped):
+        network = build(Network(Architecture.DENSENET121), 2)
+        assert fill(network, given, "theirs") == "725 of 725 tensors"
+    key = "denseblock4.denselayer16.conv2.weight"
+    torch.testing.assert_close(network.features.state_dict()[key], theirs[f"features.{key}"])
 
 
 def test_a_torchvision_file_of_three_colours_fills_the_grey_network():

@@ -40,6 +40,7 @@ from cxr_core.triage.decide import refuse
 from cxr_core.triage.edit import edited
 from cxr_core.worklist import accounts, batches, policies, queue
 from cxr_core.worklist.accounts import Claims
+from cxr_core.worklist.explanations import Wanted
 from cxr_core.worklist.schema import IdentityRow, ImageRow, ResultRow, ReviewRow, StudyRow
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.trail import EVERYTHING, Form
@@ -125,6 +126,10 @@ class World:
         self.service.blobs.put_many({sha256: raw})
         self.study(film=sha256)
         return sha256
+
+    def to_explain(self) -> tuple[Wanted, ...]:
+        """A film's answer that can be explained at once, by one method."""
+        return self.service.to_explain(ROOT, self.film(), "Mass", [Method.LIME])
 
     def decodable(self) -> str:
         """The same of a film that can be decoded, once for each world."""
@@ -392,9 +397,8 @@ CALLS: dict[str, Call] = {
     "note": Call(A.NOTE, lambda s, a, w: s.note(a, w.study(), 2, "text"), ("note",)),
     "undo": Call(A.UNDO, _undo, ("undo",)),
     "explain": Call(A.EXPLAIN, lambda s, a, w: s.explain(a, w.film(), "Mass", Method.LIME), ("explain",)),
-    "note_explained": Call(
-        A.EXPLAIN, lambda s, a, w: s.note_explained(a, w.film(), "Mass", Method.LIME), ("explain",)
-    ),
+    "to_explain": Call(A.EXPLAIN, lambda s, a, w: s.to_explain(a, w.film(), "Mass", [Method.LIME])),
+    "note_explained": Call(A.EXPLAIN, lambda s, a, w: s.note_explained(a, w.to_explain()), ("explain",)),
     "explanations": Call(A.VIEW_STUDY, lambda s, a, w: s.explanations(a, w.film())),
     "reanalyse": Call(A.REANALYSE, lambda s, a, w: s.reanalyse(a, [w.former()], None), ("reanalyse",)),
     "retry": Call(A.RETRY, lambda s, a, w: s.retry(a, w.dead()), ("retry",)),

@@ -57,6 +57,16 @@ def train(recipe, folder, number=0, films=None):
     return train_member(recipe, number, films, made_films(16, seed=9), folder, Places(folder.parent), MACHINE)
 
 
+def test_the_progress_bar_shows_the_area_on_val(tmp_path, capsys):
+    recipe, films = made_recipe(), made_films(24)
+    machine = replace(MACHINE, bar=True)
+    val = made_films(16, seed=9)
+    train_member(recipe, 0, films, val, tmp_path / "made", Places(tmp_path), machine)
+    area = rows(tmp_path / "made")[-1]["val_mean_auc"]
+    shown = capsys.readouterr().out
+    assert f"val_mean_auc: {float(area):.3f}" in " ".join(shown.split())
+
+
 def rows(folder, number=0):
     with (folder / f"member-{number}" / "history.csv").open() as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]

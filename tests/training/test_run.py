@@ -52,16 +52,13 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-def train(recipe, folder, number=0, films=None):
+def train(recipe, folder, number=0, films=None, machine=MACHINE):
     films = made_films(24) if films is None else films
-    return train_member(recipe, number, films, made_films(16, seed=9), folder, Places(folder.parent), MACHINE)
+    return train_member(recipe, number, films, made_films(16, seed=9), folder, Places(folder.parent), machine)
 
 
 def test_the_progress_bar_shows_the_area_on_val(tmp_path, capsys):
-    recipe, films = made_recipe(), made_films(24)
-    machine = replace(MACHINE, bar=True)
-    val = made_films(16, seed=9)
-    train_member(recipe, 0, films, val, tmp_path / "made", Places(tmp_path), machine)
+    train(made_recipe(), tmp_path / "made", machine=replace(MACHINE, bar=True))
     area = rows(tmp_path / "made")[-1]["val_mean_auc"]
     shown = capsys.readouterr().out
     assert f"val_mean_auc: {float(area):.3f}" in " ".join(shown.split())
@@ -150,18 +147,25 @@ def test_several_processes_share_every_batch_and_leave_one_run(tmp_path):
     assert not list((tmp_path / "made").rglob("*.part"))
 
 
-@pytest.mark.parametrize("schedule", [Schedule.PLATEAU, Schedule.COSINE, Schedule.CONSTANT])
-def test_a_run_interrupted_after_any_epoch_ends_the_same_with_every_schedule(tmp_path, schedule, monkeypatch):
+@pytest.mark.parametrize(
+    ("schedule", "precision"),
+    [*((each, "32-true") for each in (Schedule.PLATEAU, Schedule.COSINE, Schedule.CONSTANT)),
+     (Schedule.PLATEAU, "bf16-mixed")],
+)  # fmt: skip
+def test_a_run_interrupted_after_any_epoch_ends_the_same_with_every_schedule(
+    tmp_path, schedule, precision, monkeypatch
+):
+    machine = replace(MACHINE, precision=precision)
     recipe = made_recipe(phases=(Phase(3, 3e-2),), schedule=schedule, sampler=Sampler.WEIGHTED)
     folder, whole = tmp_path / "stopped" / "made", tmp_path / "whole" / "made"
-    train(recipe, whole)
+    assert train(recipe, whole, machine=machine)["precision"] == precision
     judged = []
     with monkeypatch.context() as patch:
         patch.setattr(Lesson, "on_validation_epoch_start", lambda lesson: stop_at(judged, 2))
         with pytest.raises(Stopped):
-            train(recipe, folder)
+            train(recipe, folder, machine=machine)
     assert len(rows(folder)) == 1
-    train(recipe, folder)
+    train(recipe, folder, machine=machine)
     assert_same(folder, whole)
 
 

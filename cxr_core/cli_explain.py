@@ -35,6 +35,17 @@ class Row:
     sanity: Sanity | None
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked for of each film, see `explain`."""
+
+    methods: tuple[Method, ...]
+    label: str | None
+    out: Path | None
+    sanity: bool
+    as_json: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
     """A film whose answer is explained.
@@ -101,32 +112,25 @@ def explain(
     1 if a map did not change; 3, whatever the maps, if a film was refused or could not be explained.
     """
     with failures():
-        methods = _methods(method)
+        asked = Asked(_methods(method), label, out, sanity, as_json)
         if path is not None and study is None:
-            subjects, left_out = _of_file(path, model, label)
+            changed, left_out = _explain_file(path, model, asked)
         elif study is not None and path is None:
             if model is not None:
                 raise Invalid("a study is explained by the model that answered it: leave --model out")
-            subjects, left_out = _of_study(study, label, methods, taken=out is not None)
+            changed, left_out = _explain_study(study, asked)
         else:
             raise Invalid("name one film's FILE, or a study by --study ID")
-        unchanged = False
-        for subject in subjects:
-            rows = _rows(subject, methods, sanity=sanity)
-            unchanged |= any(row.sanity is not None and not row.sanity.changed for row in rows)
-            if out is not None:
-                _write(rows, subject, out)
-            if as_json:
-                for row in rows:
-                    typer.echo(json.dumps(_record(row, subject), allow_nan=False))
-            else:
-                _print(rows, subject)
-    if left_out or unchanged:
+    if left_out or not changed:
         raise typer.Exit(REFUSED_EXIT if left_out else FAILED_EXIT)
 
 
-def _of_file(path: Path, model: str | None, label: str | None) -> tuple[list[Subject], int]:
-    """Return the film of a file with its answer by a model, or how many were refused: one."""
+def _explain_file(path: Path, model: str | None, asked: Asked) -> tuple[bool, int]:
+    """Explain the answer to a file; return whether the maps changed that were checked, and if it was refused.
+
+    Raises:
+        CxrError: there is no such file, finding or model.
+    """
     from datetime import UTC, datetime
 
     from cxr_core.batch import prepare_file
@@ -141,60 +145,71 @@ def _of_file(path: Path, model: str | None, label: str | None) -> tuple[list[Sub
     (analysis,) = answer([film], kit)
     if analysis.refusal is not None or not isinstance(film, Film):
         _say(f"{path.name} {_refusal(analysis)}")
-        return [], 1
-    return [Subject(film, kit, label or _foremost(analysis), path.name, path.stem)], 0
+        return True, 1
+    subject = Subject(film, kit, asked.label or _foremost(analysis), path.name, path.stem)
+    rows = _rows(subject, asked)
+    _show(rows, subject, asked)
+    return _changed(rows), 0
 
 
-def _of_study(
-    study_id: str, label: str | None, methods: Sequence[Method], *, taken: bool
-) -> tuple[list[Subject], int]:
-    """Return the answered films of a study, as they hang there, and how many cannot be explained.
+def _explain_study(study_id: str, asked: Asked) -> tuple[bool, int]:
+    """Explain each answered film of a study as it hangs there; return as above, and how many were left out.
 
-    What is explained is noted for the audit trail, and where pictures are `taken` away that too.
+    Raises:
+        CxrError: there is no such study, the role may not, or the worklist is busy.
     """
     from functools import cache
 
     from cxr_core.access import Action
     from cxr_core.cli_decode import apart
     from cxr_core.cli_service import opened
-    from cxr_core.errors import CxrError
+    from cxr_core.errors import Busy, Conflict, ModelError
 
     kit_of = cache(_kit)
-    subjects, left_out = [], 0
+    changed, left_out = True, 0
     with opened() as (service, actor), apart(service.settings, pictures=True) as prepare:
         service.check(actor, Action.EXPLAIN)
         for view in service.study(actor, study_id).films:
             try:
-                analysis = _answer_of(view)
-                wanted = service.to_explain(actor, view.sha256, label or _foremost(analysis), methods)
-                kit = kit_of(wanted[0].model.split(" ")[0])
+                label = asked.label or _foremost(_answer_of(view))
+                wanted = service.to_explain(actor, view.sha256, label, asked.methods)
+                kit = kit_of(wanted[0].model_id)
                 raw = service.film_bytes(actor, view.sha256, audited=False)
                 film = _prepared(raw, kit, wanted[0], prepare)
+                subject = Subject(film, kit, label, view.file, study_id, study_id)
+                rows = _rows(subject, asked)
                 service.note_explained(actor, wanted)
-                if taken:
+                if asked.out is not None:
                     service.note_download(actor, view.sha256, "png")
-            except CxrError as error:
+                _show(rows, subject, asked)
+            except Busy:
+                raise
+            except (Conflict, Invalid, ModelError, StoreError) as error:
                 _say(f"{view.file}: {error}")
                 left_out += 1
-                continue
-            subjects.append(Subject(film, kit, wanted[0].label, view.file, study_id, study_id))
-    return subjects, left_out
+            else:
+                changed &= _changed(rows)
+    return changed, left_out
 
 
 def _answer_of(view: FilmView) -> Analysis:
     """Return what was said of a film as it hangs now.
 
     Raises:
-        Invalid: nothing was, or it was refused, or the answer is of the film as it hung before.
+        Conflict: nothing was, or it was refused, or the answer is of the film as it hung before.
     """
+    from cxr_core.errors import Conflict
+
     if view.notice is not None:
-        raise Invalid(view.notice.message)
+        raise Conflict(view.notice.message)
     if view.analysis is None:
-        raise Invalid("it waits for its answer")
+        raise Conflict("it waits for its answer")
     if view.corrects:
-        raise Invalid("it waits for its answer as it hangs now")
+        raise Conflict("it waits for its answer as it hangs now")
     if view.analysis.refusal is not None:
-        raise Invalid(_refusal(view.analysis))
+        raise Conflict(_refusal(view.analysis))
+    if not view.analysis.predictions and view.analysis.abnormal is None:
+        raise Conflict("the model assessed nothing on it")
     return view.analysis
 
 
@@ -202,15 +217,16 @@ def _prepared(raw: bytes, kit: Kit, wanted: Wanted, prepare: Prepare) -> Film:
     """Return a film as it hung when it was answered.
 
     Raises:
-        Invalid: it is refused now.
+        Conflict: it is refused now.
     """
     from datetime import UTC, datetime
 
+    from cxr_core.errors import Conflict
     from cxr_core.pipeline import Film
 
     film = prepare(raw, kit, now=datetime.now(UTC), correction=wanted.correction)
     if not isinstance(film, Film):
-        raise Invalid(_refusal(film))
+        raise Conflict(_refusal(film))
     return film
 
 
@@ -256,7 +272,7 @@ def _foremost(analysis: Analysis) -> str:
     return max(analysis.predictions or both, key=lambda each: each.probability / each.threshold).label
 
 
-def _rows(subject: Subject, methods: Sequence[Method], *, sanity: bool) -> list[Row]:
+def _rows(subject: Subject, asked: Asked) -> list[Row]:
     """Return what each method says; Grad-CAM is made in any case, to be compared with."""
     from cxr_core.inference import explainers, explainers_sanity
     from cxr_core.inference.explanation import Method
@@ -266,16 +282,32 @@ def _rows(subject: Subject, methods: Sequence[Method], *, sanity: bool) -> list[
     reference = explainers.explained(classifier, array, label, Method.GRAD_CAM)
     rows = []
     with progress() as bar:
-        task = bar.add_task("explain", total=len(methods))
-        for method in methods:
+        task = bar.add_task("explain", total=len(asked.methods))
+        for method in asked.methods:
             made = explainers.explained(classifier, array, label, method)
             agreement = explainers_sanity.correlation(
                 explainers_sanity.drawn(reference.heatmap), explainers_sanity.drawn(made.heatmap)
             )
-            checked = explainers_sanity.check(classifier, folder, array, made) if sanity else None
+            checked = explainers_sanity.check(classifier, folder, array, made) if asked.sanity else None
             rows.append(Row(made, agreement, checked))
             bar.advance(task)
     return rows
+
+
+def _changed(rows: Sequence[Row]) -> bool:
+    """Return whether random weights changed every map that was held against them."""
+    return all(row.sanity is None or row.sanity.changed for row in rows)
+
+
+def _show(rows: list[Row], subject: Subject, asked: Asked) -> None:
+    """Write the maps of a film where pictures are asked for, and say what was found."""
+    if asked.out is not None:
+        _write(rows, subject, asked.out)
+    if asked.as_json:
+        for row in rows:
+            typer.echo(json.dumps(_record(row, subject), allow_nan=False))
+    else:
+        _print(rows, subject)
 
 
 def _record(row: Row, subject: Subject) -> dict[str, Any]:

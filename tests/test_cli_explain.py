@@ -21,9 +21,9 @@ from typer.testing import CliRunner, Result
 from cxr_core import settings
 from cxr_core.access import Actor, Role
 from cxr_core.cli import app
-from cxr_core.errors import Changed
+from cxr_core.errors import Changed, ModelError
 from cxr_core.imaging.gate import CORRECTIONS
-from cxr_core.inference import explainers_sanity
+from cxr_core.inference import explainers, explainers_sanity
 from cxr_core.inference.explanation import NAMES, Method
 from cxr_core.inference.manifest import read_manifest
 from cxr_core.worklist.schema import ResultRow
@@ -33,7 +33,7 @@ from cxr_core.worklist.values import INTERACTIVE, Incoming, Receipt, Source
 from cxr_core.worklist.worker import run as run_worker
 from tests.films import SIDE, blobs, png
 from tests.imaging.dicom_files import as_bytes, dataset
-from tests.inference.tiny import rewrite
+from tests.inference.tiny import make_tiny_model, rewrite
 
 ANN = Actor("Dr Ann", Role.CLINICIAN)
 LEAD = Actor("Lea", Role.LEAD)
@@ -153,12 +153,19 @@ def service(cxr) -> Iterator[Service]:
 
 
 def handed(service: Service, *films: bytes) -> Receipt:
-    """Hand films in, DICOM of one study together, and have everything answered that waits."""
+    """Hand films in and have everything answered that waits; return the last one's receipt."""
     receipts = [
         service.submit(ANN, Incoming(NAME, raw), source=Source.CLI, priority=INTERACTIVE) for raw in films
     ]
     worked(service)
     return receipts[-1]
+
+
+def of_one_study(*films: np.ndarray) -> list[bytes]:
+    same = {"StudyInstanceUID": "1.2.3", "PatientID": "P1"}
+    return [
+        as_bytes(dataset(film, SOPInstanceUID=f"1.2.3.{number}", **same)) for number, film in enumerate(films)
+    ]
 
 
 def worked(service: Service) -> None:
@@ -215,10 +222,7 @@ def test_a_film_of_a_study_is_explained_as_it_hangs_and_that_is_audited(cxr, ser
 
 def test_one_film_that_cannot_be_explained_does_not_keep_the_others(cxr, service):
     """Three of a study: sound, refused, and one whose bytes are gone."""
-    same = {"StudyInstanceUID": "1.2.3", "PatientID": "P1"}
-    films = [as_bytes(dataset(blobs(seed), SOPInstanceUID=f"1.2.3.{seed}", **same)) for seed in (1, 2, 3)]
-    films[1] = as_bytes(dataset(np.rot90(blobs(2), 2), SOPInstanceUID="1.2.3.2", **same))
-    receipt = handed(service, *films)
+    receipt = handed(service, *of_one_study(blobs(1), np.rot90(blobs(2), 2), blobs(3)))
     assert len(service.study(ANN, receipt.study_id).films) == 3
     (gone,) = service.settings.home.rglob(f"*{receipt.sha256}*")
     gone.unlink()
@@ -232,23 +236,51 @@ def test_one_film_that_cannot_be_explained_does_not_keep_the_others(cxr, service
 def test_a_study_is_explained_by_the_model_that_answered_it(cxr, service, tmp_path, monkeypatch):
     study_id = handed(service, png(1)).study_id
     models = tmp_path / "models"
-    shutil.copytree(settings.load().models_dir, models)
-    other = models / "other"
-    shutil.copytree(models / "tiny", other)
-    manifest = read_manifest(models / "tiny")
-    rewrite(other, replace(manifest, model=replace(manifest.model, id="other")))
+    shutil.copytree(settings.load().models_dir / "tiny", models / "tiny")
+    another = make_tiny_model(tmp_path / "another", labels=("Mass",))
+    manifest = read_manifest(another)
+    shutil.copytree(another, models / "other")
+    rewrite(models / "other", replace(manifest, model=replace(manifest.model, id="other")))
     monkeypatch.setenv("CXR_MODELS_DIR", str(models))
     monkeypatch.setenv("CXR_MODEL", "other")
     asked = ("--study", study_id, "--method", "grad_cam", "--json")
-    (record,) = lines(cxr(*asked))
+    (record,) = lines(cxr(*asked, "--label", "Hernia", "--sanity"))
     assert record["model"] == "tiny 0.1.0"
-    (record,) = lines(cxr(*asked, "--sanity"))
-    assert "sanity" in record or "no_region" in record
+    assert record["sanity"]["random_networks"] == 3
     shutil.rmtree(models / "tiny")
     result = cxr(*asked)
     assert result.exit_code == 3
-    assert "tiny 0.1.0 answered, and it is not here any more" in result.stderr
-    assert len(audited(service)) == 2
+    assert "tiny 0.1.0 answered, and is not to be used any more: " in result.stderr
+    assert len(audited(service)) == 1
+
+
+def test_a_map_that_cannot_be_made_is_said_and_not_noted(cxr, service, tmp_path, monkeypatch):
+    study_id = handed(service, *of_one_study(blobs(1), blobs(2))).study_id
+    explained, asked = explainers.explained, []
+
+    def fail_at_first(*given):
+        asked.append(given)
+        if len(asked) == 1:
+            raise ModelError("came to a number that is none")
+        return explained(*given)
+
+    monkeypatch.setattr(explainers, "explained", fail_at_first)
+    result = cxr("--study", study_id, "--method", "grad_cam", "--json", "--out", tmp_path / "maps")
+    assert result.exit_code == 3
+    assert "came to a number that is none" in result.stderr
+    assert len(result.stdout.splitlines()) == len(list((tmp_path / "maps").iterdir())) == 1
+    assert len(audited(service)) == len(audited(service, "export")) == 1
+
+
+def test_what_no_model_said_and_what_waits_is_left_out(cxr, service):
+    receipt = service.submit(ANN, Incoming(NAME, png(1)), source=Source.CLI, priority=INTERACTIVE)
+    waits = cxr("--study", receipt.study_id)
+    assert waits.exit_code == 3
+    assert "it waits for its answer" in waits.stderr
+    worked(service)
+    unknown = cxr("--study", receipt.study_id, "--label", "Gout")
+    assert unknown.exit_code == 3
+    assert "said nothing of this finding" in unknown.stderr
 
 
 def test_a_viewer_explains_no_study_and_has_not_even_seen_it(cxr, service, monkeypatch):

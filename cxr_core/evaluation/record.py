@@ -117,7 +117,8 @@ class Evaluation:
     def naive_micro_ap(self) -> float:
         """Average precision of saying the same of every cell that `micro` is over."""
         each = [self.of(label) for label in self.micro.findings]
-        return sum(one.n_pos for one in each) / max(sum(one.n for one in each), 1)
+        cells = sum(one.n for one in each)
+        return sum(one.n_pos for one in each) / cells if cells else math.nan
 
     def naive_macro_ap(self, average: Average) -> float:
         """Return the mean of `Finding.naive_ap` over the findings of a mean."""

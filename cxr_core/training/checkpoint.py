@@ -87,7 +87,7 @@ def network_of(state: dict[str, Tensor], kind: Kind, outputs: int, kept: list[in
     Raises:
         ModelError: the tensors are not of a DenseNet-121 of that kind.
     """
-    tensors = {named(key): value.float() for key, value in state.items()}
+    tensors = {our_name(key): value.float() for key, value in state.items()}
     member = build(Network(Architecture.DENSENET121), outputs)
     stem = tensors.pop("features.conv0.weight", None)
     channels = 1 if kind is Kind.TORCHXRAYVISION else 3
@@ -113,7 +113,7 @@ def network_of(state: dict[str, Tensor], kind: Kind, outputs: int, kept: list[in
     return member.eval()
 
 
-def named(key: str) -> str:
+def our_name(key: str) -> str:
     """Return our name of a tensor: no wrappers, no dots within layers, the classifier as our head."""
     key = re.sub(r"^(module\.|model\.|network\.|densenet121\.)*", "", key)
     key = re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)\.", r"\1\2.", key)

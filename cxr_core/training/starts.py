@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from cxr_core.errors import RecipeError
-from cxr_core.training.checkpoint import named
+from cxr_core.training.checkpoint import our_name
 from cxr_core.training.networks import Classifier
 from cxr_core.training.progress import KEPT, read_facts
 from cxr_core.training.recipes import Architecture, TrainingRecipe
@@ -25,6 +25,8 @@ CACHE = "cache"
 IMAGENET = "mobilenet_v2_imagenet.safetensors"
 ENOUGH = 0.9
 """Share of the feature extractor's tensors that a file must fill: less is another architecture."""
+COUNTER = "num_batches_tracked"
+"""Of a batch norm; files from before torch 0.4 hold none, and nothing is computed with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +128,10 @@ def fill(network: Classifier, weights: Mapping[str, Tensor], name: str) -> str:
     grey film in all three channels gives the same answer. The head stays fresh.
 
     Raises:
-        RecipeError: less than nine tenths of the extractor's tensors fit.
+        RecipeError: less than nine tenths of the extractor's tensors fit, counters apart.
     """
     own = network.features.state_dict()
-    given = {named(key).removeprefix("features."): value for key, value in weights.items()}
+    given = {our_name(key).removeprefix("features."): value for key, value in weights.items()}
     fitting = {}
     for key, mine in own.items():
         theirs = given.get(key)
@@ -137,7 +139,8 @@ def fill(network: Classifier, weights: Mapping[str, Tensor], name: str) -> str:
             theirs = theirs.sum(dim=1, keepdim=True)
         if theirs is not None and theirs.shape == mine.shape:
             fitting[key] = theirs
-    if len(fitting) < ENOUGH * len(own):
+    needed = [key for key in own if not key.endswith(COUNTER)]
+    if sum(key in fitting for key in needed) < ENOUGH * len(needed):
         raise RecipeError(
             f"{name}: {len(fitting)} of {len(own)} tensors of the network are in it; it is of another network"
         )

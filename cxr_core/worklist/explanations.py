@@ -7,7 +7,6 @@ that failed queues it anew. What was made for one model, or for a film as it hun
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -82,10 +81,10 @@ class ExplanationView:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a worker is to work out: method and finding, for the film and the model ("id version") named.
+    """What is to be worked out: method and finding, for the film and the model ("id version") named.
 
-    `sha256_of_model` is that of the manifest which answered, empty where it is not known; `correction` is how
-    the film is to hang.
+    `id` is that of the row, 0 where no worker is asked; `sha256_of_model` is that of the manifest which
+    answered, empty where it is not known; `correction` is how the film is to hang.
     """
 
     id: int
@@ -95,6 +94,11 @@ class Wanted:
     model: str
     sha256_of_model: str = ""
     correction: Correction = AS_SENT
+
+    @property
+    def model_id(self) -> str:
+        """Name of the model's folder."""
+        return self.model.split(" ")[0]
 
 
 # ---- people
@@ -109,7 +113,8 @@ def ask(service: Service, actor: Actor, sha256: str, label: str, method: Method)
     """
     now = service.clock()
     with service.database.write() as session:
-        image, result = _answered(session, sha256, label)
+        image, result = _answered(session, sha256)
+        _check_said(image, result, label)
         wanted = {"sha256": sha256, "label": label, "method": method.value, "model": result.model}
         wanted |= {"correction": result.correction}
         new = {"study_id": image.study_id, "status": Progress.QUEUED.value, "error": ""}
@@ -125,7 +130,8 @@ def ask(service: Service, actor: Actor, sha256: str, label: str, method: Method)
 def to_explain(service: Service, sha256: str, label: str, methods: Sequence[Method]) -> tuple[Wanted, ...]:
     """Return what it takes to explain a film's answer at once; raises as `ask` and `manifest_of`."""
     with service.database.read() as session:
-        _, result = _answered(session, sha256, label)
+        image, result = _answered(session, sha256)
+        _check_said(image, result, label)
         known = model_in_force.known_sha256(session, result.model)
     hung = Correction.of(result.correction)
     found = tuple(Wanted(0, sha256, label, method, result.model, known, hung) for method in methods)
@@ -133,18 +139,19 @@ def to_explain(service: Service, sha256: str, label: str, methods: Sequence[Meth
     return found
 
 
-def note(service: Service, actor: Actor, made: Sequence[Wanted]) -> None:
-    """Note that somebody explains an answer without a worker.
+def note(service: Service, actor: Actor, wanted: Sequence[Wanted]) -> None:
+    """Note that somebody explains a film's answer without a worker, by some methods.
 
     Raises:
         Changed: the film has another answer by now.
+        Invalid: it has none any more.
     """
     now = service.clock()
     with service.database.write() as session:
-        for each in made:
-            image, result = _answered(session, each.sha256, each.label)
-            if (result.model, Correction.of(result.correction)) != (each.model, each.correction):
-                raise Changed("the film has another answer by now; explain that one")
+        image, result = _answered(session, wanted[0].sha256)
+        if (result.model, Correction.of(result.correction)) != (wanted[0].model, wanted[0].correction):
+            raise Changed("the film has another answer by now; explain that one")
+        for each in wanted:
             _audit(session, actor, image, result, (each.label, each.method), now)
 
 
@@ -154,14 +161,15 @@ def manifest_of(settings: Settings, wanted: Wanted) -> Manifest:
     Raises:
         ModelError: it is not here any more, or another one lies in its folder.
     """
-    model_id = wanted.model.split(" ")[0]
-    with suppress(ModelError):
-        manifest = read_manifest(settings.models_dir / model_id)
-        lies_there = model_in_force.manifest_sha256(settings, model_id)
-        same = f"{manifest.id} {manifest.version}" == wanted.model
-        if same and wanted.sha256_of_model in ("", lies_there):  # else another model under the same name
-            return manifest
-    raise ModelError(f"{wanted.model} answered, and it is not here any more, or is another one now")
+    try:
+        manifest = read_manifest(settings.models_dir / wanted.model_id)
+        lies_there = model_in_force.manifest_sha256(settings, wanted.model_id)
+    except ModelError as exc:
+        raise ModelError(f"{wanted.model} answered, and is not to be used any more: {exc}") from exc
+    named = f"{manifest.id} {manifest.version}"
+    if named != wanted.model or wanted.sha256_of_model not in ("", lies_there):
+        raise ModelError(f"{wanted.model} answered, and another model lies in its folder now")
+    return manifest
 
 
 def of_film(service: Service, sha256: str) -> tuple[ExplanationView, ...]:
@@ -187,16 +195,19 @@ def of_film(service: Service, sha256: str) -> tuple[ExplanationView, ...]:
         return tuple(_shown(row) for row in session.scalars(query))
 
 
-def _answered(session: Session, sha256: str, label: str) -> tuple[ImageRow, ResultRow]:
+def _answered(session: Session, sha256: str) -> tuple[ImageRow, ResultRow]:
     image = session.get(ImageRow, sha256)
     if image is None:
         raise Unknown("there is no such film")
     result = session.get(ResultRow, image.result_id) if image.result_id else None
     if result is None or image.status == ImageStatus.CONFLICT:
         raise Invalid("the model has not answered this film, so there is nothing to explain")
+    return image, result
+
+
+def _check_said(image: ImageRow, result: ResultRow, label: str) -> None:
     if label not in _labels(image, result):
         raise Invalid("the model said nothing of this finding, so there is nothing to explain")
-    return image, result
 
 
 def _audit(

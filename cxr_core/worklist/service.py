@@ -758,7 +758,7 @@ class Service:
     def to_explain(
         self, actor: Actor, sha256: str, label: str, methods: Sequence[Method]
     ) -> tuple[explanations.Wanted, ...]:
-        """Return by which model, and as it hangs how, a film is explained without a worker.
+        """Return what explaining a film without a worker takes: the model that answered, and how it hangs.
 
         Raises:
             Unknown, Invalid: as `explain`.
@@ -767,10 +767,15 @@ class Service:
         self.check(actor, Action.EXPLAIN, look=True)
         return explanations.to_explain(self, sha256, label, methods)
 
-    def note_explained(self, actor: Actor, made: Sequence[explanations.Wanted]) -> None:
-        """Note that the actor explains what `to_explain` returned; raises Changed for another answer."""
+    def note_explained(self, actor: Actor, wanted: Sequence[explanations.Wanted]) -> None:
+        """Note that the actor explains what `to_explain` returned.
+
+        Raises:
+            Changed: the film has another answer by now.
+            Invalid: it has none any more.
+        """
         actor = self.check(actor, Action.EXPLAIN)
-        explanations.note(self, actor, made)
+        explanations.note(self, actor, wanted)
 
     def explanations(self, actor: Actor, sha256: str) -> tuple[explanations.ExplanationView, ...]:
         """Return what was asked for of a film's present answer, done or not; raises Unknown for no film."""

@@ -78,6 +78,16 @@ def test_rates_and_averages_are_those_of_scikit_learn(scored, evaluation):
     assert evaluation.macro_with_hernia.auc.value == pytest.approx(np.mean([*each, hernia]), abs=1e-9)
 
 
+def test_the_naive_model_s_precision_is_the_share_of_films_or_of_cells_with_a_finding(evaluation):
+    few, many = Finding(10, 1), Finding(40, 30)
+    found = replace(evaluation, findings=evaluation.findings | {"Mass": few, "Effusion": many})
+    both = replace(evaluation.macro, findings=("Mass", "Effusion"))
+    assert (few.naive_ap, many.naive_ap) == (0.1, 0.75)
+    assert found.naive_macro_ap(both) == pytest.approx(0.425)
+    assert replace(found, micro=both).naive_micro_ap == pytest.approx(31 / 50)
+    assert np.isnan(Finding(0, 0).naive_ap)
+
+
 def test_every_value_lies_within_its_interval(evaluation):
     for label in (*evaluation.findings, ABNORMAL):
         for name in ("auc", "ap", "sensitivity", "specificity", "ppv", "npv", "error", "f1"):

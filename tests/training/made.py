@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
+from torch import Tensor
 
 from cxr_core.training.recipes import TrainingRecipe, parse_recipe
 from cxr_core.training.sampling import FilmSet
@@ -66,3 +68,12 @@ def made_films(count: int, seed: int = 0, labels: int = 2) -> FilmSet:
             store[film, 0, 4 + 16 * (label % 2) : 12 + 16 * (label % 2), 4:12] = 0.9
     patients = np.array([str(number // 2) for number in range(count)])
     return FilmSet(store, np.arange(count), truth, np.full(count, 128), patients)
+
+
+def as_of_2017(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a DenseNet's tensors as files of torch 0.3 name them: `norm.1` for `norm1`, and no counters."""
+    return {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)\.", r"\1.\2.", key): value
+        for key, value in state.items()
+        if not key.endswith("num_batches_tracked")
+    }

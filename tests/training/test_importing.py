@@ -16,6 +16,7 @@ from cxr_core.errors import ModelError
 from cxr_core.inference import registry
 from cxr_core.training.checkpoint import Kind, network_of, state_of
 from cxr_core.training.importing import OUTPUTS, Source, import_checkpoint, kind_of, placed, spelled
+from tests.training.made import as_of_2017
 
 XRV, CHEXNET = Kind.TORCHXRAYVISION, Kind.CHEXNET
 
@@ -51,13 +52,7 @@ def checkpoint(kind):
     state = original(kind).state_dict()
     if kind is XRV:
         return state | {"op_threshs": torch.full((18,), 0.5)}
-    # Checkpoints of 2017: wrapped for several GPUs, and layers named norm.1 where they are norm1 today.
-    renamed = {}
-    for key, value in state.items():
-        for part in ("norm1", "norm2", "conv1", "conv2"):
-            if "denselayer" in key:
-                key = key.replace(f".{part}.", f".{part[:-1]}.{part[-1]}.")
-        renamed[f"module.densenet121.{key}"] = value
+    renamed = {f"module.densenet121.{key}": value for key, value in as_of_2017(state).items()}
     return {"epoch": 3, "arch": "DENSENET121", "state_dict": renamed, "best_loss": 0.1}
 
 

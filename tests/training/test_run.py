@@ -2,7 +2,6 @@
 
 import csv
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -37,7 +36,7 @@ from cxr_core.training.recipes import (
 )
 from cxr_core.training.run import Machine, start_anew, train_member, without_fold
 from cxr_core.training.starts import Places, begin, fill
-from tests.training.made import TEXT, made_films, made_recipe
+from tests.training.made import TEXT, as_of_2017, made_films, made_recipe
 
 MACHINE = Machine(accelerator="cpu", precision="32-true")
 ROOT = Path(__file__).resolve().parents[2]
@@ -356,16 +355,19 @@ class Strange:
 
 
 def test_a_densenet_with_the_names_of_published_files_fills_ours():
-    """torchvision's hosted file has dots within layers; CheXNet's has a wrapper before them too."""
+    """torchvision's hosted file is of 2017; CheXNet's has a wrapper before its names too."""
     theirs = densenet121(weights=None).state_dict()
-    dotted = {re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)\.", r"\1.\2.", key): theirs[key] for key in theirs}
-    assert "features.denseblock1.denselayer1.norm.1.weight" in dotted
-    wrapped = {f"module.densenet121.{key}": value for key, value in dotted.items()}
-    for given in (theirs, dotted, wrapped):
+    old = as_of_2017(theirs)
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    wrapped = {f"module.densenet121.{key}": value for key, value in old.items()}
+    for given, filled in ((theirs, 725), (old, 604), (wrapped, 604)):
         network = build(Network(Architecture.DENSENET121), 2)
-        assert fill(network, given, "theirs") == "725 of 725 tensors"
-    key = "denseblock4.denselayer16.conv2.weight"
-    torch.testing.assert_close(network.features.state_dict()[key], theirs[f"features.{key}"])
+        assert fill(network, given, "theirs") == f"{filled} of 725 tensors"
+        key = "denseblock4.denselayer16.conv2.weight"
+        torch.testing.assert_close(network.features.state_dict()[key], theirs[f"features.{key}"])
+    few = dict(list(old.items())[::2])
+    with pytest.raises(RecipeError, match="of another network"):
+        fill(network, few, "half")
 
 
 def test_a_torchvision_file_of_three_colours_fills_the_grey_network():

@@ -69,6 +69,9 @@ class Nothing:
     def hanging(self) -> tuple[str, int]:
         return "none", 2
 
+    def to_explain(self) -> tuple[Wanted, ...]:
+        return (Wanted(0, "none", "Mass", Method.LIME, "none", "", AS_SENT),)
+
     def __getattr__(self, name: str) -> Callable[..., str]:
         return lambda *_, **__: "none"
 
@@ -78,7 +81,7 @@ class World:
 
     def __init__(self, service: Service) -> None:
         self.service, self._numbers = service, itertools.count(1)
-        self._home = service.settings
+        self._lies = {service.model: service.settings}
 
     def study(self, *, film: str | None = None, **columns: Any) -> str:
         """A critical study whose one film was answered, at version 2."""
@@ -127,9 +130,14 @@ class World:
         self.study(film=sha256)
         return sha256
 
+    def explainable(self) -> str:
+        """The SHA-256 of a film whose bytes are there, and the model that answered it too."""
+        self.in_force()
+        return self.film()
+
     def to_explain(self) -> tuple[Wanted, ...]:
         """A film's answer that can be explained at once, by one method."""
-        return self.service.to_explain(ROOT, self.film(), "Mass", [Method.LIME])
+        return self.service.to_explain(ROOT, self.explainable(), "Mass", [Method.LIME])
 
     def decodable(self) -> str:
         """The same of a film that can be decoded, once for each world."""
@@ -204,8 +212,12 @@ class World:
         shutil.copytree(settings.models_dir / settings.model, made)
         manifest = read_manifest(made)
         rewrite(made, replace(manifest, model=replace(manifest.model, version=version)))
-        self.service.settings = replace(settings, models_dir=root)
+        self.service.settings = self._lies[f"{settings.model} {version}"] = replace(settings, models_dir=root)
         return settings.model
+
+    def in_force(self) -> None:
+        """Look for models where the one in force lies."""
+        self.service.settings = self._lies[self.service.model]
 
     def tabled(self) -> str:
         """The same, with tables of val."""
@@ -219,7 +231,7 @@ class World:
 
     def opinion(self) -> str:
         """A study that the model in force answered and of which a reader said something."""
-        self.service.settings = self._home  # where the model in force lies
+        self.in_force()
         study_id = self.study()
         self.service.opine(ROOT, study_id, 2, "Pneumothorax", agrees=True)
         return study_id
@@ -397,7 +409,7 @@ CALLS: dict[str, Call] = {
     "note": Call(A.NOTE, lambda s, a, w: s.note(a, w.study(), 2, "text"), ("note",)),
     "undo": Call(A.UNDO, _undo, ("undo",)),
     "explain": Call(A.EXPLAIN, lambda s, a, w: s.explain(a, w.film(), "Mass", Method.LIME), ("explain",)),
-    "to_explain": Call(A.EXPLAIN, lambda s, a, w: s.to_explain(a, w.film(), "Mass", [Method.LIME])),
+    "to_explain": Call(A.EXPLAIN, lambda s, a, w: s.to_explain(a, w.explainable(), "Mass", [Method.LIME])),
     "note_explained": Call(A.EXPLAIN, lambda s, a, w: s.note_explained(a, w.to_explain()), ("explain",)),
     "explanations": Call(A.VIEW_STUDY, lambda s, a, w: s.explanations(a, w.film())),
     "reanalyse": Call(A.REANALYSE, lambda s, a, w: s.reanalyse(a, [w.former()], None), ("reanalyse",)),

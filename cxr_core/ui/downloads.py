@@ -70,15 +70,8 @@ def show(
         files.append(("png", as_png, "image/png"))
     with st.container(key="downloads", horizontal=True, gap="small"):
         for kind, made, mime in files:
-            st.download_button(
-                kind.upper(),
-                unmade.told(noted(kind, made)),
-                f"{stem}.{kind}",
-                mime,
-                key=f"{kind.upper()}-{key}",
-                on_click="ignore",
-                icon=":material/download:",
-            )
+            leaves = noted(kind, made)
+            unmade.button(kind.upper(), leaves, f"{stem}.{kind}", mime, key=f"{kind.upper()}-{key}")
         if analysis.radiograph is not None and actor.may(Action.DEIDENTIFY):
             with st.popover("De-identified", key=f"leave-{key}"):
                 _without_identity(service, actor, analysis, key)
@@ -97,12 +90,10 @@ def _without_identity(service: Service, actor: Actor, analysis: Analysis, key: s
         format_func=_TEXTS.__getitem__,
         key=f"text-{key}",
     )
-    st.download_button(
+    unmade.button(
         "De-identified DICOM" if is_dicom else "De-identified PNG",
-        unmade.told(lambda: service.deidentify(actor, analysis.sha256, text).raw),
+        lambda: service.deidentify(actor, analysis.sha256, text).raw,
         "deidentified.dcm" if is_dicom else "deidentified.png",
         "application/dicom" if is_dicom else "image/png",
         key=f"leaves-{key}-{text}",
-        on_click="ignore",
-        icon=":material/download:",
     )

@@ -115,14 +115,12 @@ def _closely(service: Service, actor: Actor, shelf: Shelf) -> None:
 
 
 def _bundle(service: Service, actor: Actor, folder: Folder) -> None:
-    st.download_button(
+    unmade.button(
         "Bundle",
-        unmade.told(lambda: service.export_model(actor, folder.id)),
+        lambda: service.export_model(actor, folder.id),
         f"{folder.name.replace(' ', '-')}-{folder.sha256[:12]}.zip",
         "application/zip",
         key="mod-bundle",
-        on_click="ignore",
-        icon=":material/download:",
         help="The whole model folder as a zip file; noted in the audit trail.",
     )
 

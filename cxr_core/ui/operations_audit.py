@@ -164,15 +164,13 @@ def _export(service: Service, actor: Actor, query: Search, total: int) -> None:
         (Form.CSV, "CSV", "text/csv"),
         (Form.JSON_LINES, "JSON lines", "application/jsonl"),
     ):
-        st.download_button(
+        unmade.button(
             label,
-            unmade.told(partial(service.export_audit, actor, query, form)),
+            partial(service.export_audit, actor, query, form),
             f"neuraray-audit.{form.value}",
             mime,
             key=f"ops-export-{form.value}",
-            on_click="ignore",
             disabled=total > MOST,
-            icon=":material/download:",
             help="All events that fit the filters; that it was taken away is an event too"
             if total <= MOST
             else f"At most {MOST:,} events: choose a shorter time, or run `cxr audit export`",

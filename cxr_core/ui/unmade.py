@@ -1,13 +1,19 @@
 """Files made when their button is pressed, and what is said where one could not be made.
 
 Streamlit makes such a file outside any run of the page and tells the browser nothing of why that failed.
+Nor does it hold that file for the page: the second look that any page takes by itself throws it away, and a
+browser that asks for it later, as a busy machine's does, gets none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
+from threading import Thread
 
 import streamlit as st
+from streamlit import runtime
+from streamlit.runtime.scriptrunner import ScriptRunContext, add_script_run_ctx, get_script_run_ctx
 
 from cxr_core import logs
 from cxr_core.errors import CxrError, SignedOut
@@ -17,6 +23,42 @@ from cxr_core.ui import services
 _log = Log(__name__)
 _FAILED, _SAID = "unmade", "unmade-said"
 """In the session's state: errors and what to quote of them; the one that is on the screen."""
+
+
+def button(
+    label: str,
+    make: Callable[[], bytes],
+    name: str,
+    mime: str,
+    *,
+    key: str,
+    disabled: bool = False,
+    icon: str | None = ":material/download:",
+    help: str | None = None,  # noqa: A002 -- as Streamlit names it
+) -> None:
+    """Show a button that makes a file of this name and type; it is there until the page is shown anew."""
+    keep = partial(_keep, get_script_run_ctx(), name, mime, key)
+    st.download_button(
+        label,
+        told(lambda: keep(make())),
+        name,
+        mime,
+        key=key,
+        on_click="ignore",
+        disabled=disabled,
+        icon=icon,
+        help=help,
+    )
+
+
+def _keep(page: ScriptRunContext | None, name: str, mime: str, key: str, made: bytes) -> bytes:
+    """Return the file, held by the page as its pictures are; the button's next one replaces it."""
+    add = partial(runtime.get_instance().media_file_mgr.add, is_for_static_download=True)
+    thread = Thread(target=add, args=(made, mime, f"made by {key}", name))
+    add_script_run_ctx(thread, page)  # of whom the file is, Streamlit goes by the thread
+    thread.start()
+    thread.join()
+    return made
 
 
 def told(make: Callable[[], bytes]) -> Callable[[], bytes]:

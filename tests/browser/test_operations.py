@@ -111,6 +111,31 @@ def test_the_audit_trail_is_searched_verified_and_taken_away_and_names_are_shown
     assert events[-3:] == ["audit_export", "audit_export", "audit_verify"]
 
 
+def test_a_made_file_stays_while_parts_of_the_page_show_themselves_anew_and_goes_with_the_page(
+    watched: Watched,
+) -> None:
+    page = watched.page
+    tab(page, "Audit")
+    made = app.download(page, "CSV")
+    raw = made.path().read_bytes()
+    lights = page.locator(".wl-head .live")
+    for _ in range(3):
+        before = lights.get_attribute("class")
+        page.wait_for_function(
+            "before => document.querySelector('.wl-head .live').className !== before",
+            arg=before,
+            timeout=SLOW_MS,
+        )
+    again = page.request.get(made.url)
+    assert (again.status, again.body()) == (200, raw)
+    page.get_by_role("link", name="Worklist").click()
+    for _ in range(60):
+        page.wait_for_timeout(1_000)
+        if page.request.get(made.url).status == 404:
+            return
+    pytest.fail("the file outlived its page by a minute")
+
+
 def test_what_one_types_is_left_alone_while_the_lights_refresh(watched: Watched) -> None:
     page = watched.page
     tab(page, "Audit")

@@ -20,6 +20,7 @@ from cxr_core.evaluation.bootstrap import (
     drawn,
     interval,
 )
+from cxr_core.evaluation.metrics import naive_ap
 from cxr_core.evaluation.operating import NOBODY, at_points
 from cxr_core.evaluation.rates import share
 from cxr_core.evaluation.subgroups import By, subgroups
@@ -62,7 +63,7 @@ class One:
     @property
     def naive_ap(self) -> float:
         """Of the model that says the same of every film: the share with the label; NaN of no films."""
-        return self.positives / self.films if self.films else float("nan")
+        return naive_ap(self.films, self.positives)
 
 
 @dataclass(frozen=True, slots=True)

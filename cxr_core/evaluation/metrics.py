@@ -20,6 +20,11 @@ Z95 = 1.959963984540054
 """Two-sided 95 % of the normal distribution."""
 
 
+def naive_ap(films: int, positives: int) -> float:
+    """Return that model's average precision: the share of films with the label; NaN of no films."""
+    return positives / films if films else NAN
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     """Points (x, y) of a curve and the threshold of each; all (K,), the first threshold infinite."""

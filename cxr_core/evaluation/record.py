@@ -11,6 +11,7 @@ from typing import Any
 from cxr_core.domain import ABNORMAL, State, Urgency
 from cxr_core.evaluation.bootstrap import Interval
 from cxr_core.evaluation.doubt import Caught, Doubt, Held
+from cxr_core.evaluation.metrics import naive_ap
 from cxr_core.triage.budget import Rate, Report
 
 SCHEMA = 2
@@ -56,7 +57,7 @@ class Finding:
     @property
     def naive_ap(self) -> float:
         """Average precision of saying the same of every film; NaN of no films."""
-        return self.n_pos / self.n if self.n else math.nan
+        return naive_ap(self.n, self.n_pos)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +118,7 @@ class Evaluation:
     def naive_micro_ap(self) -> float:
         """Average precision of saying the same of every cell that `micro` is over."""
         each = [self.of(label) for label in self.micro.findings]
-        cells = sum(one.n for one in each)
-        return sum(one.n_pos for one in each) / cells if cells else math.nan
+        return naive_ap(sum(one.n for one in each), sum(one.n_pos for one in each))
 
     def naive_macro_ap(self, average: Average) -> float:
         """Return the mean of `Finding.naive_ap` over the findings of a mean."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from plotly.graph_objects import Figure
 
 from cxr_core.evaluation.bootstrap import Interval
+from cxr_core.evaluation.metrics import NAIVE_AUC
 from cxr_core.ui.models_curves import LOOKS
 from cxr_core.ui.perf_numbers import Numbers, named
 from cxr_core.ui.plots import blank
@@ -57,10 +58,10 @@ def figure(
     places = {row.label: len(rows) - 1 - nth for nth, row in enumerate(rows)}
     plot = blank("")
     plot.add_scatter(
-        x=[0.5, 0.5],
+        x=[NAIVE_AUC, NAIVE_AUC],
         y=[-0.5, len(rows) - 0.5],
         mode="lines",
-        name="always the same answer: 0.5",
+        name=f"always the same answer: {NAIVE_AUC:g}",
         line={"color": NAIVE, "width": 1.5, "dash": "dash"},
         hoverinfo="skip",
     )
@@ -86,7 +87,7 @@ def figure(
             font={"color": "#98A2AD"},
         )
     values = [each for beside in shown for its in beside.areas.values() for each in (its.value, its.low)]
-    least = min([0.5, *(each for each in values if not math.isnan(each))])
+    least = min([NAIVE_AUC, *(each for each in values if not math.isnan(each))])
     plot.update_xaxes(range=[max(0.0, least - 0.03), 1.01], dtick=0.1, tickformat=".1f", zeroline=False)
     plot.update_yaxes(
         tickmode="array",

@@ -10,6 +10,7 @@ import streamlit as st
 from cxr_core.access import Action, Actor
 from cxr_core.evaluation import reference
 from cxr_core.evaluation.bootstrap import Interval
+from cxr_core.evaluation.metrics import naive_ap
 from cxr_core.evaluation.reference import Comparison
 from cxr_core.evaluation.scored import Scored
 from cxr_core.ui import perf_beside, perf_curves, perf_forest, perf_operating, perf_tiles, plots
@@ -172,6 +173,6 @@ def _table(chosen: Chosen, beside: Comparison | None) -> Table:
         if pair:
             apart = pair.difference
             shared = (pair.theirs.value, pair.ours.value, apart.value, apart.low, apart.high)
-        naive = row.positives / row.films if row.films else ""
+        naive = naive_ap(row.films, row.positives)
         rows.append((row.label, row.films, row.positives, *figures, naive, row.ece, row.brier, *shared))
     return Table(escape("All figures as a table"), heads, tuple(rows))

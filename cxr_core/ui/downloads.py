@@ -15,7 +15,7 @@ from cxr_core.domain import Analysis
 from cxr_core.imaging.deidentify import Text
 from cxr_core.reports.record import as_record
 from cxr_core.reports.words import Whole, study_id
-from cxr_core.ui import unmade
+from cxr_core.ui import on_demand
 from cxr_core.worklist.films import Kind
 from cxr_core.worklist.service import Service
 
@@ -71,7 +71,7 @@ def show(
     with st.container(key="downloads", horizontal=True, gap="small"):
         for kind, made, mime in files:
             leaves = noted(kind, made)
-            unmade.button(kind.upper(), leaves, f"{stem}.{kind}", mime, key=f"{kind.upper()}-{key}")
+            on_demand.button(kind.upper(), leaves, f"{stem}.{kind}", mime, key=f"{kind.upper()}-{key}")
         if analysis.radiograph is not None and actor.may(Action.DEIDENTIFY):
             with st.popover("De-identified", key=f"leave-{key}"):
                 _without_identity(service, actor, analysis, key)
@@ -90,7 +90,7 @@ def _without_identity(service: Service, actor: Actor, analysis: Analysis, key: s
         format_func=_TEXTS.__getitem__,
         key=f"text-{key}",
     )
-    unmade.button(
+    on_demand.button(
         "De-identified DICOM" if is_dicom else "De-identified PNG",
         lambda: service.deidentify(actor, analysis.sha256, text).raw,
         "deidentified.dcm" if is_dicom else "deidentified.png",

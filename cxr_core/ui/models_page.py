@@ -16,9 +16,9 @@ from cxr_core.ui import (
     models_card,
     models_curves,
     models_table,
+    on_demand,
     perf_training,
     services,
-    unmade,
 )
 from cxr_core.worklist.model_folders import Folder
 from cxr_core.worklist.models import Shelf
@@ -115,7 +115,7 @@ def _closely(service: Service, actor: Actor, shelf: Shelf) -> None:
 
 
 def _bundle(service: Service, actor: Actor, folder: Folder) -> None:
-    unmade.button(
+    on_demand.button(
         "Bundle",
         lambda: service.export_model(actor, folder.id),
         f"{folder.name.replace(' ', '-')}-{folder.sha256[:12]}.zip",

@@ -21,7 +21,7 @@ from cxr_core.logs import Log
 from cxr_core.ui import services
 
 _log = Log(__name__)
-_FAILED, _SAID = "unmade", "unmade-said"
+_FAILED, _SAID = "on-demand-failed", "on-demand-said"
 """In the session's state: errors and what to quote of them; the one that is on the screen."""
 
 

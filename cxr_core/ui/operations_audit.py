@@ -12,7 +12,7 @@ import streamlit as st
 
 from cxr_core.access import Actor
 from cxr_core.errors import CxrError
-from cxr_core.ui import links, services, unmade
+from cxr_core.ui import links, on_demand, services
 from cxr_core.ui.worklist_filters import ANY_TIME, ON_A_DAY, SPANS, received
 from cxr_core.worklist.audit import Link, Verdict
 from cxr_core.worklist.audit_events import EVENTS
@@ -164,7 +164,7 @@ def _export(service: Service, actor: Actor, query: Search, total: int) -> None:
         (Form.CSV, "CSV", "text/csv"),
         (Form.JSON_LINES, "JSON lines", "application/jsonl"),
     ):
-        unmade.button(
+        on_demand.button(
             label,
             partial(service.export_audit, actor, query, form),
             f"neuraray-audit.{form.value}",

@@ -6,7 +6,7 @@ import streamlit as st
 
 from cxr_core.access import Action, Actor
 from cxr_core.errors import Conflict, CxrError, PolicyError
-from cxr_core.ui import policy_draft, policy_matrix, recent, services, unmade
+from cxr_core.ui import on_demand, policy_draft, policy_matrix, recent, services
 from cxr_core.ui.moments import moment
 from cxr_core.worklist import preview_words
 from cxr_core.worklist.policies import PolicyHistory, PolicyVersion
@@ -162,7 +162,7 @@ def _versions(service: Service, actor: Actor, history: PolicyHistory) -> None:
 
 
 def _download(service: Service, actor: Actor, version: PolicyVersion) -> None:
-    unmade.button(
+    on_demand.button(
         "TOML",
         lambda: service.policy_text(actor, version.id).encode(),
         f"policy-{version.version}.toml",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from cxr_core.access import Actor
-from cxr_core.ui import alert, services, sign_in, theme, unmade, worker_watch
+from cxr_core.ui import alert, on_demand, services, sign_in, theme, worker_watch
 from cxr_core.worklist.service import Service
 
 PULSE_S = 3.0
@@ -19,7 +19,7 @@ def opened(actor: Actor) -> Service:
         theme.brand()
         st.sidebar.html('<a class="home" href="./" target="_self">All pages</a>')
     service = services.current()
-    unmade.forget()
+    on_demand.forget()
     _pulse(service, actor)
     return service
 
@@ -28,6 +28,6 @@ def opened(actor: Actor) -> Service:
 def _pulse(service: Service, actor: Actor) -> None:
     """Keep a worker going and the alert up, also where nobody touches the page."""
     sign_in.still(service, actor)
-    unmade.say()
+    on_demand.say()
     worker_watch.ensure(service.settings)
     alert.show(service, actor)

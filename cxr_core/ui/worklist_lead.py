@@ -10,7 +10,7 @@ from cxr_core.access import Action, Actor
 from cxr_core.errors import CxrError
 from cxr_core.inference.manifest import MANIFEST
 from cxr_core.inference.stripped import elsewhere
-from cxr_core.ui import acts, recent, services, unmade
+from cxr_core.ui import acts, on_demand, recent, services
 from cxr_core.worklist.service import Service
 from cxr_core.worklist.values import Line, Query
 
@@ -20,7 +20,7 @@ _QUEUED = "wl-queued"
 def export(service: Service, actor: Actor, query: Query) -> None:
     """Show the button for what fits the filters as CSV; made when it is pressed."""
     if actor.may(Action.EXPORT):
-        unmade.button(
+        on_demand.button(
             "CSV",
             lambda: service.export_csv(actor, query),
             "neuraray-worklist.csv",

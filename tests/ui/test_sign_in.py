@@ -36,12 +36,12 @@ def page() -> None:
     require(Role.VIEWER)
     user = require(Role.LEAD)  # entry and page both ask
 
-    from cxr_core.ui import services, shell, sign_in, theme, unmade
+    from cxr_core.ui import on_demand, services, shell, sign_in, theme
     from cxr_core.worklist.values import Query
 
     service = shell.opened(user)
     theme.signed_in(user)
-    st.session_state["make"] = unmade.told(lambda: service.export_csv(user, Query()))
+    st.session_state["make"] = on_demand.told(lambda: service.export_csv(user, Query()))
     st.button("Reload")
 
     @st.fragment

@@ -69,6 +69,14 @@ def tab(page: Page, name: str) -> None:
     page.get_by_role("tab", name=name).click()
 
 
+def lights_anew(page: Page) -> None:
+    """Wait until the lights have shown themselves anew."""
+    before = page.locator(".wl-head .live").get_attribute("class")
+    page.wait_for_function(
+        "before => document.querySelector('.wl-head .live').className !== before", arg=before, timeout=SLOW_MS
+    )
+
+
 def test_a_dead_letter_is_tried_again_and_answered_and_the_lights_follow_by_themselves(
     watched: Watched, service: Service
 ) -> None:
@@ -118,14 +126,8 @@ def test_a_made_file_stays_while_parts_of_the_page_show_themselves_anew_and_goes
     tab(page, "Audit")
     made = app.download(page, "CSV")
     raw = made.path().read_bytes()
-    lights = page.locator(".wl-head .live")
     for _ in range(3):
-        before = lights.get_attribute("class")
-        page.wait_for_function(
-            "before => document.querySelector('.wl-head .live').className !== before",
-            arg=before,
-            timeout=SLOW_MS,
-        )
+        lights_anew(page)
     again = page.request.get(made.url)
     assert (again.status, again.body()) == (200, raw)
     page.get_by_role("link", name="Worklist").click()
@@ -141,10 +143,6 @@ def test_what_one_types_is_left_alone_while_the_lights_refresh(watched: Watched)
     tab(page, "Audit")
     who = page.get_by_label("Who", exact=True)
     who.fill("half a na")
-    lights = page.locator(".wl-head .live")
-    before = lights.get_attribute("class")
-    page.wait_for_function(
-        "before => document.querySelector('.wl-head .live').className !== before", arg=before, timeout=SLOW_MS
-    )
+    lights_anew(page)
     expect(who).to_have_value("half a na")
     expect(who).to_be_focused()

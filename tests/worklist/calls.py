@@ -70,7 +70,7 @@ class Nothing:
         return "none", 2
 
     def to_explain(self) -> tuple[Wanted, ...]:
-        return (Wanted(0, "none", "Mass", Method.LIME, "none", "", AS_SENT),)
+        return (Wanted(0, "none", "Mass", Method.LIME, "none"),)
 
     def __getattr__(self, name: str) -> Callable[..., str]:
         return lambda *_, **__: "none"
